@@ -1,0 +1,40 @@
+# `make demo` and `make test` do everything on a fresh machine with Python >= 3.11, venv, make and git.
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+# Two cores are the smallest machine this is meant for; more threads than cores slows every solver.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test test-slow bench lint types unit wheel clean
+
+$(VENV)/.stamp: pyproject.toml constraints.txt tools/ensure_torch.py
+	$(PY) -m venv $(VENV)
+	$(BIN)/python tools/ensure_torch.py "$(TORCH)" -c constraints.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(VENV)/.stamp
+	$(BIN)/python examples/demo.py
+
+test: lint types unit wheel
+
+lint: $(VENV)/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.stamp
+	$(BIN)/basedpyright
+
+unit: $(VENV)/.stamp
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# The wheel, installed by itself into an empty environment, must check a spec.
+wheel: $(VENV)/.stamp
+	$(BIN)/python tools/check_wheel.py
+
+test-slow: $(VENV)/.stamp
+	$(BIN)/python -m pytest -m slow
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,88 @@
+"""What a backend is: something that answers a `Query` and says beforehand what it can answer."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from specdsl.query.query import Query
+from specdsl.query.sets import Box
+from specdsl.verdict import Answer
+
+
+class Unsupported(Exception):
+    """A method has no rule for something in the query. Raised before any solving.
+
+    `method`: who; `what`: the op, set or construct, in the user's terms; `advice`: what to use.
+    """
+
+    def __init__(self, method: str, what: str, advice: str | None = None) -> None:
+        self.method = method
+        self.what = what
+        self.advice = advice
+        super().__init__(f"{method} does not support {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend can answer. `verifies`/`falsifies`: which verdicts it can reach.
+
+    `complete`: given time it decides every query it accepts. `norms`: balls it takes beside boxes.
+    """
+
+    verifies: bool
+    falsifies: bool
+    complete: bool
+    norms: frozenset[str] = frozenset()
+
+    def require(self, method: str, query: Query) -> None:
+        """Raise Unsupported where the query's input sets are outside the capabilities."""
+        for case in query.cases:
+            if not isinstance(case.inputs, Box) and case.inputs.norm not in self.norms:
+                advice = "use `incomplete`, `attack` or `portfolio`"
+                raise Unsupported(method, f"{case.inputs.norm} balls", advice)
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in time; None never comes."""
+
+    end: float | None
+    seconds: float | None
+
+    @classmethod
+    def after(cls, seconds: float | None) -> Deadline:
+        """The deadline `seconds` from now."""
+        return cls(None if seconds is None else time.monotonic() + seconds, seconds)
+
+    @property
+    def remaining(self) -> float:
+        """Seconds left, at least 0; infinity without an end."""
+        return float("inf") if self.end is None else max(0.0, self.end - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether the time is over."""
+        return self.remaining <= 0
+
+
+class Backend(Protocol):
+    """Options are the fields of the implementing dataclass; `answer` never guesses."""
+
+    @property
+    def name(self) -> str:
+        """The word used in `using`."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can answer."""
+        ...
+
+    def answer(self, query: Query, deadline: Deadline) -> Answer:
+        """Decide the query before the deadline, or say Unknown.
+
+        Raises Unsupported before solving where a rule is missing.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""A query as linear constraints with integrality, and its writers."""

@@ -1,0 +1,1 @@
+"""Networks and expressions as a graph of ops; evaluation, rewrites, import and export."""

@@ -1,0 +1,1 @@
+"""From text to a typed `Spec`: grammar, parser, syntax tree, printer, names, types."""

@@ -1,0 +1,150 @@
+"""`Spec`: a checked specification. Names are resolved, types agree, constants are exact values.
+
+What can only be known with files at hand (weights, samples) is not here: elaboration adds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from specdsl.diagnostics import Diagnostic
+from specdsl.language import syntax
+from specdsl.language.types import EnumType, RecordType, TensorType, Type
+from specdsl.source import Source, Span
+
+ExactArray = npt.NDArray[np.object_]
+"""An array of `Fraction` (dtype object)."""
+
+Value = Fraction | bool | str | ExactArray | tuple["Value", ...]
+"""A constant: number, truth value, text (also a norm's name), tensor, tuple.
+
+Enum labels and class labels are integers (`Fraction`).
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Field:
+    """One field of a space. Bounds and normalisation are exact and in the field's unit.
+
+    The network sees `(x - mean) / range`. `lower`, `upper`: scalars that hold for every entry, or
+    None where the field is unbounded. `kind` is `real`, `int` or `category`.
+    """
+
+    name: str
+    kind: str
+    type: TensorType
+    lower: Fraction | None
+    upper: Fraction | None
+    mean: Fraction
+    range: Fraction
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """Named inputs, packed in declaration order."""
+
+    name: str
+    fields: tuple[Field, ...]
+    type: RecordType
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnnxFile:
+    """`onnx(path, denormalize = affine(scale, shift))`: outputs become `scale * y + shift`.
+
+    `path` is resolved: relative to the spec file, or to the working directory if it came by `-D`.
+    """
+
+    path: Path
+    scale: Fraction
+    shift: Fraction
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkDeclaration:
+    """A network from a file (`onnx`) or from inline `layers`, never both."""
+
+    name: str
+    input: Type
+    output: Type
+    onnx: OnnxFile | None
+    layers: tuple[syntax.Layer | syntax.Skip | syntax.Setting, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetDeclaration:
+    """`reader` is one of `idx`, `npz`, `csv`, `sklearn`; its arguments are constants.
+
+    `settings` (for example `scale`) are constants too; `paths` are resolved like those of networks.
+    """
+
+    name: str
+    element: tuple[Type, ...]
+    reader: str
+    paths: tuple[Path, ...]
+    arguments: Mapping[str, Value]
+    settings: Mapping[str, Value]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BackendChoice:
+    """`using name(option = value, ...)`; options are checked against the schema of the backend."""
+
+    name: str
+    options: Mapping[str, Value]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportRequest:
+    """`report name(arguments)`."""
+
+    name: str
+    arguments: tuple[Value, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckDeclaration:
+    """A `check`: what to decide, with what, what to print, what to insist on."""
+
+    name: str | None
+    properties: tuple[syntax.Expr, ...]
+    backend: BackendChoice | None
+    reports: tuple[ReportRequest, ...]
+    expects: tuple[syntax.Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spec:
+    """A whole checked file.
+
+    `values` holds parameters (overrides applied), constants and `let`s that need no file.
+    `regions`, `functions`, `properties` keep their syntax: they are instantiated where used.
+    """
+
+    source: Source
+    program: syntax.Program
+    values: Mapping[str, Value]
+    parameters: Mapping[str, Value]
+    enums: Mapping[str, EnumType]
+    spaces: Mapping[str, Space]
+    networks: Mapping[str, NetworkDeclaration]
+    datasets: Mapping[str, DatasetDeclaration]
+    regions: Mapping[str, syntax.Region]
+    functions: Mapping[str, syntax.Let]
+    properties: Mapping[str, syntax.Property]
+    checks: tuple[CheckDeclaration, ...]
+    warnings: tuple[Diagnostic, ...]

@@ -1,0 +1,538 @@
+"""The syntax tree: what was written, nothing more. Every node knows its span.
+
+Equality ignores spans, so `parse(print(tree)) == tree` can be stated. Numbers are exact rationals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from specdsl.source import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Anything that was written at `span`."""
+
+    span: Span = field(compare=False, repr=False, kw_only=True)
+
+
+# --- expressions ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Node):
+    """A literal, exact; `text` as written (`1_000`, `2.50`), `unit` without its backticks."""
+
+    value: Fraction
+    text: str
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class String(Node):
+    """A literal with its escapes resolved."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean(Node):
+    """`true` or `false`."""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Name(Node):
+    """A name in an expression."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute(Node):
+    """`base.name`."""
+
+    base: Expr
+    name: str
+    name_span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Node):
+    """`start:stop` inside brackets; the end is excluded; either may be missing."""
+
+    start: Expr | None
+    stop: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Index(Node):
+    """`base[item, ...]`."""
+
+    base: Expr
+    items: tuple[Expr | Slice, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NamedArgument(Node):
+    """`name = value` in a call."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Comprehension(Node):
+    """`body for binders where condition`, an argument of a call."""
+
+    body: Expr
+    binders: tuple[Binder, ...]
+    where: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Node):
+    """`function(arguments)`."""
+
+    function: Expr
+    arguments: tuple[Expr | NamedArgument | Comprehension, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary(Node):
+    """`operator` is `-` or `not`."""
+
+    operator: str
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Node):
+    """`operator` is one of `+ - * / @ >> & ^ and or =>`; `&` intersects sets."""
+
+    operator: str
+    left: Expr
+    right: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Node):
+    """A chain `a <= b < c`: one operator fewer than operands; each of `<= >= == != < >`."""
+
+    operands: tuple[Expr, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Membership(Node):
+    """`element in set`, or `element not in set` when `negated`."""
+
+    element: Expr
+    set: Expr
+    negated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Range(Node):
+    """`first..last`, both ends included."""
+
+    first: Expr
+    last: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class IfThenElse(Node):
+    """`if condition then yes else no`."""
+
+    condition: Expr
+    yes: Expr
+    no: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Binder(Node):
+    """`names in set`; several names destructure a tuple."""
+
+    names: tuple[str, ...]
+    set: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Quantifier(Node):
+    """`kind` is `forall` or `exists`; `where` restricts, `body` is what is claimed."""
+
+    kind: str
+    binders: tuple[Binder, ...]
+    where: Expr | None
+    body: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple(Node):
+    """`(a, b)`: two or more; a single expression in parentheses leaves no node."""
+
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class List(Node):
+    """`[a, b]`."""
+
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Absolute(Node):
+    """`|operand|`."""
+
+    operand: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class SetOf(Node):
+    """`{ body for binders where condition }`."""
+
+    body: Expr
+    binders: tuple[Binder, ...]
+    where: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subset(Node):
+    """`{ element in set where condition }`."""
+
+    member: Expr
+    condition: Expr
+
+
+Expr = (
+    Number
+    | String
+    | Boolean
+    | Name
+    | Attribute
+    | Index
+    | Call
+    | Unary
+    | Binary
+    | Comparison
+    | Membership
+    | Range
+    | IfThenElse
+    | Quantifier
+    | Tuple
+    | List
+    | Absolute
+    | SetOf
+    | Subset
+)
+
+
+# --- types ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TypeName(Node):
+    """`real`, `int`, `norm`, a space or enum name, `m.Space`; with arguments `real[1, 28, 28]`."""
+
+    name: str
+    arguments: tuple[Expr, ...] | None = None
+    unit: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSlot(Node):
+    """One entry of a tuple type, named or not."""
+
+    name: str | None
+    type: TypeExpr
+
+
+@dataclass(frozen=True, slots=True)
+class TypeTuple(Node):
+    """`(image: Camera, speed: Speed)`."""
+
+    slots: tuple[TypeSlot, ...]
+
+
+TypeExpr = TypeName | TypeTuple
+
+
+# --- declarations -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Setting(Node):
+    """`name = value` in a block."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Interval(Node):
+    """`[lower, upper]` after `in`, closed."""
+
+    lower: Expr
+    upper: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter(Node):
+    """A formal parameter of a function, region or property."""
+
+    name: str
+    type: TypeExpr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration(Node):
+    """A declaration with a name; `name_span` is where errors about the name point."""
+
+    name: str
+    name_span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Import(Node):
+    """`import "f.spec" as m with { ... }`."""
+
+    path: String
+    alias: str | None
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Param(Declaration):
+    """`param name: type = default in [lower, upper]`."""
+
+    type: TypeExpr | None
+    default: Expr | None
+    interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Const(Declaration):
+    """`const name: type = value`."""
+
+    type: TypeExpr | None
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Enum(Declaration):
+    """`enum name { labels }`."""
+
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceField(Declaration):
+    """One field of a space; `normalize` holds the arguments of `normalize (...)`."""
+
+    type: TypeExpr
+    interval: Interval | None
+    normalize: tuple[Expr | NamedArgument | Comprehension, ...] | None
+    encode: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Space(Declaration):
+    """`space name { fields }`, packed in declaration order."""
+
+    fields: tuple[SpaceField, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer(Node):
+    """`layer name = expression`, the name optional."""
+
+    name: str | None
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Skip(Node):
+    """`skip add(from = ..., by = ...)`."""
+
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Network(Declaration):
+    """Either `= value` (a reader) or a block of `layers` (and settings)."""
+
+    input_type: TypeExpr
+    output_type: TypeExpr
+    value: Expr | None
+    layers: tuple[Layer | Skip | Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset(Declaration):
+    """`dataset name: type = reader(...) { settings }`."""
+
+    type: TypeExpr
+    value: Expr
+    settings: tuple[Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Region(Declaration):
+    """`region name(parameters) = value`; `parameters` is None without parentheses."""
+
+    parameters: tuple[Parameter, ...] | None
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Let(Node):
+    """`let name(parameters): type = value`, or `let (a, b) = value`."""
+
+    names: tuple[str, ...]
+    parameters: tuple[Parameter, ...] | None
+    type: TypeExpr | None
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class QuantifierClause(Node):
+    """`forall binders` or `exists binders` in a property block."""
+
+    kind: str
+    binders: tuple[Binder, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WhereClause(Node):
+    """`where condition` in a property block."""
+
+    condition: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class ShowClause(Node):
+    """`show claim` in a property block."""
+
+    claim: Expr
+
+
+Clause = QuantifierClause | WhereClause | ShowClause | Let
+
+
+@dataclass(frozen=True, slots=True)
+class Property(Declaration):
+    """Either `= value` or a block of clauses; `parameters` is None without parentheses."""
+
+    parameters: tuple[Parameter, ...] | None
+    value: Expr | None
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SystemItem(Node):
+    """A line of a `system`: `kind` is state, action, noise or next."""
+
+    kind: str
+    name: str
+    type: TypeExpr | None
+    value: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class System(Declaration):
+    """`system name { ... }`."""
+
+    items: tuple[SystemItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainItem(Node):
+    """A line of a `train`: `kind` is minimize, regularize, constrain, save or let."""
+
+    kind: str
+    value: Expr
+    name: str | None = None
+    by: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Train(Node):
+    """`train network on data { ... }`."""
+
+    network: Expr
+    data: Expr
+    items: tuple[TrainItem | Setting, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Options(Node):
+    """What follows a check or a query, in any order."""
+
+    name: str | None = None
+    using: Expr | None = None
+    reports: tuple[Expr, ...] = ()
+    expects: tuple[Expr, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Node):
+    """`check properties options`."""
+
+    properties: tuple[Expr, ...]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Optimize(Node):
+    """`maximize` or `minimize` (`kind`) `objective over binders where condition for per`."""
+
+    kind: str
+    objective: Expr
+    binders: tuple[Binder, ...]
+    where: Expr | None
+    per: tuple[Binder, ...]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Node):
+    """`largest` or `smallest` (`kind`) `name in interval tol tolerance such that condition`."""
+
+    kind: str
+    name: str
+    interval: Interval
+    tolerance: Expr | None
+    condition: Expr
+    per: tuple[Binder, ...]
+    options: Options
+
+
+Item = (
+    Import
+    | Param
+    | Const
+    | Enum
+    | Space
+    | Network
+    | Dataset
+    | Region
+    | Let
+    | Property
+    | System
+    | Train
+    | Check
+    | Optimize
+    | Search
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Program(Node):
+    """A whole file; `version` is None where the `spec 1.0` line is missing."""
+
+    version: str | None
+    items: tuple[Item, ...]

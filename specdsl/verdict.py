@@ -1,0 +1,97 @@
+"""Verdicts and what they rest on. No `Verified` without a certificate, no `Falsified` without a
+witness; everything else is `Unknown` with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Certificate:
+    """Why no case of the query has a point.
+
+    `margin`: the proven lower bound that decided it (the smallest over cases of the best margin),
+    None where the method gives none (SMT). `trusted`: what is believed rather than checked, for
+    example `float64 rounding` or `z3`. `leaves`: number of pieces the input set was split into.
+    `details` is what an independent checker will read; its format is not fixed yet.
+    """
+
+    method: str
+    margin: float | None
+    trusted: tuple[str, ...]
+    leaves: int = 1
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CallReplay:
+    """What one network saw and said. Flat float32 arrays."""
+
+    network: str
+    inputs: npt.NDArray[np.float32]
+    outputs: npt.NDArray[np.float32]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Witness:
+    """A point of one case, exactly inside the set as written, replayed on the original network.
+
+    `point`: flat, exact, in the user's coordinates. `exact_margin`, `replayed_margin`: the largest
+    atom margin (<= 0: all atoms hold) over the exact graph in rationals, and with the network's own
+    float32 outputs. `notes` says what a reader must know (for example that a coordinate has no
+    float32 inside its interval and was replayed at the nearest one).
+    """
+
+    point: npt.NDArray[np.object_]
+    case: int
+    exact_margin: Fraction
+    replayed_margin: Fraction
+    calls: tuple[CallReplay, ...]
+    replayed_with: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Verified:
+    """No case has a point."""
+
+    certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Falsified:
+    """A case has this point."""
+
+    witness: Witness
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unknown:
+    """Not decided. `reason` is one sentence part ("timeout after 30 s; 412 domains open");
+    `bound` the best proven lower bound on the deciding margin; `advice` what to try.
+    """
+
+    reason: str
+    bound: float | None = None
+    advice: str | None = None
+    timeout: bool = False
+
+
+Verdict = Verified | Falsified | Unknown
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """A verdict and how it came about. `method` like `search/input`; statistics for the report."""
+
+    verdict: Verdict
+    method: str
+    seconds: float
+    statistics: Mapping[str, float] = field(default_factory=dict)
