@@ -23,6 +23,11 @@ Shape = tuple[int, ...]
 Array = npt.NDArray[np.generic]
 
 
+def as_float(parameter: Array) -> npt.NDArray[np.float64]:
+    """A parameter as float64: exact for float arrays, nearest for arrays of `Fraction`."""
+    return np.asarray(parameter, dtype=np.float64)
+
+
 class ShapeMismatch(ValueError):
     """Operands whose shapes an op cannot take; the message names both."""
 
@@ -245,7 +250,7 @@ class Concat(Rearrange):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchNorm(Affine):
-    """Inference-time normalisation of axis 1: `gamma * (x - mean) / sqrt(variance + epsilon) + beta`.
+    """Inference-time normalisation of axis 1: `gamma (x - mean) / sqrt(variance + epsilon) + beta`.
 
     All parameters: (channels,). Its real meaning is the affine map `factor * x + offset` with both
     rounded once to float64, as `factor` and `offset` give them.
