@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from specdsl.query.query import Query
 from specdsl.query.sets import Box
@@ -68,17 +68,13 @@ class Deadline:
 
 
 class Backend(Protocol):
-    """Options are the fields of the implementing dataclass; `answer` never guesses."""
+    """Options are the fields of the implementing dataclass; `answer` never guesses.
 
-    @property
-    def name(self) -> str:
-        """The word used in `using`."""
-        ...
+    `name` is the word used in `using`.
+    """
 
-    @property
-    def capabilities(self) -> Capabilities:
-        """What it can answer."""
-        ...
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Decide the query before the deadline, or say Unknown.

@@ -1,0 +1,92 @@
+"""The `portfolio` backend, the default: a short attack, then bounds, then what fits the query."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from specdsl.backend import Backend, Capabilities, Deadline
+from specdsl.backends.attack import Attack
+from specdsl.backends.incomplete import Incomplete
+from specdsl.backends.milp import Milp
+from specdsl.backends.search import Search
+from specdsl.bounds.analysis import unstable_entries
+from specdsl.graph.rewrites import simplify
+from specdsl.query.query import Query
+from specdsl.query.sets import Box
+from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Verified
+
+# Input splitting doubles the boxes with every input it must cut: past some tens it decides nothing.
+SPLITTABLE_INPUTS = 32
+# HiGHS closes big-M models of about this many binaries within a minute; far above it does not.
+ENCODABLE_UNSTABLE = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """Each stage gets what the one before left undecided and what is left of the time.
+
+    The stage that answered is named in the answer's method; nothing is replaced silently.
+    """
+
+    seed: int = 0
+    timeout: float | None = None
+    name: ClassVar[str] = "portfolio"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
+    )
+
+    def answer(self, query: Query, deadline: Deadline) -> Answer:
+        """The first decided answer; else Unknown with the best bound of all stages."""
+        start = time.monotonic()
+        self.capabilities.require(self.name, query)
+        answers: list[Answer] = []
+        for stage in self._stages(query):
+            answers.append(stage.answer(query, deadline))
+            decided = isinstance(answers[-1].verdict, Verified | Falsified)
+            if decided or deadline.passed:
+                break
+        verdict = _with_best_bound([a.verdict for a in answers])
+        statistics = {k: v for answer in answers for k, v in answer.statistics.items()}
+        return Answer(verdict, answers[-1].method, time.monotonic() - start, statistics)
+
+    def _stages(self, query: Query) -> Iterator[Backend]:
+        yield Attack(steps=40, restarts=8, seed=self.seed)
+        yield Incomplete()
+        if _varying_inputs(query) <= SPLITTABLE_INPUTS:
+            yield Search(seed=self.seed)
+        elif _is_encodable(query):
+            yield Milp()
+        else:
+            yield Attack(steps=200, restarts=60, seed=self.seed + 1)
+
+
+def _varying_inputs(query: Query) -> int:
+    """The most inputs that vary in any case."""
+    boxes = (case.inputs.box for case in query.cases)
+    return max((int(np.sum(box.lower < box.upper)) for box in boxes), default=0)
+
+
+def _is_encodable(query: Query) -> bool:
+    if not all(isinstance(case.inputs, Box) for case in query.cases):
+        return False
+    graph = simplify(query.graph)
+    sets = {id(case.inputs): case.inputs for case in query.cases}
+    return max(unstable_entries(graph, s) for s in sets.values()) <= ENCODABLE_UNSTABLE
+
+
+def _with_best_bound(verdicts: list[Verdict]) -> Verdict:
+    """The last verdict; an Unknown states the best bound any stage proved."""
+    last = verdicts[-1]
+    if not isinstance(last, Unknown):
+        return last
+    unknowns = [v for v in verdicts if isinstance(v, Unknown)]
+    bounds = [v.bound for v in unknowns if v.bound is not None]
+    reason = last.reason
+    if bounds and last.bound is None:
+        reason = f"{reason}; best bound {max(bounds):.4g}"
+    return Unknown(reason, max(bounds, default=None), last.advice, last.timeout)

@@ -1,0 +1,102 @@
+"""The `search` backend: branch and bound by input splitting on batched CROWN bounds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from specdsl.backend import Capabilities, Deadline
+from specdsl.backends.search.input_splitting import Outcome, Progress, search_group
+from specdsl.bounds.compiled import compile_graph
+from specdsl.evidence import Replayer, Suspected
+from specdsl.graph.rewrites import simplify
+from specdsl.query.groups import group_cases
+from specdsl.query.query import Query
+from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """`split`: what to split; `batch`: boxes bounded at once.
+
+    Deterministic: nothing is drawn at random, `seed` is there for the rules that will.
+    """
+
+    split: Literal["input"] = "input"
+    batch: int = 128
+    seed: int = 0
+    timeout: float | None = None
+    name: ClassVar[str] = "search"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
+    )
+
+    def answer(self, query: Query, deadline: Deadline) -> Answer:
+        """Verified, Falsified with a confirmed witness, or Unknown with what is left open."""
+        start = time.monotonic()
+        self.capabilities.require(self.name, query)
+        confirmer = _Confirmer(Replayer(query))
+        progress = Progress()
+        verdict = self._decide(query, confirmer, deadline, progress)
+        statistics = {"domains": float(progress.domains), "leaves": float(progress.leaves)}
+        return Answer(verdict, f"search/{self.split}", time.monotonic() - start, statistics)
+
+    def _decide(
+        self, query: Query, confirmer: _Confirmer, deadline: Deadline, progress: Progress
+    ) -> Verdict:
+        compiled = compile_graph(simplify(query.graph))
+        for group in group_cases(query):
+            outcome = search_group(compiled, group, self.batch, confirmer, deadline, progress)
+            if outcome != "verified":
+                return _not_verified(outcome, progress, confirmer, deadline)
+        certificate = Certificate(
+            "search/input", progress.bound, ("float64 rounding",), leaves=progress.leaves
+        )
+        return Verified(certificate)
+
+
+def _not_verified(
+    outcome: Outcome, progress: Progress, confirmer: _Confirmer, deadline: Deadline
+) -> Falsified | Unknown:
+    if confirmer.witness is not None:
+        return Falsified(confirmer.witness)
+    bound = progress.open_bound
+    open_part = f"best bound {bound:.4g}; {progress.open_domains} domains open"
+    if confirmer.suspected is not None:
+        reason = f"suspected only: {confirmer.suspected.reason}; {open_part}"
+        return Unknown(reason, bound, timeout=outcome == "timeout")
+    if outcome == "timeout":
+        advice = "raise the timeout, or try `milp` on small networks"
+        return Unknown(f"timeout after {deadline.seconds:g} s; {open_part}", bound, advice, True)
+    reason = f"a box is too small to split in float64; {open_part}"
+    return Unknown(reason, bound, "use `smt` or `milp`, which are exact there")
+
+
+@dataclass(slots=True)
+class _Confirmer:
+    """Confirms points and remembers what came of it."""
+
+    replayer: Replayer
+    witness: Witness | None = None
+    suspected: Suspected | None = None
+    refused: int = 0
+
+    def __call__(self, point: Tensor, case: int) -> bool:
+        if self.refused >= MAX_REFUSED:
+            return False
+        outcome = self.replayer.confirm(point.detach().cpu().numpy(), [case])
+        if isinstance(outcome, Suspected):
+            self.suspected = outcome
+        elif outcome is not None:
+            self.witness = outcome
+            return True
+        self.refused += 1
+        return False
+
+
+# Points on the decision boundary are met again in every batch; after so many refusals they cost
+# more than they can find.
+MAX_REFUSED = 200

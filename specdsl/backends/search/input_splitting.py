@@ -1,0 +1,156 @@
+"""Branch and bound over input boxes: bound a batch, drop what is refuted, clip, halve, repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from specdsl.backend import Deadline
+from specdsl.backends.search.clipping import clip
+from specdsl.backends.search.domains import Domains
+from specdsl.backends.search.splitting import bisect, splittable
+from specdsl.bounds.compiled import CompiledGraph
+from specdsl.bounds.crown import LinearLower, propagate
+from specdsl.bounds.forward import evaluate
+from specdsl.bounds.interval import Interval
+from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
+from specdsl.bounds.region import Ball, InputRegion, input_region
+from specdsl.query.groups import CaseGroup
+
+Confirm = Callable[[Tensor, int], bool]
+"""Given a flat point and a case of the query: whether it is a confirmed witness."""
+
+
+Outcome = Literal["verified", "falsified", "timeout", "exhausted"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a search knows at any time; updated after every batch.
+
+    `bound`: the smallest margin bound of a refuted domain so far (what a certificate states);
+    `open_bound`: the worst bound of a domain still open, `open_domains` their number; `domains` and
+    `leaves`: boxes bounded and boxes refuted.
+    """
+
+    domains: int = 0
+    leaves: int = 0
+    bound: float = float("inf")
+    open_bound: float = -float("inf")
+    open_domains: int = 0
+
+
+def search_group(
+    compiled: CompiledGraph,
+    group: CaseGroup,
+    batch: int,
+    confirm: Confirm,
+    deadline: Deadline,
+    progress: Progress,
+) -> Outcome:
+    """Search one group until it is settled, the time is over or a box cannot be cut any further.
+
+    `verified`: every box was refuted for every case; `falsified`: `confirm` accepted a point.
+    """
+    root = input_region(group.inputs, compiled.like)
+    rows = margin_rows(compiled, group)
+    stack = _root_domains(root, len(group.members))
+    while len(stack):
+        _note_open(progress, stack)
+        if deadline.passed:
+            return "timeout"
+        chosen, stack = stack.pop_worst(batch)
+        linear, chosen = _bound(compiled, rows, group, root.ball, chosen, progress)
+        if not len(chosen):
+            continue
+        if _falsified(compiled, group, chosen, linear, confirm):
+            return "falsified"
+        if not bool(splittable(chosen).all()):
+            _note_open(progress, stack.join(chosen))
+            return "exhausted"
+        chosen = clip(chosen, linear, group)
+        stack = stack.join(bisect(chosen, linear, _levels(len(chosen), len(stack), batch)))
+    return "verified"
+
+
+def _root_domains(root: InputRegion, cases: int) -> Domains:
+    box = root.box
+    return Domains(
+        box.lower,
+        box.upper,
+        box.lower.new_full((1,), -float("inf")),
+        torch.ones(1, cases, dtype=torch.bool),
+    )
+
+
+def _levels(open_now: int, waiting: int, batch: int) -> int:
+    """How often to halve so that the next batch is full but no fuller: fewer batches early on."""
+    levels = 1
+    while levels < MAX_LEVELS and (open_now << (levels + 1)) + waiting <= batch:
+        levels += 1
+    return levels
+
+
+MAX_LEVELS = 4
+
+
+def _bound(
+    compiled: CompiledGraph,
+    rows: Tensor,
+    group: CaseGroup,
+    ball: Ball | None,
+    domains: Domains,
+    progress: Progress,
+) -> tuple[LinearLower, Domains]:
+    """Bounds of a batch: the linear bounds and domains of those not refuted."""
+    with torch.no_grad():
+        region = InputRegion(Interval(domains.lower, domains.upper), ball)
+        margins = bound_margins(compiled, rows, region, propagate(compiled, region))
+        cases = deciding_margins(group, margins.proven)
+    is_open = domains.open_cases & (cases <= 0)
+    closed_now = domains.open_cases & ~is_open
+    if bool(closed_now.any()):
+        progress.bound = min(progress.bound, float(cases[closed_now].min()))
+    kept = is_open.any(1)
+    progress.domains += len(domains)
+    progress.leaves += int((~kept).sum())
+    worst = cases.where(is_open, torch.full_like(cases, float("inf"))).amin(1)
+    remaining = Domains(domains.lower, domains.upper, worst, is_open).take(kept)
+    linear = LinearLower(
+        margins.linear.coefficients[kept], margins.linear.constant[kept], margins.linear.lower[kept]
+    )
+    return linear, remaining
+
+
+def _falsified(
+    compiled: CompiledGraph,
+    group: CaseGroup,
+    domains: Domains,
+    linear: LinearLower,
+    confirm: Confirm,
+) -> bool:
+    """Try the centre of every domain and the corner where its deciding line is least."""
+    points = (domains.lower + domains.upper) / 2
+    if len(group.rows):
+        row = linear.lower.argmin(1)
+        slope = linear.coefficients[torch.arange(len(domains)), row]
+        points = torch.cat([points, domains.lower.where(slope >= 0, domains.upper)])
+    with torch.no_grad():
+        margins = evaluate(compiled, points)[:, torch.as_tensor(group.rows)]
+    distance = deciding_margins(group, margins)
+    best = distance.min(0)
+    for member, value, position in zip(
+        group.members, best.values.tolist(), best.indices.tolist(), strict=True
+    ):
+        if value <= 0 and confirm(points[position], member):
+            return True
+    return False
+
+
+def _note_open(progress: Progress, stack: Domains) -> None:
+    progress.open_domains = len(stack)
+    progress.open_bound = float(stack.bound.min())

@@ -1,0 +1,297 @@
+"""Affine ops as torch kernels: the linear map of each operand, its transpose, and the offset.
+
+`affine_kernel` turns an op (numpy facts) into a kernel (tensors of one dtype on one device).
+Kernels act on stacked values: axis 0 counts points or rows, the rest is the value's own shape.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import singledispatch
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specdsl.backend import Unsupported
+from specdsl.graph import ops
+from specdsl.graph.ops import Shape, as_float
+
+
+class AffineKernel(ABC):
+    """`y = sum_i A_i x_i + offset`. Shapes: x_i (n, *operand i), y (n, *result)."""
+
+    offset: Tensor | None
+    """(*result,) or broadcastable to it; None where it is zero."""
+
+    @abstractmethod
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        """`A_index x`, without the offset."""
+
+    @abstractmethod
+    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
+        """`|A_index| x`: how far radii spread."""
+
+    @abstractmethod
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        """`A_index^T y`."""
+
+
+@singledispatch
+def affine_kernel(op: ops.Op, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    """The kernel of an affine op, with the dtype and device of `like`.
+
+    Raises Unsupported where an op has no rule here.
+    """
+    raise Unsupported("bound propagation", f"the op {type(op).__name__}")
+
+
+def _tensor(array: ops.Array, like: Tensor) -> Tensor:
+    return torch.as_tensor(as_float(array), dtype=like.dtype, device=like.device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DenseKernel(AffineKernel):
+    """weight: (out, in); acts on the last axis."""
+
+    weight: Tensor
+    magnitude: Tensor
+    offset: Tensor | None
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return x @ self.weight.T
+
+    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
+        return x @ self.magnitude.T
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        return y @ self.weight
+
+
+@affine_kernel.register
+def _(op: ops.Dense, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    weight = _tensor(op.weight, like)
+    return DenseKernel(weight, weight.abs(), _tensor(op.bias, like))
+
+
+_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConvKernel(AffineKernel):
+    """Structured convolution; never a dense matrix. The model's own batch axis is folded into n."""
+
+    op: ops.Conv
+    weight: Tensor
+    magnitude: Tensor
+    offset: Tensor | None
+    operand: Shape
+    result: Shape
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return self._convolve(x, self.weight)
+
+    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
+        return self._convolve(x, self.magnitude)
+
+    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
+        n = x.shape[0]
+        padding = [extent for pad in reversed(self.op.pads) for extent in pad]
+        padded = F.pad(x.reshape(-1, *self.operand[1:]), padding)
+        convolve = _CONV[len(self.op.strides)]
+        y = convolve(
+            padded,
+            weight,
+            stride=self.op.strides,
+            dilation=self.op.dilations,
+            groups=self.op.groups,
+        )
+        return y.reshape(n, *self.result)
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        n = y.shape[0]
+        op = self.op
+        spatial = [e + sum(pad) for e, pad in zip(self.operand[2:], op.pads, strict=True)]
+        reached = [
+            (e - 1) * s + d * (k - 1) + 1
+            for e, s, d, k in zip(
+                self.result[2:], op.strides, op.dilations, op.weight.shape[2:], strict=True
+            )
+        ]
+        spread = _CONV_TRANSPOSE[len(op.strides)](
+            y.reshape(-1, *self.result[1:]),
+            self.weight,
+            stride=op.strides,
+            dilation=op.dilations,
+            groups=op.groups,
+        )
+        # Entries past the last kernel position were never read: their coefficients are zero.
+        missing = [s - r for s, r in zip(spatial, reached, strict=True)]
+        crop = [
+            extent
+            for pad, more in zip(reversed(op.pads), reversed(missing), strict=True)
+            for extent in (-pad[0], more - pad[1])
+        ]
+        return F.pad(spread, crop).reshape(n, *self.operand)
+
+
+@affine_kernel.register
+def _(op: ops.Conv, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    if len(op.strides) not in _CONV:
+        raise Unsupported("bound propagation", f"convolutions over {len(op.strides)} axes")
+    weight = _tensor(op.weight, like)
+    bias = _tensor(op.bias, like).reshape(-1, *(1 for _ in op.strides))
+    return ConvKernel(op, weight, weight.abs(), bias, operands[0], op.shape(*operands))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScaleKernel(AffineKernel):
+    """Elementwise product with `scale`, broadcast."""
+
+    scale: Tensor
+    magnitude: Tensor
+    offset: Tensor | None
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return x * self.scale
+
+    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
+        return x * self.magnitude
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        return y * self.scale
+
+
+@affine_kernel.register
+def _(op: ops.Scale, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    scale = _tensor(op.scale, like)
+    return ScaleKernel(scale, scale.abs(), _tensor(op.shift, like))
+
+
+@affine_kernel.register
+def _(op: ops.BatchNorm, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    channels = (-1, *(1 for _ in operands[0][2:]))
+    factor = _tensor(op.factor, like).reshape(channels)
+    return ScaleKernel(factor, factor.abs(), _tensor(op.offset, like).reshape(channels))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SumKernel(AffineKernel):
+    """A fixed multiple of each operand."""
+
+    coefficients: tuple[float, ...]
+    offset: Tensor | None = None
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return x * self.coefficients[index]
+
+    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
+        return x * abs(self.coefficients[index])
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        return y * self.coefficients[index]
+
+
+@affine_kernel.register
+def _(op: ops.Sum, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    return SumKernel(tuple(float(c) for c in op.coefficients))
+
+
+class RearrangeKernel(AffineKernel):
+    """Entries only move: magnitudes move alike and nothing is added."""
+
+    offset: Tensor | None = None
+
+    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
+        return self.apply(index, x)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReshapeKernel(RearrangeKernel):
+    """Row-major entries under another shape."""
+
+    operand: Shape
+    result: Shape
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], *self.result)
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        return y.reshape(y.shape[0], *self.operand)
+
+
+@affine_kernel.register
+def _(op: ops.Reshape, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    return ReshapeKernel(operands[0], op.target)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TransposeKernel(RearrangeKernel):
+    """Axes permuted; `axes` and `inverse` count the stacking axis as 0."""
+
+    axes: tuple[int, ...]
+    inverse: tuple[int, ...]
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return x.permute(self.axes)
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        return y.permute(self.inverse)
+
+
+@affine_kernel.register
+def _(op: ops.Transpose, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    axes = (0, *(a + 1 for a in op.axes))
+    inverse = tuple(axes.index(i) for i in range(len(axes)))
+    return TransposeKernel(axes, inverse)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SelectKernel(RearrangeKernel):
+    """Entries by position; the transpose adds up where a position is taken twice."""
+
+    indices: Tensor
+    operand: Shape
+    result: Shape
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return x.reshape(x.shape[0], -1)[:, self.indices].reshape(x.shape[0], *self.result)
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        spread = y.new_zeros(y.shape[0], prod(self.operand))
+        spread.index_add_(1, self.indices, y.reshape(y.shape[0], -1))
+        return spread.reshape(y.shape[0], *self.operand)
+
+
+@affine_kernel.register
+def _(op: ops.Select, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    indices = torch.as_tensor(op.indices.reshape(-1), device=like.device)
+    return SelectKernel(indices, operands[0], op.indices.shape)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConcatKernel(RearrangeKernel):
+    """Operand `index` fills `starts[index]` onwards along `axis` (the stacking axis counted)."""
+
+    axis: int
+    starts: tuple[int, ...]
+    extents: tuple[int, ...]
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        before = self.starts[index]
+        after = sum(self.extents) - before - self.extents[index]
+        tail = [0, 0] * (x.ndim - 1 - self.axis)
+        return F.pad(x, [*tail, before, after])
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        return y.narrow(self.axis, self.starts[index], self.extents[index])
+
+
+@affine_kernel.register
+def _(op: ops.Concat, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    extents = tuple(shape[op.axis] for shape in operands)
+    starts = tuple(sum(extents[:i]) for i in range(len(extents)))
+    return ConcatKernel(op.axis + 1, starts, extents)

@@ -1,0 +1,61 @@
+"""Bounds of a whole graph on one input set, as numpy arrays for those who do not speak torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from specdsl.bounds import piecewise
+from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.bounds.crown import Propagated, lower_rows, propagate
+from specdsl.bounds.interval import Interval, NumpyInterval
+from specdsl.bounds.region import InputRegion, input_region
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, NodeId
+from specdsl.query.sets import InputSet
+
+Method = Literal["interval", "crown"]
+
+
+def pre_activation_bounds(
+    graph: Graph, inputs: InputSet, method: Method = "crown"
+) -> dict[NodeId, NumpyInterval]:
+    """Sound bounds for the input, for every node that a nonlinear op reads, and for the output.
+
+    `crown` is intersected with intervals, so it is never looser. Arrays are float64 in the node's
+    shape. Raises Unsupported for an op without a rule, EmptyInterval where something is NaN.
+    """
+    compiled = compile_graph(graph)
+    region = input_region(inputs, compiled.like)
+    with torch.no_grad():
+        propagated = propagate(compiled, region, tighten=method == "crown")
+        bounds = dict(propagated.bounds)
+        if method == "crown":
+            bounds[graph.output] = _output(compiled, region, propagated)
+    wanted = {graph.input, *compiled.pre_activations, graph.output}
+    return {node: bounds[node].numpy() for node in graph.order if node in wanted}
+
+
+def _output(compiled: CompiledGraph, region: InputRegion, propagated: Propagated) -> Interval:
+    graph = compiled.graph
+    count = graph.size(graph.output)
+    identity = torch.eye(count, dtype=compiled.like.dtype)
+    rows = torch.cat([identity, -identity]).reshape(1, 2 * count, *graph.shapes[graph.output])
+    lower = lower_rows(compiled, graph.output, rows, region, propagated.relaxations).lower
+    shape = (1, *graph.shapes[graph.output])
+    one, other = lower[:, :count].reshape(shape), -lower[:, count:].reshape(shape)
+    found = Interval(torch.minimum(one, other), torch.maximum(one, other))
+    return propagated.bounds[graph.output].intersect(found)
+
+
+def unstable_entries(graph: Graph, inputs: InputSet) -> int:
+    """How many entries of nonlinear nodes CROWN bounds leave with more than one linear piece."""
+    compiled = compile_graph(graph)
+    with torch.no_grad():
+        bounds = propagate(compiled, input_region(inputs, compiled.like)).bounds
+    return sum(
+        int((~piecewise.is_stable(op, bounds[operands[0]])).sum())
+        for _, op, operands in graph
+        if isinstance(op, ops.PiecewiseLinear)
+    )

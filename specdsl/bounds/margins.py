@@ -1,0 +1,73 @@
+"""From lower bounds on margins to decided cases, on a batch of regions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from specdsl.bounds.compiled import CompiledGraph
+from specdsl.bounds.crown import LinearLower, Propagated, lower_rows
+from specdsl.bounds.region import InputRegion
+from specdsl.query.groups import CaseGroup
+
+# A margin counts as positive only above this part of the magnitudes that were added up for it:
+# float64 rounds at 1e-16, times some 1e3 terms a row, times a cancellation of up to 1e4 on the way.
+ROUNDING_PART = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MarginBounds:
+    """Linear lower bounds of a group's margins on a batch of regions.
+
+    `proven` is the lower bound less what rounding may have added. Shapes: proven (batch, rows);
+    linear as in LinearLower.
+    """
+
+    linear: LinearLower
+    proven: Tensor
+
+
+def margin_rows(compiled: CompiledGraph, group: CaseGroup) -> Tensor:
+    """Selects the group's margins from the graph's output: (1, rows, outputs)."""
+    size = compiled.graph.size(compiled.graph.output)
+    rows = compiled.like.new_zeros(1, len(group.rows), size)
+    rows[0, torch.arange(len(group.rows)), torch.as_tensor(group.rows)] = 1.0
+    return rows
+
+
+def bound_margins(
+    compiled: CompiledGraph, rows: Tensor, region: InputRegion, propagated: Propagated
+) -> MarginBounds:
+    """CROWN bounds of the margins; `rows` from `margin_rows`."""
+    output = compiled.graph.output
+    shaped = rows.reshape(1, rows.shape[1], *compiled.graph.shapes[output])
+    linear = lower_rows(compiled, output, shaped, region, propagated.relaxations)
+    farthest = torch.maximum(region.box.lower.abs(), region.box.upper.abs())
+    size = (linear.coefficients.abs() @ farthest[:, :, None])[..., 0] + linear.constant.abs()
+    return MarginBounds(linear, linear.lower - ROUNDING_PART * size)
+
+
+def interval_margins(group: CaseGroup, compiled: CompiledGraph, propagated: Propagated) -> Tensor:
+    """Lower bounds of the margins by intervals alone, less rounding: (batch, rows)."""
+    bounds = propagated.bounds[compiled.graph.output]
+    lower = bounds.lower.flatten(1)[:, torch.as_tensor(group.rows)]
+    upper = bounds.upper.flatten(1)[:, torch.as_tensor(group.rows)]
+    return lower - ROUNDING_PART * torch.maximum(lower.abs(), upper.abs())
+
+
+def deciding_margins(group: CaseGroup, margins: Tensor) -> Tensor:
+    """The largest margin among the atoms of each case, which all must hold at once.
+
+    Of lower bounds: positive means that the case has no point in the region. Of values at points:
+    not positive means that the point is in the case. A case without atoms gives -inf.
+    Shapes: (n, rows) to (n, cases).
+    """
+    columns = [
+        margins[:, [a.index for a in atoms]].amax(1)
+        if atoms
+        else margins.new_full((margins.shape[0],), -torch.inf)
+        for atoms in group.atoms
+    ]
+    return torch.stack(columns, dim=1)
