@@ -29,6 +29,20 @@ class Ball:
         size = torch.linalg.vector_norm(coefficients, ord=dual, dim=-1)
         return coefficients @ self.center[0] - self.radius * size
 
+    def reaches(self, box: Interval) -> Tensor:
+        """Whether the ball meets each box, (batch,): it holds the box's point nearest to the centre.
+
+        Distances within rounding of the radius count as met.
+        """
+        nearest = self.center.clamp(box.lower, box.upper)
+        order = 1 if self.norm == "l1" else 2
+        distance = torch.linalg.vector_norm(nearest - self.center, ord=order, dim=1)
+        return distance <= self.radius * (1 + REACH_PART)
+
+
+# Norms of some thousand float64 entries err by less than 1e-12 of their size.
+REACH_PART = 1e-12
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InputRegion:

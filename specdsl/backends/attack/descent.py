@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from specdsl.backend import Deadline
-from specdsl.backends.attack.projection import Projector
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.forward import evaluate
 from specdsl.bounds.margins import deciding_margins
+from specdsl.bounds.projection import Projector
 from specdsl.bounds.region import input_region
 from specdsl.query.groups import CaseGroup
 

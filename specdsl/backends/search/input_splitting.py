@@ -18,6 +18,7 @@ from specdsl.bounds.crown import LinearLower, propagate
 from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
+from specdsl.bounds.projection import Projector
 from specdsl.bounds.region import Ball, InputRegion, input_region
 from specdsl.query.groups import CaseGroup
 
@@ -58,16 +59,20 @@ def search_group(
     """
     root = input_region(group.inputs, compiled.like)
     rows = margin_rows(compiled, group)
+    projector = Projector(root)
     stack = _root_domains(root, len(group.members))
     while len(stack):
         _note_open(progress, stack)
         if deadline.passed:
             return "timeout"
         chosen, stack = stack.pop_worst(batch)
+        chosen = _meeting(chosen, root.ball, progress)
+        if not len(chosen):
+            continue
         linear, chosen = _bound(compiled, rows, group, root.ball, chosen, progress)
         if not len(chosen):
             continue
-        if _falsified(compiled, group, chosen, linear, confirm):
+        if _falsified(compiled, group, chosen, linear, projector, confirm):
             return "falsified"
         if not bool(splittable(chosen).all()):
             _note_open(progress, stack.join(chosen))
@@ -96,6 +101,16 @@ def _levels(open_now: int, waiting: int, batch: int) -> int:
 
 
 MAX_LEVELS = 4
+
+
+def _meeting(domains: Domains, ball: Ball | None, progress: Progress) -> Domains:
+    """The domains that the ball reaches: the others are empty, and bounds on nothing may cross."""
+    if ball is None:
+        return domains
+    met = ball.reaches(Interval(domains.lower, domains.upper))
+    progress.domains += int((~met).sum())
+    progress.leaves += int((~met).sum())
+    return domains.take(met)
 
 
 def _bound(
@@ -131,6 +146,7 @@ def _falsified(
     group: CaseGroup,
     domains: Domains,
     linear: LinearLower,
+    projector: Projector,
     confirm: Confirm,
 ) -> bool:
     """Try the centre of every domain and the corner where its deciding line is least."""
@@ -139,6 +155,7 @@ def _falsified(
         row = linear.lower.argmin(1)
         slope = linear.coefficients[torch.arange(len(domains)), row]
         points = torch.cat([points, domains.lower.where(slope >= 0, domains.upper)])
+    points = projector.project(points)
     with torch.no_grad():
         margins = evaluate(compiled, points)[:, torch.as_tensor(group.rows)]
     distance = deciding_margins(group, margins)
