@@ -62,6 +62,11 @@ class Deadline:
         return float("inf") if self.end is None else max(0.0, self.end - time.monotonic())
 
     @property
+    def expiry(self) -> str:
+        """How a reason says that the time was not enough: `timeout after 30 s`."""
+        return "timeout" if self.seconds is None else f"timeout after {self.seconds:.3g} s"
+
+    @property
     def passed(self) -> bool:
         """Whether the time is over."""
         return self.remaining <= 0

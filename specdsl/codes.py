@@ -22,19 +22,493 @@ CODES: dict[str, Code] = {
     # --- E01 syntax ---
     "E0101": Code("syntax error", "The text does not continue in any way the grammar allows."),
     # --- E02 names ---
+    "E0201": Code(
+        "unknown name",
+        "Nothing that is visible here has this name. Names are declared with `param`, `const`, "
+        "`let`, `enum`, `space`, `network`, `dataset`, `region` or `property`, or by a "
+        "`forall`.",
+    ),
+    "E0202": Code(
+        "declared twice",
+        "Each top-level name, each label of an enum, each field of a space and each `check ... "
+        "as` name is declared once in a file.",
+    ),
+    "E0203": Code(
+        "no such part",
+        "A record has fields, a vector indexed by an enum has named outputs, a sample has "
+        "`input` and `label`; nothing here has the name that follows the dot.",
+    ),
+    "E0204": Code(
+        "used before its declaration",
+        "A file is read from top to bottom: move the declaration above its first use. A "
+        "function cannot use itself.",
+    ),
+    "E0205": Code(
+        "calls nest too deeply",
+        "Functions call functions more levels deep, or more often, than can be worked out. "
+        "Flatten the chain.",
+    ),
+    "E0206": Code(
+        "`-D` names no parameter",
+        "Only what a file declares with `param` can be set on the command line.",
+    ),
+    "E0207": Code(
+        "parameter without a value",
+        "The `param` has no default, so that `-D name=value` is needed to run the file.",
+    ),
+    "E0208": Code(
+        "not a type",
+        "After a colon stands a type: `real[...]`, `int`, `label[n]`, `bool`, `string`, `norm`,"
+        " a space or an enum.",
+    ),
+    "E0209": Code(
+        "nested too deeply",
+        "The expression has more levels than can be worked through. Split it with `let`.",
+    ),
     # --- E03 types and shapes ---
+    "E0301": Code(
+        "argument of another type",
+        "A function or network was given something else than its declaration says, most often a"
+        " tensor of another shape. Shapes are never changed silently.",
+    ),
+    "E0302": Code(
+        "another kind of value is needed",
+        "For example a number where a set belongs, or a whole record where one of its fields is"
+        " meant.",
+    ),
+    "E0303": Code(
+        "shapes do not fit",
+        "Arithmetic and comparisons work entry by entry on equal shapes; a scalar meets every "
+        "entry of a tensor.",
+    ),
+    "E0304": Code(
+        "not a whole number",
+        "Extents of shapes, indices and ends of ranges are whole numbers; extents are positive.",
+    ),
+    "E0305": Code(
+        "wrong number of arguments",
+        "A function, layer, index or pattern has more or fewer parts than its declaration; the "
+        "arguments of functions are given by position.",
+    ),
+    "E0306": Code(
+        "index or label out of range",
+        "Entries and classes are counted from 0 to one less than their number.",
+    ),
+    "E0307": Code(
+        "cannot be called or indexed",
+        "Parentheses follow functions, regions, properties and networks; brackets follow "
+        "tensors and datasets.",
+    ),
+    "E0308": Code(
+        "tensors compared without `all` or `any`",
+        "Comparing tensors gives one truth value for each entry. Say whether `all` or `any` of "
+        "them must hold.",
+    ),
+    "E0309": Code(
+        "a vector of scores is needed",
+        "`argmax`, `argmin` and `margin` choose among the entries of a vector with at least "
+        "two.",
+    ),
+    "E0310": Code(
+        "ragged list",
+        "The entries of a list have one shape, so that the list is a tensor; a list has at "
+        "least one entry.",
+    ),
+    "E0311": Code(
+        "value of another type than declared",
+        "The text of a `-D` is no value of the parameter's type, or two labels count different "
+        "classes.",
+    ),
+    "E0312": Code(
+        "not a constant",
+        "The value must be known before any file is read: numbers, parameters, constants and "
+        "exact arithmetic on them. Exponents are whole numbers.",
+    ),
+    "E0314": Code(
+        "no shape",
+        "A box of two scalars takes any shape; where nothing else fixes one, intersect it with "
+        "a set that has one, or give its corners as lists.",
+    ),
     # --- E04 units, sets and numbers ---
+    "E0401": Code(
+        "units differ",
+        "Numbers are compared and added in one unit. Units are never converted; a number "
+        "without a unit takes that of the other side.",
+    ),
+    "E0402": Code(
+        "out of range",
+        "The value lies outside the interval that the parameter declares, or below the least "
+        "value of an option.",
+    ),
+    "E0403": Code(
+        "empty set",
+        "The set has no element, so that everything would be true of it: the ends of an "
+        "interval, a box or a slice are the wrong way round, or a radius is negative.",
+    ),
+    "E0404": Code("division by zero", "The divisor is exactly 0."),
+    "E0405": Code(
+        "division by something that may be zero",
+        "The divisor depends on quantified variables. Multiply the inequality out.",
+    ),
+    "E0406": Code(
+        "number too large",
+        "The exact value has more digits than any meant number, or lies beyond the range of "
+        "floating-point numbers.",
+    ),
+    "E0407": Code(
+        "ball over different units",
+        "One radius cannot measure metres and radians at once. Bound the fields one by one.",
+    ),
     # --- E05 files and data ---
     "E0501": Code("file cannot be read", "The file is missing or may not be read by this user."),
     "E0502": Code("not a regular file", "Folders, pipes and devices are refused."),
     "E0503": Code("file too large", "The file, or what it expands to, is over the size limit."),
     "E0504": Code("damaged gzip data", "The name ends in .gz but the content does not decompress."),
     "E0505": Code("not UTF-8 text", "Spec and VNN-LIB files are UTF-8; save the file as such."),
+    "E0510": Code(
+        "inputs are not numbers",
+        "The array of inputs holds text or objects. A dataset needs one array of numbers, the "
+        "first axis counting the samples.",
+    ),
+    "E0511": Code(
+        "sample not finite",
+        "A sample holds NaN or infinity, so nothing around it has a meaning. Drop or mend it.",
+    ),
+    "E0512": Code(
+        "inputs and labels differ in number",
+        "Every input needs its label: the two files or arrays do not belong together.",
+    ),
+    "E0513": Code(
+        "labels are not classes",
+        "Labels are whole numbers from 0, one for each sample; one-hot rows must be converted.",
+    ),
+    "E0514": Code(
+        "not an IDX file",
+        "IDX files (as of MNIST) begin with two zero bytes, the element type, the number of axes "
+        "and the extents, and hold exactly as many bytes as those say. The file is something else "
+        "or was cut short.",
+    ),
+    "E0515": Code(
+        "not a NumPy archive",
+        "`npz` reads archives of plain arrays as `numpy.savez` writes them; arrays of Python "
+        "objects are refused because reading them would run code.",
+    ),
+    "E0516": Code(
+        "no such array",
+        "The archive has no array of that name. Name the arrays in the reader: "
+        '`npz("f.npz", inputs = "x_test", labels = "y_test")`.',
+    ),
+    "E0517": Code(
+        "not a table of numbers",
+        "Every row has equally many cells and every cell is a number; only the first line may "
+        "hold column names.",
+    ),
+    "E0518": Code(
+        "no such column",
+        "The column of labels is given by its name in the first line, or by its number from 0.",
+    ),
+    "E0519": Code(
+        "scikit-learn is not installed",
+        "The data sets that scikit-learn carries need the extra `data`: "
+        '`pip install "specdsl[data]"`.',
+    ),
+    "E0520": Code("unknown data set", "scikit-learn does not carry a data set of this name."),
+    "E0521": Code(
+        "inputs of another size than declared",
+        "The type of the dataset says how many entries an input has, and the file disagrees. "
+        "Correct the type, the space or the file.",
+    ),
+    "E0522": Code(
+        "labels do not fit the declared type",
+        "The type says `label[n]`: each label is a whole number from 0 to n - 1.",
+    ),
     # --- E06 networks ---
+    "E0600": Code(
+        "not an ONNX model",
+        "The bytes do not decode as an ONNX protobuf: the file is cut short, empty, or something "
+        "else. Download or export it again.",
+    ),
+    "E0601": Code(
+        "invalid ONNX model",
+        "The file decodes but breaks the rules of ONNX, for example a name that nothing computes, "
+        "a name computed twice, or a cycle. Run `onnx.checker.check_model` in the exporter.",
+    ),
+    "E0602": Code(
+        "network too large",
+        "A count of nodes, a tensor or a computed value is over the limit that protects this "
+        "machine from hostile files.",
+    ),
+    "E0603": Code(
+        "external data",
+        "The weights lie in other files, which are never opened. Save the model in one file: "
+        "`onnx.save(model, path, save_as_external_data=False)`.",
+    ),
+    "E0604": Code(
+        "op without a rule",
+        "The network uses an op this version does not know. The message names the op, the node "
+        "and what is supported.",
+    ),
+    "E0605": Code(
+        "form of an op not supported",
+        "The op is known, but not with these attributes or operands, for example a product of two "
+        "computed values or a weight that is not a constant.",
+    ),
+    "E0606": Code(
+        "weights not finite",
+        "An initializer holds NaN or infinity, so that no statement about the network has a "
+        "meaning. Training probably diverged.",
+    ),
+    "E0607": Code(
+        "inputs and outputs of a network",
+        "A network has exactly one input that is not an initializer and one output, both float32.",
+    ),
+    "E0608": Code(
+        "shape not fixed",
+        "The first axis may be dynamic and is bound to 1; every other axis of the input has a "
+        "fixed positive extent. Export the model with fixed shapes.",
+    ),
+    "E0609": Code(
+        "shapes do not fit in a network",
+        "The operands of a node do not have the shapes its op takes.",
+    ),
+    "E0610": Code(
+        "disagreement with ONNX Runtime",
+        "The imported network computes something else than ONNX Runtime does on the same file, "
+        "beyond float32 rounding. It is refused, because any verdict would be about another "
+        "function. This is a bug of ours or of the runtime: please report it with the file.",
+    ),
+    "E0611": Code(
+        "refused by ONNX Runtime",
+        "ONNX Runtime cannot load or run the network, so that no counterexample could be replayed.",
+    ),
+    "E0612": Code(
+        "control flow in a network",
+        "Loops, branches and local functions are not supported: the network must be a plain "
+        "sequence of ops.",
+    ),
+    "E0613": Code(
+        "op from another domain",
+        "Only ops of the standard ONNX domain are known; custom and contributed ops are not.",
+    ),
+    "E0614": Code(
+        "opset not supported",
+        "The model's opset is too old or too new. Convert it with `onnx.version_converter`.",
+    ),
+    "E0620": Code(
+        "unknown layer",
+        "An inline network uses a layer that does not exist, or arguments the layer does not take.",
+    ),
+    "E0621": Code(
+        "layer does not fit",
+        "A layer's weights do not fit the shape that reaches it. A dense layer takes a vector: put "
+        "`layer flatten` before it where the value has more axes.",
+    ),
+    "E0622": Code(
+        "layer without weights",
+        "A layer given by its size alone gets its weights from training, which this version does "
+        "not do. Give `weight` and `bias`, or load the network with `onnx(...)`.",
+    ),
+    "E0630": Code(
+        "cannot be exported to ONNX",
+        "A constant of the network is larger than any float32 number, or a node has no ONNX form.",
+    ),
+    "E0650": Code(
+        "network and declaration differ in size",
+        "The declaration says how many entries the network takes and gives, and the file "
+        "disagrees. Correct the type or the space, or give the file that was meant.",
+    ),
     # --- E07 properties and queries ---
+    "E0701": Code(
+        "property without `show`",
+        "A property says what should hold: `show` and a claim.",
+    ),
+    "E0702": Code(
+        "unbounded variable",
+        "A quantified variable ranges over a set without bounds. Hardly any method can prove "
+        "anything over it: give bounds.",
+    ),
+    "E0703": Code(
+        "not a claim",
+        "Something true or false is needed: a comparison, a property, or several joined by "
+        "`and`, `or`, `not`, `=>`.",
+    ),
+    "E0704": Code(
+        "clause out of place",
+        "The order is: `forall` or `exists`, then `where`, then `show`, which is the last; "
+        "`let` may stand between.",
+    ),
+    "E0705": Code(
+        "labels are not ordered",
+        "Labels and words compare with `==` and `!=` only: class 3 is not more than class 2.",
+    ),
+    "E0706": Code(
+        "figure over several properties",
+        "Accuracies count samples of one property. `verified_fraction` counts obligations of "
+        "any.",
+    ),
+    "E0750": Code(
+        "too many cases",
+        "Negated, the claim is a disjunction of more cases than anyone could decide: alternatives "
+        "multiply where they are joined by `and`. Split the property.",
+    ),
+    "E0751": Code(
+        "empty set",
+        "A set has no points, because of values that are known only now; nothing is claimed.",
+    ),
+    "E0752": Code(
+        "values do not fit",
+        "Values that are known only once files are read do not have the kind or the shape that "
+        "this place needs.",
+    ),
+    "E0753": Code(
+        "sample out of range",
+        "The dataset holds fewer samples than the slice or index asks for. Samples count from 0, "
+        "and the end of a slice is excluded.",
+    ),
+    "E0754": Code(
+        "unbounded variable",
+        "Every quantified number needs a lower and an upper bound, from its space, its region or "
+        "the `where` of the property.",
+    ),
     # --- E08 settings and options ---
+    "E0801": Code(
+        "unknown backend or reader",
+        "The word after `using`, or the reader of a network or dataset, is not one that exists.",
+    ),
+    "E0802": Code(
+        "unknown option",
+        "Options and settings are closed lists, so that a typo is found at once.",
+    ),
+    "E0803": Code("given twice", "An option or setting has one value."),
+    "E0804": Code(
+        "option of another kind",
+        "The value of an option is not of the kind it takes, or not one of its choices.",
+    ),
+    "E0805": Code("option missing", "The option has no default and must be given."),
+    "E0806": Code(
+        "unknown report or figure",
+        "The word after `report`, or in `expect`, is not one that exists.",
+    ),
+    "E0807": Code(
+        "not an expectation",
+        "`expect` compares figures such as `certified_accuracy` with numbers; several are "
+        "joined by `and` or `or`.",
+    ),
+    "E0810": Code(
+        "path leaves the folder",
+        "Paths in a spec are relative to it and stay inside its folder, so that a spec can be "
+        "moved and trusted. `--allow-path` opens another folder; paths given by `-D` are "
+        "allowed.",
+    ),
+    "E0811": Code("not a usable path", "The text cannot be the name of a file."),
+    "E0850": Code(
+        "malformed parameter on the command line",
+        "Parameters are given as `-D name=value`, each name once.",
+    ),
+    "E0851": Code(
+        "malformed selection",
+        "`-k` takes words joined by `and`, `or`, `not` and parentheses; a word selects the ids "
+        "that contain it, without cutting a number in two.",
+    ),
+    "E0852": Code(
+        "unknown backend",
+        "`using` and `--using` take the name of a backend; `specdsl check --help` lists them.",
+    ),
+    "E0853": Code(
+        "option of a backend",
+        "The backend has no such option, or not with this value. Options are closed: a typo is an "
+        "error, never ignored.",
+    ),
+    "E0854": Code(
+        "output cannot be written",
+        "The folder does not exist, is not writable, or lies outside the folders the spec may use.",
+    ),
+    "E0855": Code(
+        "not supported by this method",
+        "The backend has no rule for something in the query and refuses before solving. The help "
+        "line names a backend that can take it; `--using` changes the backend for one run.",
+    ),
+    "E0856": Code(
+        "no such diagnostic code",
+        "Codes look like E0101 or W0701; they stand in brackets after `error` or `warning`.",
+    ),
+    "E0857": Code(
+        "malformed table of instances",
+        "`bench` reads a CSV file with a header line and at least the columns benchmark, onnx and "
+        "vnnlib; timeout_s and verdict are optional. Results are kept in a file of its own.",
+    ),
+    "E0858": Code(
+        "stage cannot be printed",
+        "This stage has no meaning for the query, for example an LP file for a norm that is not "
+        "linear, or one stream for several obligations where each needs its own file.",
+    ),
     # --- E09 not supported yet ---
     "E0901": Code("not supported yet", "The language has this; this version cannot answer it yet."),
+    "E0902": Code(
+        "unknown language version",
+        "The first line names a version of the language that this program does not read.",
+    ),
     # --- E10 VNN-LIB ---
+    "E1000": Code(
+        "VNN-LIB syntax error",
+        "Parentheses or quotes do not match, or a word stands outside any command. VNN-LIB 1.0 is "
+        "a sequence of forms such as `(declare-const X_0 Real)` and `(assert (<= X_0 0.5))`.",
+    ),
+    "E1001": Code(
+        "VNN-LIB nested too deeply",
+        "More parentheses are open at one place than any real query needs; the file is refused.",
+    ),
+    "E1002": Code(
+        "unknown word in VNN-LIB",
+        "Commands are `declare-const`, `declare-fun` and `assert`; formulas are comparisons, "
+        "`and`, `or`, `not` and `=>`; arithmetic is `+`, `-`, `*` and `/`.",
+    ),
+    "E1003": Code(
+        "number in VNN-LIB out of range",
+        "A literal has more digits or a larger exponent than any float64 could mean.",
+    ),
+    "E1004": Code(
+        "variable not declared in VNN-LIB",
+        "Inputs are `X_0`, `X_1`, ... and outputs `Y_0`, `Y_1`, ...; each is declared before use.",
+    ),
+    "E1005": Code(
+        "declaration in VNN-LIB",
+        "Each input and output is declared once, as `Real`, and the indices run from 0 without "
+        "gaps.",
+    ),
+    "E1006": Code(
+        "input without a bound",
+        "Every input needs a lower and an upper bound in every case: over an unbounded set hardly "
+        "any method can prove anything.",
+    ),
+    "E1007": Code(
+        "query too large",
+        "The disjunctions multiply out to more cases, or the cases hold more bounds, than this "
+        "machine should take. Split the query.",
+    ),
+    "E1008": Code(
+        "query not linear",
+        "Constraints are linear in inputs and outputs: products and quotients of variables cannot "
+        "be decided.",
+    ),
+    "E1009": Code(
+        "query and network do not fit",
+        "The query declares other numbers of inputs or outputs than the network has.",
+    ),
     # --- warnings ---
+    "W0750": Code(
+        "vacuous property",
+        "No input satisfies the conditions of the property, so it holds without saying anything. "
+        "Usually a bound in `where` contradicts the space.",
+    ),
+    "W0201": Code(
+        "name hidden",
+        "A variable has the name of something declared above, which it hides. Nothing is wrong,"
+        " but readers may be misled.",
+    ),
+    "W0901": Code(
+        "no language version",
+        "A spec begins with `spec 1.0`, so that later versions of the language can still read "
+        "it.",
+    ),
 }

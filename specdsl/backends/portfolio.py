@@ -50,7 +50,7 @@ class Portfolio:
             decided = isinstance(answers[-1].verdict, Verified | Falsified)
             if decided or deadline.passed:
                 break
-        verdict = _with_best_bound([a.verdict for a in answers])
+        verdict = _undecided(answers)
         statistics = {k: v for answer in answers for k, v in answer.statistics.items()}
         return Answer(verdict, answers[-1].method, time.monotonic() - start, statistics)
 
@@ -79,14 +79,16 @@ def _is_encodable(query: Query) -> bool:
     return max(unstable_entries(graph, s) for s in sets.values()) <= ENCODABLE_UNSTABLE
 
 
-def _with_best_bound(verdicts: list[Verdict]) -> Verdict:
-    """The last verdict; an Unknown states the best bound any stage proved."""
-    last = verdicts[-1]
+def _undecided(answers: list[Answer]) -> Verdict:
+    """The last stage's verdict; an Unknown says what each way of proving and refuting came to."""
+    last = answers[-1].verdict
     if not isinstance(last, Unknown):
         return last
-    unknowns = [v for v in verdicts if isinstance(v, Unknown)]
+    unknowns = [a.verdict for a in answers if isinstance(a.verdict, Unknown)]
     bounds = [v.bound for v in unknowns if v.bound is not None]
+    # An attack has no bound to tell: the last stage that tried to prove it speaks first.
+    proving = [v for v in unknowns if v.bound is not None and v is not last]
     reason = last.reason
-    if bounds and last.bound is None:
-        reason = f"{reason}; best bound {max(bounds):.4g}"
+    if last.bound is None and proving and not last.timeout:
+        reason = f"{proving[-1].reason}; {last.reason}"
     return Unknown(reason, max(bounds, default=None), last.advice, last.timeout)

@@ -28,6 +28,14 @@ def as_float(parameter: Array) -> npt.NDArray[np.float64]:
     return np.asarray(parameter, dtype=np.float64)
 
 
+def _broadcasts(shape: Shape, target: Shape) -> bool:
+    """Whether a value of `shape` broadcasts to `target`, and not beyond."""
+    padded = (1,) * (len(target) - len(shape)) + shape
+    return len(padded) == len(target) and all(
+        n in {1, m} for n, m in zip(padded, target, strict=True)
+    )
+
+
 class ShapeMismatch(ValueError):
     """Operands whose shapes an op cannot take; the message names both."""
 
@@ -147,7 +155,8 @@ class Conv(Affine):
         (x,) = operands
         kernel = self.weight.shape[2:]
         if len(x) != len(kernel) + 2 or x[1] != self.weight.shape[1] * self.groups:
-            wanted = f"(n, {self.weight.shape[1] * self.groups}, {'spatial, ' * len(kernel)})"
+            channels = self.weight.shape[1] * self.groups
+            wanted = f"{channels} channels and {len(kernel)} spatial axes"
             raise ShapeMismatch(f"a convolution takes {wanted}, not {x}")
         spatial = tuple(
             (n + sum(pad) - dilation * (k - 1) - 1) // stride + 1
@@ -171,7 +180,7 @@ class Scale(Affine):
         """The operand's shape."""
         (x,) = operands
         for parameter in (self.scale, self.shift):
-            if np.broadcast_shapes(x, parameter.shape) != x:
+            if not _broadcasts(parameter.shape, x):
                 raise ShapeMismatch(f"a constant of shape {parameter.shape} does not fit {x}")
         return x
 

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from specdsl.diagnostics import Diagnostic
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
 from specdsl.source import Span
@@ -71,7 +72,8 @@ class Query:
 
     `graph` has one input and one output of shape (margins,). It is the semantic reference: backends
     may rewrite it for themselves, evidence is judged on it as it stands. `kind`: `forall` asks that
-    no case has a point, `exists` that one has.
+    no case has a point, `exists` that one has. `warnings`: what the user should know beside the
+    verdict, for example that the claim is vacuous.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Query:
     kind: Literal["forall", "exists"] = "forall"
     property_name: str = ""
     span: Span | None = None
+    warnings: tuple[Diagnostic, ...] = ()
 
     @property
     def margins(self) -> int:

@@ -65,7 +65,7 @@ class Attack:
         if suspected is not None:
             return Unknown(f"suspected only: {suspected.reason}")
         if deadline.passed:
-            return Unknown(f"timeout after {deadline.seconds:g} s of attack", timeout=True)
+            return Unknown(f"{deadline.expiry} of attack", timeout=True)
         reason = f"no witness in {self.restarts} restarts a case; an attack proves nothing"
         return Unknown(reason, advice="use `portfolio`, which also tries to prove it")
 

@@ -42,7 +42,7 @@ class Incomplete:
         compiled = compile_graph(simplify(query.graph))
         for group in group_cases(query):
             if deadline.passed:
-                return Unknown(f"timeout after {deadline.seconds:g} s", timeout=True)
+                return Unknown(deadline.expiry, timeout=True)
             with torch.no_grad():
                 worst = min(worst, float(self._bound(compiled, group).min()))
         if worst > 0:

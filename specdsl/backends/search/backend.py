@@ -70,7 +70,7 @@ def _not_verified(
         return Unknown(reason, bound, timeout=outcome == "timeout")
     if outcome == "timeout":
         advice = "raise the timeout, or try `milp` on small networks"
-        return Unknown(f"timeout after {deadline.seconds:g} s; {open_part}", bound, advice, True)
+        return Unknown(f"{deadline.expiry}; {open_part}", bound, advice, True)
     reason = f"a box is too small to split in float64; {open_part}"
     return Unknown(reason, bound, "use `smt` or `milp`, which are exact there")
 

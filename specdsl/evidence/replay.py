@@ -1,0 +1,285 @@
+"""Is a candidate a witness? In exact rationals, and with ONNX Runtime's own outputs.
+
+Three outcomes: a `Witness` where all atoms of a case hold both ways, `Suspected` where the two
+disagree (float32 rounding decides: no verdict rests on that), None where neither does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from specdsl.diagnostics import SpecError
+from specdsl.evidence.placement import Placement, as_floats, place
+from specdsl.graph.evaluate import evaluate
+from specdsl.graph.exact import evaluate_exact
+from specdsl.graph.graph import NodeId
+from specdsl.graph.runtime import Runtime
+from specdsl.query.query import Case, NetworkCall, Query
+from specdsl.query.sets import Box, ExactArray, InputSet
+from specdsl.verdict import CallReplay, Witness
+
+FloatArray = npt.NDArray[np.float64]
+
+# A candidate whose float64 margin is above 1e-5 of the largest number met on the way is hopeless:
+# float32 rounds at 6e-8, so neither exact numbers nor the runtime will find it negative.
+HOPELESS = 1e-5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suspected:
+    """Exact and float32 evaluation disagree about a point, or the runtime fails there.
+
+    Margins are the largest of the case's atoms, as in `Witness`; `replayed_margin` is None where
+    there was no replay. `reason` is a sentence part for an `Unknown` verdict.
+    """
+
+    reason: str
+    exact_margin: Fraction
+    replayed_margin: Fraction | None
+    point: ExactArray
+    case: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Replay:
+    """Margins computed from the runtime's outputs, and what the networks said."""
+
+    margins: ExactArray
+    calls: tuple[CallReplay, ...]
+    replayed_with: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Screen:
+    """Float64 margins at a point, and the largest number met on the way to them."""
+
+    margins: FloatArray
+    largest: float
+
+    def hopeless(self, case: Case) -> bool:
+        """Whether some atom of the case is far from holding."""
+        margins = self.margins[[a.index for a in case.atoms]]
+        return bool((margins > HOPELESS * self.largest).any())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Judgement:
+    """What is true at one exact point, whatever the case. `replay` is text where it failed."""
+
+    placement: Placement
+    margins: ExactArray
+    replay: _Replay | str
+
+    def verdict(self, case: Case, index: int) -> Witness | Suspected | None:
+        """Do the atoms of the case hold, both ways?"""
+        point = self.placement.point
+        exact_holds, exact_margin = atoms_hold(case, self.margins)
+        if isinstance(self.replay, str):
+            reason = f"suspected counterexample: the replay failed: {self.replay}"
+            return Suspected(reason, exact_margin, None, point, index) if exact_holds else None
+        replay_holds, replayed_margin = atoms_hold(case, self.replay.margins)
+        if exact_holds and replay_holds:
+            note = self.placement.note
+            return Witness(
+                point=point,
+                case=index,
+                exact_margin=exact_margin,
+                replayed_margin=replayed_margin,
+                calls=self.replay.calls,
+                replayed_with=self.replay.replayed_with,
+                notes=((note,) if note else ()) + self.replay.notes,
+            )
+        if exact_holds or replay_holds:
+            reason = _disagreement(exact_margin, replayed_margin)
+            return Suspected(reason, exact_margin, replayed_margin, point, index)
+        return None
+
+
+def confirm(
+    query: Query, point: FloatArray | ExactArray, cases: Sequence[int] | None = None
+) -> Witness | Suspected | None:
+    """`Replayer(query).confirm(point, cases)`, for one point."""
+    return Replayer(query).confirm(point, cases)
+
+
+class Replayer:
+    """Judges candidates for one query; holds its networks in ONNX Runtime while it lives."""
+
+    def __init__(self, query: Query) -> None:
+        self.query = query
+        self._runtimes: dict[bytes, Runtime] = {}
+        # By the identity of the case's set, which the query keeps alive.
+        self._bounds: dict[int, tuple[FloatArray, FloatArray]] = {}
+        position = {node: i for i, node in enumerate(query.graph.order)}
+        self._calls = sorted(query.calls, key=lambda call: position[call.output])
+
+    def confirm(
+        self, point: FloatArray | ExactArray, cases: Sequence[int] | None = None
+    ) -> Witness | Suspected | None:
+        """The first of `cases` (all by default) that has a witness near `point`.
+
+        `point`: flat, floats or exact numbers; it is moved into each case's input set first. A
+        witness of any case goes before a suspicion. Raises SpecError E0611 where the runtime
+        cannot load a network, ValueError where the point has the wrong length.
+        """
+        if np.shape(point) != (self.query.graph.size(self.query.graph.input),):
+            raise ValueError(f"a point of shape {np.shape(point)} for a flat input")
+        suspected: Suspected | None = None
+        # Cases often share one input set: what does not depend on the atoms is computed once.
+        attempts: dict[int, _Attempt] = {}
+        for index in range(len(self.query.cases)) if cases is None else cases:
+            case = self.query.cases[index]
+            key = id(case.inputs)
+            if key not in attempts:
+                attempts[key] = _Attempt(self, point, case.inputs)
+            found = attempts[key].verdict(case, index)
+            if isinstance(found, Witness):
+                return found
+            suspected = suspected or found
+        return suspected
+
+    def judge(self, placement: Placement, index: int) -> Witness | Suspected | None:
+        """The verdict on an exact point of case `index`, which is not moved any more."""
+        return self.judgement(placement).verdict(self.query.cases[index], index)
+
+    def clip(self, point: FloatArray | ExactArray, box: Box) -> FloatArray:
+        """The candidate in float64, inside the box rounded outward."""
+        if id(box) not in self._bounds:
+            self._bounds[id(box)] = box.float_bounds()
+        lower, upper = self._bounds[id(box)]
+        return np.clip(np.asarray(point, dtype=np.float64), lower, upper)
+
+    def screen(self, point: FloatArray) -> _Screen:
+        """Margins in float64, cheaply."""
+        graph = self.query.graph
+        shaped = point.reshape(1, *graph.shapes[graph.input])
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = evaluate(graph, {graph.input: shaped})
+        largest = max(float(np.abs(v).max(initial=0.0)) for v in values.values())
+        return _Screen(values[graph.output].reshape(-1).astype(np.float64), largest)
+
+    def judgement(self, placement: Placement) -> _Judgement:
+        """Margins at an exact point, in rationals and by replay."""
+        graph = self.query.graph
+        shaped = placement.point.reshape(graph.shapes[graph.input])
+        margins = evaluate_exact(graph, {graph.input: shaped}, nodes=[graph.output])[graph.output]
+        try:
+            return _Judgement(placement, margins, self._replay(shaped))
+        except _ReplayFailed as error:
+            return _Judgement(placement, margins, str(error))
+
+    def _replay(self, shaped: ExactArray) -> _Replay:
+        """Run every network at the float32 nearest to its exact input, in order."""
+        graph = self.query.graph
+        inputs = {graph.input: shaped}
+        given: dict[NodeId, ExactArray] = {}
+        calls: list[CallReplay] = []
+        notes: list[str] = []
+        for call in self._calls:
+            value = evaluate_exact(graph, inputs, given, [call.input])[call.input]
+            seen = _float32(value.reshape(-1))
+            coarse = sum(Fraction(s) != v for s, v in zip(seen.tolist(), value.flat, strict=True))
+            if coarse:
+                what = f"{coarse} of {seen.size} inputs of `{call.name}`"
+                notes.append(f"{what} are no float32 numbers, replayed at the nearest ones")
+            said = self._run(call, seen.reshape(value.shape))
+            given[call.output] = _fractions(said).reshape(graph.shapes[call.output])
+            calls.append(CallReplay(call.name, seen, said, call.labels))
+        margins = evaluate_exact(graph, inputs, given, [graph.output])[graph.output]
+        return _Replay(margins, tuple(calls), self._version, tuple(notes))
+
+    def _run(self, call: NetworkCall, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        if not np.isfinite(seen).all():
+            raise _ReplayFailed(f"an input of `{call.name}` is beyond float32")
+        if call.model not in self._runtimes:
+            self._runtimes[call.model] = Runtime(call.model, call.name)
+        try:
+            said = self._runtimes[call.model].run(seen).reshape(-1)
+        except SpecError as error:
+            raise _ReplayFailed(error.diagnostics[0].message) from error
+        if said.size != self.query.graph.size(call.output):
+            raise _ReplayFailed(f"`{call.name}` has {said.size} outputs in ONNX Runtime")
+        if not np.isfinite(said).all():
+            raise _ReplayFailed(f"an output of `{call.name}` is not finite in ONNX Runtime")
+        return said
+
+    @property
+    def _version(self) -> str:
+        versions = sorted({r.version for r in self._runtimes.values()})
+        return ", ".join(versions) if versions else "no network"
+
+
+class _ReplayFailed(Exception):
+    """The runtime has no finite answer at a point."""
+
+
+class _Attempt:
+    """One candidate against one input set; each thing is computed when first needed, once."""
+
+    def __init__(
+        self, replayer: Replayer, point: FloatArray | ExactArray, inputs: InputSet
+    ) -> None:
+        self._replayer = replayer
+        self._point = point
+        self._inputs = inputs
+        self._judgements: dict[int, _Judgement] = {}
+
+    def verdict(self, case: Case, index: int) -> Witness | Suspected | None:
+        """The best that a placement of the candidate gives for the case."""
+        if self._screen is None or self._screen.hopeless(case):
+            return None
+        suspected: Suspected | None = None
+        for position, placement in enumerate(self._placements):
+            if position not in self._judgements:
+                self._judgements[position] = self._replayer.judgement(placement)
+            found = self._judgements[position].verdict(case, index)
+            if isinstance(found, Witness):
+                return found
+            suspected = suspected or found
+        return suspected
+
+    @cached_property
+    def _screen(self) -> _Screen | None:
+        """Before any exact arithmetic for a box; a ball's point must be pulled inside first."""
+        if isinstance(self._inputs, Box):
+            return self._replayer.screen(self._replayer.clip(self._point, self._inputs))
+        if not self._placements:
+            return None
+        return self._replayer.screen(as_floats(self._placements[0].point))
+
+    @cached_property
+    def _placements(self) -> tuple[Placement, ...]:
+        return place(self._point, self._inputs)
+
+
+def atoms_hold(case: Case, margins: ExactArray) -> tuple[bool, Fraction]:
+    """Whether every atom of the case holds, and its largest margin (0 without atoms)."""
+    found = [(margins.reshape(-1)[a.index], a.strict) for a in case.atoms]
+    holds = all(m < 0 if strict else m <= 0 for m, strict in found)
+    return holds, max((m for m, _ in found), default=Fraction(0))
+
+
+def _disagreement(exact_margin: Fraction, replayed_margin: Fraction) -> str:
+    return (
+        f"suspected counterexample: the margin is {float(exact_margin):.3g} in exact arithmetic "
+        f"but {float(replayed_margin):.3g} in ONNX Runtime's float32"
+    )
+
+
+def _float32(values: ExactArray) -> npt.NDArray[np.float32]:
+    """The nearest float32 of each number; infinite beyond their range."""
+    with np.errstate(over="ignore"):
+        return as_floats(values).astype(np.float32)
+
+
+def _fractions(values: npt.NDArray[np.float32]) -> ExactArray:
+    result = np.empty(values.shape, dtype=object)
+    result[:] = [Fraction(v) for v in values.tolist()]
+    return result

@@ -1,0 +1,262 @@
+"""Concrete evaluation of a graph in floating point, many points at a time.
+
+Every array carries the points on its first axis: a node of shape `(1, 10)` has values of shape
+`(points, 1, 10)`. Arithmetic runs in the dtype of the inputs (float64 unless the caller passes
+something else); parameters are converted to it, so the result is a rounded one. `exact` has the
+real thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import singledispatch
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, NodeId
+
+FloatArray = npt.NDArray[np.floating]
+AnyArray = npt.NDArray[Any]
+
+# 2**23 float64 are 64 MiB: patches of one convolution beyond that are computed in several steps.
+MAX_PATCH_ENTRIES = 2**23
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What all values of one evaluation share: number of points and element type."""
+
+    points: int
+    dtype: np.dtype[np.floating]
+
+    def parameter(self, value: ops.Array) -> FloatArray:
+        """A parameter of an op in the element type of the evaluation."""
+        return ops.as_float(value).astype(self.dtype)
+
+
+def evaluate(
+    graph: Graph,
+    inputs: Mapping[NodeId, FloatArray],
+    nodes: Iterable[NodeId] | None = None,
+) -> dict[NodeId, FloatArray]:
+    """Values of `nodes` (all by default) at the points of `inputs`.
+
+    Shapes: inputs and results are `(points, *graph.shapes[node])`. Only what `nodes` need is
+    computed and kept. Raises ValueError where an input is missing or has another shape.
+    """
+    batch = _batch(graph, inputs)
+    wanted = tuple(graph.order if nodes is None else nodes)
+    remaining = reader_counts(graph, wanted, given=())
+    values: dict[NodeId, FloatArray] = {}
+    for node in graph.order:
+        if node not in remaining:
+            continue
+        op, operands = graph.op(node), graph.operands(node)
+        if isinstance(op, ops.Input):
+            values[node] = np.asarray(inputs[node])
+        else:
+            values[node] = apply(op, [values[o] for o in operands], batch)
+        for operand in operands:
+            remaining[operand] -= 1
+            if not remaining[operand]:
+                del values[operand]
+    return {node: values[node] for node in wanted}
+
+
+def reader_counts(
+    graph: Graph, wanted: Sequence[NodeId], given: Iterable[NodeId]
+) -> dict[NodeId, int]:
+    """The nodes needed to compute `wanted`, each with how often its value is read.
+
+    A wanted node counts one reader more, so that it never reaches zero. Nodes in `given` need no
+    operands.
+    """
+    known = set(given)
+    counts: dict[NodeId, int] = {}
+    for node in wanted:
+        counts[node] = counts.get(node, 0) + 1
+    for node in reversed(graph.order):
+        if node in counts and node not in known:
+            for operand in graph.operands(node):
+                counts[operand] = counts.get(operand, 0) + 1
+    return counts
+
+
+def _batch(graph: Graph, inputs: Mapping[NodeId, FloatArray]) -> Batch:
+    counts: set[int] = set()
+    for node in graph.inputs:
+        if node not in inputs:
+            raise ValueError(f"no value for input {node}")
+        value = np.asarray(inputs[node])
+        if value.shape[1:] != graph.shapes[node]:
+            raise ValueError(f"{node} takes (points, *{graph.shapes[node]}), not {value.shape}")
+        counts.add(value.shape[0])
+    if len(counts) > 1:
+        raise ValueError(f"inputs have different numbers of points: {sorted(counts)}")
+    dtype = np.result_type(*(np.asarray(inputs[n]) for n in graph.inputs)) if inputs else np.float64
+    floating = dtype if np.issubdtype(dtype, np.floating) else np.float64
+    return Batch(counts.pop() if counts else 1, np.dtype(floating))
+
+
+# --- one rule for each kind or op ----------------------------------------------------------------
+
+
+@singledispatch
+def apply(op: ops.Op, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    """The value of one op. Raises NotImplementedError for an op without a rule (our bug)."""
+    raise NotImplementedError(f"no evaluation rule for {type(op).__name__}")
+
+
+@apply.register
+def _constant(op: ops.Constant, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    value = batch.parameter(op.value)
+    return np.broadcast_to(value, (batch.points, *value.shape))
+
+
+@apply.register
+def _dense(op: ops.Dense, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return operands[0] @ batch.parameter(op.weight).T + batch.parameter(op.bias)
+
+
+@apply.register
+def _conv(op: ops.Conv, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    result = convolve(op, batch.parameter(op.weight), operands[0])
+    bias = batch.parameter(op.bias)
+    return result + bias.reshape(-1, *(1 for _ in op.strides))
+
+
+@apply.register
+def _scale(op: ops.Scale, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return batch.parameter(op.scale) * operands[0] + batch.parameter(op.shift)
+
+
+@apply.register
+def _sum(op: ops.Sum, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    coefficients = [batch.dtype.type(c) for c in op.coefficients]
+    total = coefficients[0] * operands[0]
+    for coefficient, operand in zip(coefficients[1:], operands[1:], strict=True):
+        total = total + coefficient * operand
+    return total
+
+
+@apply.register
+def _batch_norm(op: ops.BatchNorm, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    (x,) = operands
+    extent = (-1, *(1 for _ in x.shape[3:]))
+    factor, offset = batch.parameter(op.factor), batch.parameter(op.offset)
+    return x * factor.reshape(extent) + offset.reshape(extent)
+
+
+@apply.register
+def _rearrange(op: ops.Rearrange, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return rearrange(op, operands)
+
+
+@apply.register
+def _piecewise(op: ops.PiecewiseLinear, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    (x,) = operands
+    breakpoints = np.array(op.breakpoints, dtype=batch.dtype)
+    knots = np.array([float(v) for v in knot_values(op)], dtype=batch.dtype)
+    slopes = np.array(op.slopes, dtype=batch.dtype)
+    segment = np.searchsorted(breakpoints, x, side="right")
+    knot = np.maximum(segment - 1, 0)
+    return knots[knot] + slopes[segment] * (x - breakpoints[knot])
+
+
+@apply.register
+def _leaky_relu(op: ops.LeakyRelu, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    (x,) = operands
+    return np.where(x >= 0, x, batch.dtype.type(op.slope) * x)
+
+
+@apply.register
+def _relu(op: ops.Relu, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return np.maximum(operands[0], 0)
+
+
+@apply.register
+def _clip(op: ops.Clip, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return np.clip(operands[0], batch.dtype.type(op.minimum), batch.dtype.type(op.maximum))
+
+
+# --- shared with exact evaluation ----------------------------------------------------------------
+
+
+def knot_values(op: ops.PiecewiseLinear) -> list[Fraction]:
+    """Exact values at the breakpoints, from the anchor and the slopes."""
+    values = [Fraction(op.anchor)]
+    for i in range(1, len(op.breakpoints)):
+        width = Fraction(op.breakpoints[i]) - Fraction(op.breakpoints[i - 1])
+        values.append(values[-1] + Fraction(op.slopes[i]) * width)
+    return values
+
+
+@singledispatch
+def rearrange(op: ops.Rearrange, operands: Sequence[AnyArray]) -> AnyArray:
+    """The entries of operands (points first, any element type) where the op puts them."""
+    raise NotImplementedError(f"no rearrangement rule for {type(op).__name__}")
+
+
+@rearrange.register
+def _reshape(op: ops.Reshape, operands: Sequence[AnyArray]) -> AnyArray:
+    return operands[0].reshape(operands[0].shape[0], *op.target)
+
+
+@rearrange.register
+def _transpose(op: ops.Transpose, operands: Sequence[AnyArray]) -> AnyArray:
+    return operands[0].transpose(0, *(a + 1 for a in op.axes))
+
+
+@rearrange.register
+def _select(op: ops.Select, operands: Sequence[AnyArray]) -> AnyArray:
+    points = operands[0].shape[0]
+    return operands[0].reshape(points, -1)[:, op.indices]
+
+
+@rearrange.register
+def _concat(op: ops.Concat, operands: Sequence[AnyArray]) -> AnyArray:
+    return np.concatenate(operands, axis=op.axis + 1)
+
+
+def convolve(op: ops.Conv, weight: FloatArray, x: FloatArray) -> AnyArray:
+    """Cross-correlation of `x` with `weight` in the geometry of `op`, without the bias.
+
+    Shapes: x (points, n, in, *spatial), weight like `op.weight`, result
+    (points, n, out, *spatial'). Computed as one matrix product over gathered patches (im2col).
+    """
+    samples = x.reshape(-1, *x.shape[2:])
+    shape = op.shape((1, *x.shape[2:]))[1:]
+    entries = prod(shape[1:]) * prod(weight.shape[1:]) * op.groups
+    step = max(1, MAX_PATCH_ENTRIES // entries)
+    parts = [_correlate(op, weight, samples[i : i + step]) for i in range(0, len(samples), step)]
+    result = np.concatenate(parts) if len(parts) != 1 else parts[0]
+    return result.reshape(*x.shape[:2], *shape)
+
+
+def _correlate(op: ops.Conv, weight: FloatArray, x: FloatArray) -> FloatArray:
+    rank, groups = len(op.strides), op.groups
+    kernel = weight.shape[2:]
+    spans = tuple(d * (k - 1) + 1 for d, k in zip(op.dilations, kernel, strict=True))
+    padded = np.pad(x, [(0, 0), (0, 0), *op.pads])
+    windows = np.lib.stride_tricks.sliding_window_view(
+        padded, spans, axis=tuple(range(2, 2 + rank))
+    )
+    windows = windows[:, :, *(slice(None, None, s) for s in (*op.strides, *op.dilations))]
+    samples, channels = windows.shape[:2]
+    extent = windows.shape[2 : 2 + rank]
+    grouped = windows.reshape(samples, groups, channels // groups, *extent, *kernel)
+    # (groups, samples, *extent, channels / groups, *kernel)
+    spatial, inner = range(3, 3 + rank), range(3 + rank, 3 + 2 * rank)
+    patches = grouped.transpose(1, 0, *spatial, 2, *inner)
+    patches = patches.reshape(groups, samples * prod(extent), -1)
+    filters = weight.reshape(groups, weight.shape[0] // groups, -1)
+    product = patches @ filters.transpose(0, 2, 1)
+    ordered = product.reshape(groups, samples, *extent, -1)
+    ordered = ordered.transpose(1, 0, 2 + rank, *range(2, 2 + rank))
+    return ordered.reshape(samples, -1, *extent)

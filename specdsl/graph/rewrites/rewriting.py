@@ -1,0 +1,52 @@
+"""The frame of all rewrites: look at one node and what feeds it, say what stands there instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from specdsl.graph.graph import Graph, GraphBuilder, NodeId
+from specdsl.graph.ops import Input, Op
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Replacement:
+    """`steps` applied one after another, the first to `operands`, each other one to the last.
+
+    Without steps the node is the same as its only operand.
+    """
+
+    steps: tuple[Op, ...]
+    operands: tuple[NodeId, ...]
+
+
+Rule = Callable[[Graph, NodeId], Replacement | None]
+"""What stands for a node, in terms of nodes of the same graph; None leaves it as it is."""
+
+
+def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, bool]:
+    """Apply `rule` to every node once; whether anything changed. Nodes nobody needs are dropped.
+
+    Rules look at the old graph only, so replacements cannot disturb one another: whatever a rule
+    says about old nodes holds for their images.
+    """
+    builder = GraphBuilder()
+    image: dict[NodeId, NodeId] = {}
+    changed = False
+    for node, op, operands in graph:
+        replacement = None if isinstance(op, Input) else rule(graph, node)
+        if replacement is None:
+            image[node] = builder.add(op, *(image[o] for o in operands), name=node)
+            continue
+        changed = True
+        values = [image[o] for o in replacement.operands]
+        for step in replacement.steps:
+            values = [builder.add(step, *values, name=node)]
+        (image[node],) = values
+    return builder.build(*(image[o] for o in graph.outputs)), changed
+
+
+def only_reader(graph: Graph, producer: NodeId, node: NodeId) -> bool:
+    """Whether `node` alone reads `producer`, and reads it once: merging them copies no work."""
+    reads = graph.operands(node).count(producer)
+    return reads == 1 and graph.dag.out_degree(producer) == 1 and producer not in graph.outputs

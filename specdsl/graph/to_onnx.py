@@ -1,0 +1,227 @@
+"""`export`: a graph as an ONNX model, so that ONNX Runtime can replay it.
+
+ONNX networks compute in float32, so every constant is rounded to the nearest float32 number. Where
+that changes a constant (a weight of 1/3, a merged layer) the exported network is another function
+than the graph, by rounding: the graph stays the reference, and a witness must hold for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from specdsl.diagnostics import SpecError
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, NodeId
+
+if TYPE_CHECKING:
+    import onnx
+
+OPSET = 17
+# The IR version that came with opset 17; later ones are refused by runtimes of that time.
+IR_VERSION = 8
+
+
+@dataclass(slots=True)
+class _Model:
+    """Nodes and tensors collected so far; `shapes` are those of the graph's nodes."""
+
+    name: str
+    graph: Graph
+    nodes: list[onnx.NodeProto] = field(default_factory=list)
+    tensors: list[onnx.TensorProto] = field(default_factory=list)
+
+    def float_tensor(self, value: ops.Array, node: NodeId) -> str:
+        """A float32 constant. Raises SpecError E0630 beyond the range of float32."""
+        text = f"network `{self.name}`: a constant of `{node}` is larger than any float32"
+        try:
+            with np.errstate(over="ignore"):
+                rounded = ops.as_float(value).astype(np.float32)
+        except OverflowError as error:
+            raise SpecError.of("E0630", text) from error
+        if not np.isfinite(rounded).all():
+            raise SpecError.of("E0630", text)
+        return self._tensor(rounded)
+
+    def integer_tensor(self, values: npt.NDArray[np.int64] | Sequence[int]) -> str:
+        """An int64 constant, for shapes and positions."""
+        return self._tensor(np.asarray(values, dtype=np.int64))
+
+    def add(self, op: str, inputs: Sequence[str], output: str, **attributes: Any) -> str:
+        """A node with one output."""
+        from onnx import helper
+
+        node = helper.make_node(op, list(inputs), [output], name=output, **attributes)
+        self.nodes.append(node)
+        return output
+
+    def between(self, output: str) -> str:
+        """A free name for an intermediate value of the node `output`."""
+        return self._fresh(f"{output}.{len(self.nodes)}")
+
+    def _fresh(self, name: str) -> str:
+        while name in self.graph.shapes:
+            name += "_"
+        return name
+
+    def _tensor(self, value: npt.NDArray[np.generic]) -> str:
+        from onnx import numpy_helper
+
+        name = self._fresh(f"constant.{len(self.tensors)}")
+        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
+        return name
+
+
+def export(graph: Graph, name: str = "network") -> bytes:
+    """The bytes of an ONNX model (opset 17, float32) with the graph's input and output.
+
+    Raises SpecError E0630 where a constant is beyond float32, ValueError where the graph does not
+    have exactly one input and one output.
+    """
+    from onnx import TensorProto, helper
+
+    model = _Model(name, graph)
+    for node, op, operands in graph:
+        if not isinstance(op, ops.Input):
+            export_op(op, model, operands, node)
+    output = model.add("Identity", [graph.output], model.between(graph.output))
+    proto = helper.make_graph(
+        model.nodes,
+        name,
+        [_value(graph, graph.input, graph.input, TensorProto.FLOAT)],
+        [_value(graph, graph.output, output, TensorProto.FLOAT)],
+        model.tensors,
+    )
+    opset = helper.make_opsetid("", OPSET)
+    return helper.make_model(
+        proto, opset_imports=[opset], ir_version=IR_VERSION, producer_name="specdsl"
+    ).SerializeToString()
+
+
+def _value(graph: Graph, node: NodeId, name: str, element: int) -> onnx.ValueInfoProto:
+    from onnx import helper
+
+    return helper.make_tensor_value_info(name, element, list(graph.shapes[node]))
+
+
+@singledispatch
+def export_op(op: ops.Op, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    """Add what computes `node`. Raises SpecError E0630 for an op without an ONNX form."""
+    text = f"network `{model.name}`: `{node}` ({type(op).__name__}) has no ONNX form"
+    raise SpecError.of("E0630", text)
+
+
+@export_op.register
+def _constant(op: ops.Constant, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Identity", [model.float_tensor(op.value, node)], node)
+
+
+@export_op.register
+def _dense(op: ops.Dense, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    weight, bias = model.float_tensor(op.weight.T, node), model.float_tensor(op.bias, node)
+    product = model.add("MatMul", [operands[0], weight], model.between(node))
+    model.add("Add", [product, bias], node)
+
+
+@export_op.register
+def _conv(op: ops.Conv, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    weight, bias = model.float_tensor(op.weight, node), model.float_tensor(op.bias, node)
+    model.add(
+        "Conv",
+        [operands[0], weight, bias],
+        node,
+        strides=list(op.strides),
+        pads=[*(begin for begin, _ in op.pads), *(end for _, end in op.pads)],
+        dilations=list(op.dilations),
+        group=op.groups,
+    )
+
+
+@export_op.register
+def _scale(op: ops.Scale, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    _affine(model, operands[0], op.scale, op.shift, node)
+
+
+@export_op.register
+def _batch_norm(op: ops.BatchNorm, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    extent = (-1, *(1 for _ in model.graph.shapes[node][2:]))
+    _affine(model, operands[0], op.factor.reshape(extent), op.offset.reshape(extent), node)
+
+
+def _affine(model: _Model, x: str, scale: ops.Array, shift: ops.Array, node: NodeId) -> None:
+    factor, offset = model.float_tensor(scale, node), model.float_tensor(shift, node)
+    product = model.add("Mul", [x, factor], model.between(node))
+    model.add("Add", [product, offset], node)
+
+
+@export_op.register
+def _sum(op: ops.Sum, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    terms: list[str] = []
+    for coefficient, operand in zip(op.coefficients, operands, strict=True):
+        if coefficient == 1:
+            terms.append(operand)
+            continue
+        factor = model.float_tensor(np.array(coefficient), node)
+        terms.append(model.add("Mul", [operand, factor], model.between(node)))
+    model.add("Sum", terms, node)
+
+
+@export_op.register
+def _reshape(op: ops.Reshape, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Reshape", [operands[0], model.integer_tensor(op.target)], node)
+
+
+@export_op.register
+def _transpose(op: ops.Transpose, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Transpose", [operands[0]], node, perm=list(op.axes))
+
+
+@export_op.register
+def _select(op: ops.Select, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    flat = model.add("Reshape", [operands[0], model.integer_tensor([-1])], model.between(node))
+    model.add("Gather", [flat, model.integer_tensor(op.indices)], node, axis=0)
+
+
+@export_op.register
+def _concat(op: ops.Concat, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Concat", operands, node, axis=op.axis)
+
+
+@export_op.register
+def _piecewise(
+    op: ops.PiecewiseLinear, model: _Model, operands: Sequence[str], node: NodeId
+) -> None:
+    """`value at the first knot + slope before it * (x - knot) + sum of bends`, each a ReLU."""
+    first = op.breakpoints[0]
+    intercept = np.array(op.anchor - op.slopes[0] * first)
+    line = model.between(node)
+    _affine(model, operands[0], np.array(op.slopes[0]), intercept, line)
+    terms = [line]
+    for i, knot in enumerate(op.breakpoints):
+        offset = model.float_tensor(np.array(-knot), node)
+        beyond = model.add("Add", [operands[0], offset], model.between(node))
+        bend = model.add("Relu", [beyond], model.between(node))
+        change = model.float_tensor(np.array(op.slopes[i + 1] - op.slopes[i]), node)
+        terms.append(model.add("Mul", [bend, change], model.between(node)))
+    model.add("Sum", terms, node)
+
+
+@export_op.register
+def _leaky_relu(op: ops.LeakyRelu, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("LeakyRelu", [operands[0]], node, alpha=op.slope)
+
+
+@export_op.register
+def _relu(op: ops.Relu, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Relu", [operands[0]], node)
+
+
+@export_op.register
+def _clip(op: ops.Clip, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    bounds = [model.float_tensor(np.array(b), node) for b in (op.minimum, op.maximum)]
+    model.add("Clip", [operands[0], *bounds], node)

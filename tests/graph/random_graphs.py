@@ -1,0 +1,153 @@
+"""Random graphs that use every op, for laws about evaluation, rewriting and export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from math import prod
+
+import numpy as np
+from hypothesis import strategies as st
+
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, GraphBuilder, NodeId
+
+Step = Callable[[GraphBuilder, NodeId, np.random.Generator], NodeId]
+
+
+def _weights(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def _dense(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    rows, columns = int(rng.integers(1, 5)), builder.shape(node)[-1]
+    return builder.add(ops.Dense(_weights(rng, rows, columns), _weights(rng, rows)), node)
+
+
+def _conv(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    shape = builder.shape(node)
+    if len(shape) < 3:
+        return node
+    rank, channels = len(shape) - 2, shape[1]
+    groups = channels if rng.random() < 0.3 else 1
+    kernel = tuple(int(rng.integers(1, min(n, 3) + 1)) for n in shape[2:])
+    filters = groups * int(rng.integers(1, 3))
+    op = ops.Conv(
+        weight=_weights(rng, filters, channels // groups, *kernel),
+        bias=_weights(rng, filters),
+        strides=tuple(int(rng.integers(1, 3)) for _ in range(rank)),
+        pads=tuple((int(rng.integers(0, 2)), int(rng.integers(0, 2))) for _ in range(rank)),
+        dilations=(1,) * rank,
+        groups=groups,
+    )
+    return builder.add(op, node)
+
+
+def _scale(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    shape = builder.shape(node)
+
+    def parameter() -> np.ndarray:
+        kept = tuple(n if rng.random() < 0.5 else 1 for n in shape)
+        values = _weights(rng, *kept)
+        return values if rng.random() < 0.7 else values.reshape(-1)[:1].reshape(())
+
+    return builder.add(ops.Scale(parameter(), parameter()), node)
+
+
+def _exact_scale(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    third = np.array(Fraction(int(rng.integers(1, 9)), 3), dtype=object)
+    shift = np.array(Fraction(int(rng.integers(-9, 9)), 7), dtype=object)
+    return builder.add(ops.Scale(third, shift), node)
+
+
+def _batch_norm(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    shape = builder.shape(node)
+    if len(shape) < 2:
+        return node
+    gamma, beta, mean = (_weights(rng, shape[1]) for _ in range(3))
+    variance = np.abs(_weights(rng, shape[1])) + np.float32(0.1)
+    return builder.add(ops.BatchNorm(gamma, beta, mean, variance, 1e-5), node)
+
+
+def _sum(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    other = builder.add(ops.Relu(), node)
+    return builder.add(ops.Sum((1.0, float(np.float32(rng.standard_normal())))), node, other)
+
+
+def _constant_sum(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    constant = builder.add(ops.Constant(_weights(rng, *builder.shape(node))))
+    scaled = builder.add(ops.Scale(np.array(2.0), np.array(0.5)), constant)
+    return builder.add(ops.Sum((1.0, -1.0)), scaled, node)
+
+
+def _reshape(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    shape = builder.shape(node)
+    flat = (1, prod(shape))
+    split = (1, 2, prod(shape) // 2) if prod(shape) % 2 == 0 else (1, *shape)
+    return builder.add(ops.Reshape(flat if rng.random() < 0.5 else split), node)
+
+
+def _transpose(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    axes = tuple(int(a) for a in rng.permutation(len(builder.shape(node))))
+    return builder.add(ops.Transpose(axes), node)
+
+
+def _select(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    size = prod(builder.shape(node))
+    indices = rng.integers(0, size, size=(1, int(rng.integers(1, size + 2))))
+    return builder.add(ops.Select(indices), node)
+
+
+def _concat(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    shape = builder.shape(node)
+    if prod(shape) > 40:
+        return node
+    axis = int(rng.integers(0, len(shape)))
+    return builder.add(ops.Concat(axis), node, builder.add(ops.Relu(), node))
+
+
+def _activation(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    kinds = (ops.Relu(), ops.LeakyRelu(0.25), ops.Clip(-0.5, 1.0))
+    return builder.add(kinds[int(rng.integers(0, 3))], node)
+
+
+STEPS: tuple[Step, ...] = (
+    _dense,
+    _conv,
+    _scale,
+    _exact_scale,
+    _batch_norm,
+    _sum,
+    _constant_sum,
+    _reshape,
+    _transpose,
+    _select,
+    _concat,
+    _activation,
+)
+INPUT_SHAPES = ((1, 3), (4,), (1, 2, 4), (1, 2, 3, 4), (1, 1, 1, 5))
+
+
+@st.composite
+def graphs(draw: st.DrawFn, max_steps: int = 8) -> Graph:
+    """A chain of random ops (with branches inside some) on an input of one of several shapes."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    builder = GraphBuilder()
+    node = builder.add(ops.Input(draw(st.sampled_from(INPUT_SHAPES))), name="x")
+    for step in draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=max_steps)):
+        node = step(builder, node, rng)
+    return builder.build(node)
+
+
+def random_points(graph: Graph, count: int, seed: int = 0) -> np.ndarray:
+    """(count, *input shape), standard normals in float64 with float32 values."""
+    rng = np.random.default_rng(seed)
+    points = rng.standard_normal((count, *graph.shapes[graph.input]))
+    return points.astype(np.float32).astype(np.float64)
+
+
+def as_exact(point: np.ndarray) -> np.ndarray:
+    """The same array of `Fraction`."""
+    result = np.empty(point.shape, dtype=object)
+    result.reshape(-1)[:] = [Fraction(v) for v in point.reshape(-1).tolist()]
+    return result
