@@ -17,9 +17,10 @@ class Certificate:
     """Why no case of the query has a point.
 
     `margin`: the proven lower bound that decided it (the smallest over cases of the best margin),
-    None where the method gives none (SMT). `trusted`: what is believed rather than checked, for
-    example `float64 rounding` or `z3`. `leaves`: number of pieces the input set was split into.
-    `details` is what an independent checker will read; its format is not fixed yet.
+    None where the method gives none (SMT; search, where all it knows of some parts is "positive").
+    `trusted`: what is believed rather than checked, for example `float64 rounding` or `z3`.
+    `leaves`: number of pieces the input set was split into. `details` is what an independent
+    checker will read; its format is not fixed yet.
     """
 
     method: str

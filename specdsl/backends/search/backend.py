@@ -52,8 +52,9 @@ class Search:
             outcome = search_group(compiled, group, self.batch, confirmer, deadline, progress)
             if outcome != "verified":
                 return _not_verified(outcome, progress, confirmer, deadline)
+        margin = None if progress.clipped else progress.bound
         certificate = Certificate(
-            "search/input", progress.bound, ("float64 rounding",), leaves=progress.leaves
+            "search/input", margin, ("float64 rounding",), leaves=progress.leaves
         )
         return Verified(certificate)
 

@@ -33,7 +33,8 @@ Outcome = Literal["verified", "falsified", "timeout", "exhausted"]
 class Progress:
     """What a search knows at any time; updated after every batch.
 
-    `bound`: the smallest margin bound of a refuted domain so far (what a certificate states);
+    `bound`: the smallest margin bound of a refuted domain so far; `clipped`: whether parts of boxes
+    were cut away, of which nothing but a positive margin is known;
     `open_bound`: the worst bound of a domain still open, `open_domains` their number; `domains` and
     `leaves`: boxes bounded and boxes refuted.
     """
@@ -41,6 +42,7 @@ class Progress:
     domains: int = 0
     leaves: int = 0
     bound: float = float("inf")
+    clipped: bool = False
     open_bound: float = -float("inf")
     open_domains: int = 0
 
@@ -77,7 +79,11 @@ def search_group(
         if not bool(splittable(chosen).all()):
             _note_open(progress, stack.join(chosen))
             return "exhausted"
-        chosen = clip(chosen, linear, group)
+        kept = clip(chosen, linear, group)
+        progress.clipped |= bool(
+            (kept.lower > chosen.lower).any() | (kept.upper < chosen.upper).any()
+        )
+        chosen = kept
         stack = stack.join(bisect(chosen, linear, _levels(len(chosen), len(stack), batch)))
     return "verified"
 

@@ -1,0 +1,43 @@
+"""The `milp` backend: every unstable neuron gets a binary, and HiGHS branches on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from specdsl.backend import Capabilities, Deadline
+from specdsl.encoding.decide import LinearMethod, decide
+from specdsl.query.query import Query
+from specdsl.verdict import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Milp:
+    """Complete up to the solver's tolerances: a least margin within them of 0 stays Unknown.
+
+    `gap`: HiGHS may stop when its bound is within this part of the best point's margin; verdicts
+    rest on the bound and on confirmed points alone, so a gap costs answers but never soundness.
+    """
+
+    timeout: float | None = None
+    gap: float = 0.0
+    name: ClassVar[str] = "milp"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1"})
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gap < 1:
+            raise ValueError(f"the gap is a part from 0 to below 1, not {self.gap:g}")
+
+    def answer(self, query: Query, deadline: Deadline) -> Answer:
+        """Verified by the solver's dual bound, Falsified by a confirmed minimiser, else Unknown."""
+        self.capabilities.require(self.name, query)
+        method = LinearMethod(
+            name="milp",
+            relax=False,
+            gap=self.gap,
+            trusted=("highs", "float64 rounding"),
+            advice="raise the timeout, or use `search`; `smt` decides exact ties on small networks",
+        )
+        return decide(query, deadline, method)

@@ -1,0 +1,120 @@
+"""The `smt` backend: one Z3 query a case, in exact arithmetic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import z3
+
+from specdsl.backend import Capabilities, Deadline
+from specdsl.backends.smt.formula import CaseFormula, OutOfTime, encode_case, exact_point, number
+from specdsl.evidence import Replayer, Suspected
+from specdsl.query.query import Query
+from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
+
+# Z3's own point often lies exactly on the boundary, where float32 rounding decides. Deeper points
+# are looked for at these parts of the margin's range below 0, nearest first.
+DEPTHS = (Fraction(1, 2**20), Fraction(1, 2**14), Fraction(1, 2**8))
+# Z3 takes the timeout as a 32-bit number of milliseconds.
+LONGEST_TIMEOUT = 2**32 - 2
+
+
+@dataclass(frozen=True, slots=True)
+class Smt:
+    """Exact: strict atoms are strict, no tolerance anywhere. For small networks."""
+
+    timeout: float | None = None
+    name: ClassVar[str] = "smt"
+    capabilities: ClassVar[Capabilities] = Capabilities(
+        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1"})
+    )
+
+    def answer(self, query: Query, deadline: Deadline) -> Answer:
+        """Verified where Z3 refutes every case, Falsified with a confirmed exact point."""
+        start = time.monotonic()
+        self.capabilities.require(self.name, query)
+        verdict = _decide(query, deadline)
+        return Answer(verdict, "smt/z3", time.monotonic() - start)
+
+
+def _decide(query: Query, deadline: Deadline) -> Verdict:
+    replayer = Replayer(query)
+    unsettled: Unknown | None = None
+    for case in range(len(query.cases)):
+        if deadline.passed:
+            return unsettled or _timeout(deadline)
+        # One solver at a time in Z3's main context: many contexts crash some versions.
+        try:
+            formula = encode_case(query, case, deadline=deadline)
+        except OutOfTime:
+            return unsettled or _timeout(deadline)
+        outcome = _decide_case(formula, case, replayer, deadline)
+        if isinstance(outcome, Witness):
+            return Falsified(outcome)
+        unsettled = unsettled or outcome
+    if unsettled is not None:
+        return unsettled
+    return Verified(Certificate("smt/z3", None, ("z3",), leaves=len(query.cases)))
+
+
+def _decide_case(
+    formula: CaseFormula, case: int, replayer: Replayer, deadline: Deadline
+) -> Witness | Unknown | None:
+    """A confirmed witness, None where Z3 refutes the case, else why it stays open."""
+    solver = z3.SolverFor("QF_LRA")
+    solver.add(formula.assertions)
+    result = _check(solver, deadline)
+    if result == z3.unsat:
+        return None
+    if result != z3.sat:
+        return _gave_up(solver, deadline)
+    suspected: Suspected | None = None
+    for point in _points(solver, formula, deadline):
+        outcome = replayer.confirm(exact_point(point, formula.inputs), [case])
+        if isinstance(outcome, Witness):
+            return outcome
+        suspected = suspected or outcome
+    if suspected is not None:
+        return Unknown(suspected.reason, advice="the decision hangs on float32 rounding")
+    reason = "Z3 has an exact point of the case, but no float32 input near it is one"
+    return Unknown(reason, advice="the decision hangs on less than float32 resolves")
+
+
+def _points(solver: Any, formula: CaseFormula, deadline: Deadline) -> Iterator[Any]:
+    """Z3's model, then models with margins deeper below 0, as long as there are any."""
+    yield solver.model()
+    lowest = min((known.lower for known in formula.ranges), default=Fraction(0))
+    if lowest >= 0:
+        return
+    for depth in DEPTHS:
+        if deadline.passed:
+            return
+        limit = number(lowest * depth)
+        solver.add([margin <= limit for margin in formula.margins])
+        if _check(solver, deadline) != z3.sat:
+            return
+        yield solver.model()
+
+
+def _check(solver: Any, deadline: Deadline) -> Any:
+    if deadline.end is not None:
+        milliseconds = max(1, int(deadline.remaining * 1000))
+        solver.set("timeout", min(milliseconds, LONGEST_TIMEOUT))
+    return solver.check()
+
+
+def _gave_up(solver: Any, deadline: Deadline) -> Unknown:
+    reason = str(solver.reason_unknown())
+    if deadline.passed or reason in ("timeout", "canceled"):
+        return _timeout(deadline)
+    return Unknown(f"Z3 gave up: {reason}")
+
+
+def _timeout(deadline: Deadline) -> Unknown:
+    spent = "timeout" if deadline.seconds is None else f"timeout after {deadline.seconds:g} s"
+    advice = "use `search` or `milp`, which are faster but round"
+    return Unknown(f"{spent}; Z3 has no answer yet", advice=advice, timeout=True)

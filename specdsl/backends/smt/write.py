@@ -1,0 +1,41 @@
+"""A query as SMT-LIB 2 text."""
+
+from __future__ import annotations
+
+import z3
+
+from specdsl.backends.smt.formula import encode_case
+from specdsl.query.query import Query
+
+
+def write_smt2(query: Query) -> str:
+    """One `check-sat` over exact rationals (QF_LRA): `sat` where some case has a point.
+
+    The input's variables have the user's names; inner ones say layer and neuron. With more than
+    one case, inner names begin with `case_K.` and the cases stand in one disjunction.
+    Raises Unsupported as `encode_case` does.
+    """
+    several = len(query.cases) > 1
+    formulas = [
+        encode_case(query, case, prefix=f"case_{case}." if several else "")
+        for case in range(len(query.cases))
+    ]
+    solver = z3.Solver()
+    if several:
+        solver.add(z3.Or([z3.And(formula.assertions) for formula in formulas]))
+    elif formulas:
+        solver.add(formulas[0].assertions)
+    else:
+        solver.add(z3.BoolVal(False))
+    body = solver.to_smt2().split("\n")
+    kept = [line for line in body if not line.startswith((";", "(set-info"))]
+    return "\n".join([*_header(query), *kept])
+
+
+def _header(query: Query) -> list[str]:
+    point = "counterexample" if query.kind == "forall" else "witness"
+    name = " ".join(query.name.split())
+    return [
+        f"; {name}: sat means that a {point} exists",
+        "(set-logic QF_LRA)",
+    ]

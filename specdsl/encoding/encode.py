@@ -1,0 +1,274 @@
+"""From a graph, an input set and bounds to a `LinearModel`: rules by the kind of op.
+
+The decision of a case with atoms a_1 ... a_k is the least value of `worst`, the largest of their
+margins: the case has a point exactly where it can be <= 0 (or < 0 where an atom is strict).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import singledispatch
+from math import prod
+from typing import Protocol
+
+import numpy as np
+
+from specdsl.backend import Unsupported
+from specdsl.encoding.affine import sparse_affine
+from specdsl.encoding.entries import Encoder, Entries, Range
+from specdsl.encoding.linear_model import (
+    FloatArray,
+    IndexArray,
+    LinearModel,
+    ModelBuilder,
+    SparseTerms,
+)
+from specdsl.encoding.piecewise import encode_piecewise
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, NodeId
+from specdsl.graph.ops import Shape, as_float
+from specdsl.query.query import Atom, Variable
+from specdsl.query.sets import InputSet, NormBall, exact, round_up
+
+# Bounds of a new column are sums of rounded products: they are widened by this part of what was
+# added up. float64 rounds at 1.1e-16 a step, so 1e-12 covers sums of several thousand terms.
+SUM_ROUNDING_PART = 1e-12
+# Given bounds come from long chains of float64 sums; this part of the larger of the two is far more
+# than those lose (see `specdsl.bounds.margins`).
+BOUND_ROUNDING_PART = 1e-9
+
+
+class HasBounds(Protocol):
+    """Lower and upper bounds of a node, float64 arrays in its shape."""
+
+    @property
+    def lower(self) -> FloatArray:
+        """Lower bounds."""
+        ...
+
+    @property
+    def upper(self) -> FloatArray:
+        """Upper bounds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedGraph:
+    """Rows and columns of a graph over one input set; cases add their atoms to a copy.
+
+    `margins`: entries of the graph's output, with their bounds; `inputs`: columns of the flat
+    input.
+    """
+
+    encoder: Encoder
+    inputs: IndexArray
+    margins: Entries
+    margin_range: Range
+
+
+def encode_graph(
+    graph: Graph,
+    inputs: InputSet,
+    bounds: Mapping[NodeId, HasBounds],
+    variables: Sequence[Variable] = (),
+) -> EncodedGraph:
+    """Encode every node. `bounds` must be sound on `inputs` for every node a nonlinear op reads.
+
+    `variables` name the input's columns; where they do not cover it, the input node does.
+    Raises Unsupported for an op without a rule or an l2 ball.
+    """
+    flat = {n: Range(b.lower.reshape(-1), b.upper.reshape(-1)) for n, b in bounds.items()}
+    encoder = Encoder(ModelBuilder(), flat)
+    columns = _encode_inputs(inputs, _parts(graph, variables), encoder.builder)
+    values: dict[NodeId, Entries] = {}
+    for node, op, operands in graph:
+        if isinstance(op, ops.Input):
+            values[node] = Entries.of_columns(columns)
+            continue
+        site = Site(node, operands, tuple(graph.shapes[o] for o in operands))
+        values[node] = encode_op(op, site, [values[o] for o in operands], encoder)
+    margins = values[graph.output]
+    return EncodedGraph(encoder, columns, margins, encoder.range_of(graph.output, margins))
+
+
+def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> LinearModel:
+    """Minimise `worst` subject to `margin_k <= worst` for every atom.
+
+    Raises ValueError without atoms: such a case is its input set, and nothing is to be decided.
+    """
+    if not atoms:
+        raise ValueError("a case without atoms has nothing to minimise")
+    builder = encoded.encoder.builder.copy()
+    indices = np.unique(np.array([a.index for a in atoms], dtype=np.int64))
+    margins = encoded.margins.at(indices)
+    lower, upper = encoded.margin_range.lower[indices], encoded.margin_range.upper[indices]
+    single = np.zeros(1, dtype=np.int64)
+    # The column's own lower bound may decide the case, so it makes room for rounding.
+    lower = lower - BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper))
+    worst = builder.add_columns(
+        "worst", single, lower.max(keepdims=True), upper.max(keepdims=True), whole=False
+    )
+    count = indices.size
+    linked = np.flatnonzero(margins.columns >= 0)
+    terms = SparseTerms.of(
+        np.concatenate([np.arange(count), linked]),
+        np.concatenate([np.repeat(worst, count), margins.columns[linked]]),
+        np.concatenate([np.ones(count), -margins.slopes[linked]]),
+    )
+    builder.add_rows("margin", indices, terms, margins.offsets, np.inf)
+    return builder.build(name, int(worst[0]), encoded.inputs)
+
+
+# --- input sets -----------------------------------------------------------------------------------
+
+
+def _parts(graph: Graph, variables: Sequence[Variable]) -> list[Variable]:
+    """The variables in the order of the flat input; one for all where they do not cover it."""
+    parts = sorted(variables, key=lambda v: v.start)
+    edges = np.cumsum([0, *(prod(v.shape) for v in parts)]).tolist()
+    if [v.start for v in parts] == edges[:-1] and edges[-1] == graph.size(graph.input):
+        return parts
+    return [Variable(graph.input, 0, graph.shapes[graph.input])]
+
+
+def _encode_inputs(
+    inputs: InputSet, variables: Sequence[Variable], builder: ModelBuilder
+) -> IndexArray:
+    """Columns of the flat input: the float64 box around the exact one, and an l1 ball's rows."""
+    lower, upper = inputs.box.float_bounds()
+    parts: list[IndexArray] = []
+    for variable in variables:
+        size = prod(variable.shape)
+        part = slice(variable.start, variable.start + size)
+        indices = np.arange(size, dtype=np.int64)
+        parts.append(builder.add_columns(variable.name, indices, lower[part], upper[part], False))
+    columns = np.concatenate(parts)
+    if isinstance(inputs, NormBall):
+        _encode_ball(inputs, columns, builder)
+    return columns
+
+
+def _encode_ball(ball: NormBall, columns: IndexArray, builder: ModelBuilder) -> None:
+    """`sum_i distance_i <= radius`, `distance_i >= |x_i - center_i|`; the radius grows by what
+    rounding the center costs.
+    """
+    if ball.norm != "l1":
+        raise Unsupported("linear encoding", f"{ball.norm} balls", "use `search`")
+    center = np.array([float(c) for c in ball.center])
+    moved = sum((abs(c - f) for c, f in zip(ball.center, exact(center), strict=True)), Fraction(0))
+    radius = round_up(exact([ball.radius + moved]))
+    indices = np.arange(columns.size, dtype=np.int64)
+    zeros = np.zeros(columns.size)
+    distance = builder.add_columns("distance", indices, zeros, zeros + radius, whole=False)
+    for name, sign in (("right_of_center", 1.0), ("left_of_center", -1.0)):
+        terms = SparseTerms.of(
+            np.tile(indices, 2),
+            np.concatenate([distance, columns]),
+            np.concatenate([zeros + 1.0, zeros - sign]),
+        )
+        builder.add_rows(name, indices, terms, -sign * center, np.inf)
+    ones = np.zeros(columns.size, dtype=np.int64)
+    builder.add_rows(
+        "radius", ones[:1], SparseTerms.of(ones, distance, zeros + 1.0), -np.inf, radius
+    )
+
+
+# --- ops ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an op stands: its node, and its operands with their shapes."""
+
+    node: NodeId
+    operands: tuple[NodeId, ...]
+    shapes: tuple[Shape, ...]
+
+
+@singledispatch
+def encode_op(op: ops.Op, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    """Add what the op needs to the model and return its value.
+
+    Raises Unsupported for an op without a rule.
+    """
+    raise Unsupported("linear encoding", f"the op {type(op).__name__}")
+
+
+@encode_op.register
+def _constant(op: ops.Constant, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    return Entries.of_constants(as_float(op.value).reshape(-1))
+
+
+@encode_op.register
+def _affine(op: ops.Affine, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    """An exact equality row for every entry that adds up two or more columns; none for others."""
+    matrix = sparse_affine(op, site.shapes)
+    x = Entries.joined(operands)
+    starts = np.cumsum([0, *(o.size for o in operands[:-1])])
+    source = starts[matrix.operands] + matrix.positions
+    coefficients, count = as_float(matrix.coefficients), matrix.offset.size
+    constant = np.bincount(matrix.rows, coefficients * x.offsets[source], minlength=count)
+    offsets = as_float(matrix.offset) + constant
+    linked = x.columns[source] >= 0
+    terms = SparseTerms.of(
+        matrix.rows[linked],
+        x.columns[source][linked],
+        (coefficients * x.slopes[source])[linked],
+    )
+    result = Entries.of_constants(offsets)
+    terms_in_row = np.bincount(terms.rows, minlength=count)
+    alone = terms_in_row[terms.rows] == 1
+    result.columns[terms.rows[alone]] = terms.columns[alone]
+    result.slopes[terms.rows[alone]] = terms.coefficients[alone]
+    summed = np.flatnonzero(terms_in_row > 1)
+    if summed.size:
+        columns = _add_sums(site.node, summed, terms, offsets, encoder)
+        result.put(summed, Entries.of_columns(columns))
+    return result
+
+
+@encode_op.register
+def _piecewise(
+    op: ops.PiecewiseLinear, site: Site, operands: list[Entries], encoder: Encoder
+) -> Entries:
+    (x,) = operands
+    return encode_piecewise(op, site.node, x, encoder.range_of(site.operands[0], x), encoder)
+
+
+def _add_sums(
+    node: NodeId, indices: IndexArray, terms: SparseTerms, offsets: FloatArray, encoder: Encoder
+) -> IndexArray:
+    """Columns y with rows `terms - y = -offset` for the entries `indices` of a node."""
+    position = np.full(offsets.size, -1, dtype=np.int64)
+    position[indices] = np.arange(indices.size)
+    kept = position[terms.rows] >= 0
+    rows, columns = position[terms.rows[kept]], terms.columns[kept]
+    coefficients = terms.coefficients[kept]
+    if node in encoder.bounds:
+        known = encoder.bounds[node]
+        bounds = Range(known.lower[indices], known.upper[indices])
+    else:
+        sums = SparseTerms(rows, columns, coefficients)
+        bounds = _sum_range(sums, offsets[indices], encoder)
+    y = encoder.builder.add_columns(node, indices, bounds.lower, bounds.upper, whole=False)
+    equations = SparseTerms.of(
+        np.concatenate([rows, np.arange(indices.size)]),
+        np.concatenate([columns, y]),
+        np.concatenate([coefficients, -np.ones(indices.size)]),
+    )
+    encoder.builder.add_rows(node, indices, equations, -offsets[indices], -offsets[indices])
+    return y
+
+
+def _sum_range(terms: SparseTerms, offsets: FloatArray, encoder: Encoder) -> Range:
+    """Interval bounds of sums, widened by their rounding."""
+    lower, upper = encoder.builder.bounds()
+    count = offsets.size
+    center = terms.times((lower + upper) / 2, count) + offsets
+    radius = terms.magnitude().times((upper - lower) / 2, count)
+    farthest = np.maximum(np.abs(lower), np.abs(upper))
+    size = terms.magnitude().times(farthest, count) + np.abs(offsets)
+    radius = radius + SUM_ROUNDING_PART * size
+    return Range(center - radius, center + radius)

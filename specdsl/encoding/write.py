@@ -1,0 +1,32 @@
+"""`LinearModel` as text in the LP and MPS formats, through Pyomo's writers.
+
+Names are `relu_3(17)`: layer and neuron (the formats do not allow square brackets). A row with two
+finite sides is written as one row when they are equal, else as two.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from io import StringIO
+from pathlib import Path
+
+from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.pyomo_model import to_pyomo
+
+
+def write_lp(model: LinearModel) -> str:
+    """CPLEX LP format, numbers in full float64 precision."""
+    from pyomo.repn.plugins.lp_writer import LPWriter
+
+    stream = StringIO()
+    LPWriter().write(to_pyomo(model).model, stream, symbolic_solver_labels=True)
+    return stream.getvalue()
+
+
+def write_mps(model: LinearModel) -> str:
+    """Free MPS format, numbers in full float64 precision."""
+    built = to_pyomo(model).model
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.mps"
+        built.write(str(path), format="mps", io_options={"symbolic_solver_labels": True})
+        return path.read_text()

@@ -1,0 +1,175 @@
+"""What `lp` and `milp` say, and what they never say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from specdsl.backend import Deadline, Unsupported
+from specdsl.backends.lp import Lp
+from specdsl.backends.milp import Milp
+from specdsl.encoding import decide as decide_module
+from specdsl.encoding.highs import OPTIMAL, Solution
+from specdsl.encoding.linear_model import LinearModel
+from specdsl.evidence import settle
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.query.query import Atom, Case, Query
+from specdsl.query.sets import Box, InputSet, exact, norm_ball
+from specdsl.verdict import Falsified, Unknown, Verified
+from tests.strategies import margin_query
+
+FOREVER = Deadline.after(None)
+UNIT = Box(exact([-1, -1]), exact([1, 1]))
+
+
+def absolute_values() -> Graph:
+    """`|x0| + |x1|`, written `2 |x| - |x|` with neurons of their own: loose when relaxed.
+
+    On [-1, 1]^2 its range is [0, 2]; the triangle relaxation believes [-2, 4].
+    """
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((2,)), name="x")
+    both = np.array([[1, 0], [-1, 0], [0, 1], [0, -1]] * 2, dtype=np.float32)
+    node = builder.add(ops.Dense(both, np.zeros(8, dtype=np.float32)), x)
+    node = builder.add(ops.Relu(), node)
+    ones = np.array([[2.0] * 4 + [-1.0] * 4], dtype=np.float32)
+    return builder.build(builder.add(ops.Dense(ones, np.zeros(1, dtype=np.float32)), node))
+
+
+def query(
+    weight: float, bias: float, inputs: InputSet = UNIT, atoms: tuple[Atom, ...] = (Atom(0),)
+) -> Query:
+    """Case: `weight * (|x0| + |x1|) + bias <= 0`."""
+    network = absolute_values()
+    return margin_query(
+        network, inputs, np.array([[weight]], np.float32), np.array([bias], np.float32), (atoms,)
+    )
+
+
+def test_milp_proves_what_the_relaxation_leaves_open() -> None:
+    hard = query(-1.0, 2.5)
+    relaxed, whole = Lp().answer(hard, FOREVER), Milp().answer(hard, FOREVER)
+    assert isinstance(relaxed.verdict, Unknown)
+    assert relaxed.verdict.bound is not None
+    assert relaxed.verdict.bound < 0
+    assert "relaxation" in relaxed.verdict.reason
+    assert isinstance(whole.verdict, Verified)
+    assert whole.verdict.certificate.margin == pytest.approx(0.5, abs=1e-6)
+    assert whole.verdict.certificate.margin <= 0.5
+    assert "highs" in whole.verdict.certificate.trusted
+    assert whole.statistics["binaries"] == 8
+    assert settle(hard, whole) is whole
+
+
+def test_lp_verifies_by_its_own_arithmetic() -> None:
+    answer = Lp().answer(query(-1.0, 4.5), FOREVER)
+    assert isinstance(answer.verdict, Verified)
+    assert "highs" not in answer.verdict.certificate.trusted
+    assert answer.verdict.certificate.margin == pytest.approx(0.5, abs=1e-6)
+
+
+def test_milp_falsifies_at_the_minimiser() -> None:
+    answer = Milp().answer(query(-1.0, 1.5), FOREVER)
+    assert isinstance(answer.verdict, Falsified)
+    assert answer.verdict.witness.exact_margin == Fraction(-1, 2)
+    assert [abs(v) for v in answer.verdict.witness.point] == [1, 1]
+
+
+def test_a_tie_is_a_witness_for_a_weak_atom_and_open_for_a_strict_one() -> None:
+    weak = Milp().answer(query(1.0, 0.0), FOREVER)
+    assert isinstance(weak.verdict, Falsified)
+    assert weak.verdict.witness.exact_margin == 0
+    strict = Milp().answer(query(1.0, 0.0, atoms=(Atom(0, strict=True),)), FOREVER)
+    assert isinstance(strict.verdict, Unknown)
+
+
+def test_cases_are_settled_one_by_one() -> None:
+    far = Box(exact([2, 2]), exact([3, 3]))
+    base = query(1.0, -1.0, far)  # |x0| + |x1| >= 4 there: no point
+    near = Case(Box(exact([0, 0]), exact([1, 1])), (Atom(0),))
+    both = Query(base.name, base.graph, (*base.cases, near), base.variables, base.calls)
+    answer = Milp().answer(both, FOREVER)
+    assert isinstance(answer.verdict, Falsified)
+    assert answer.verdict.witness.case == 1
+
+
+def test_a_case_without_atoms_is_its_input_set() -> None:
+    assert isinstance(Lp().answer(query(1.0, 1.0, atoms=()), FOREVER).verdict, Falsified)
+
+
+def test_an_l1_ball_is_taken_and_an_l2_ball_is_not() -> None:
+    # On the unit l1 ball |x0| + |x1| <= 1, on its box up to 2.
+    ball = norm_ball(exact([0, 0]), Fraction(1), "l1")
+    assert isinstance(Milp().answer(query(-1.0, 1.5, ball), FOREVER).verdict, Verified)
+    assert isinstance(Milp().answer(query(-1.0, 1.5), FOREVER).verdict, Falsified)
+    with pytest.raises(Unsupported, match="l2"):
+        Milp().answer(query(-1.0, 1.5, norm_ball(exact([0, 0]), Fraction(1), "l2")), FOREVER)
+
+
+@pytest.mark.parametrize("method", [Lp(), Milp()], ids=["lp", "milp"])
+def test_no_time_gives_unknown_at_once(method: Lp | Milp) -> None:
+    start = time.monotonic()
+    answer = method.answer(query(-1.0, 2.5), Deadline.after(0.0))
+    assert isinstance(answer.verdict, Unknown)
+    assert answer.verdict.timeout
+    assert time.monotonic() - start < 5
+
+
+def lying_solver(**changes: object) -> object:
+    def solve(
+        model: LinearModel, deadline: Deadline, gap: float = 0.0, target: float | None = None
+    ) -> Solution:
+        point = np.zeros(model.columns)
+        said = {"status": OPTIMAL, "bound": -1.0, "objective": -1.0, "point": point, "nodes": 0}
+        return Solution(**(said | changes))  # type: ignore[arg-type]
+
+    return solve
+
+
+def test_a_point_that_does_not_confirm_is_never_a_falsification(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(decide_module, "solve", lying_solver())
+    answer = Milp().answer(query(-1.0, 2.5), FOREVER)  # margin 2.5 at the point 0
+    assert isinstance(answer.verdict, Unknown)
+    assert "not confirmed" in answer.verdict.reason
+
+
+@pytest.mark.parametrize("status", ["provenInfeasible", "unknown", "error", "unbounded"])
+def test_a_status_that_proves_nothing_gives_unknown(
+    monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    nothing = lying_solver(status=status, objective=None, point=None)
+    monkeypatch.setattr(decide_module, "solve", nothing)
+    answer = Milp().answer(query(-1.0, 2.5), FOREVER)
+    assert isinstance(answer.verdict, Unknown)
+    assert f"`{status}`" in answer.verdict.reason
+    assert answer.verdict.bound == -1.0
+
+
+def test_a_wide_gap_costs_answers_but_is_never_wrong() -> None:
+    for bias in (1.5, 1.75, 1.9375, 2.0625, 2.25, 2.5):
+        verdict = Milp(gap=0.99).answer(query(-1.0, bias), FOREVER).verdict
+        assert not isinstance(verdict, Verified if bias < 2 else Falsified)
+
+
+def test_a_gap_is_a_part() -> None:
+    for gap in (-0.5, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="gap"):
+            Milp(gap=gap)
+
+
+def test_backends_are_light_until_they_answer() -> None:
+    code = (
+        "import sys\n"
+        "from specdsl.encoding.highs import solve\n"
+        "from specdsl.encoding.write import write_lp\n"
+        "assert not {'pyomo', 'highspy', 'z3', 'torch'} & set(sys.modules), sorted(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
