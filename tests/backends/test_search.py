@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Deadline
 from specdsl.backends.attack import Attack
-from specdsl.bounds.projection import Projector
 from specdsl.backends.incomplete import Incomplete
 from specdsl.backends.search import Search
 from specdsl.backends.search.clipping import clip
 from specdsl.backends.search.domains import Domains
-from specdsl.backends.search.splitting import bisect, splittable
+from specdsl.backends.search.splitting import bisect, sensitivity, splittable
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.crown import propagate
 from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
+from specdsl.bounds.projection import Projector
 from specdsl.bounds.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder
@@ -95,7 +95,7 @@ def test_splitting_covers_the_box(seed: int, levels: int) -> None:
     rows = margin_rows(compiled, group)
     linear = bound_margins(compiled, rows, region, propagate(compiled, region)).linear
     root = Domains(region.box.lower, region.box.upper, torch.zeros(1), torch.ones(1, 2) > 0)
-    parts = bisect(root, linear, levels)
+    parts = bisect(root, linear, sensitivity(compiled, group, region), levels)
     assert len(parts) == 2**levels
     points = torch.as_tensor(np.random.default_rng(seed).uniform(-1, 1, size=(500, 1, 3)))
     inside = ((parts.lower <= points) & (points <= parts.upper)).all(2).any(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from specdsl.backend import Deadline
 from specdsl.backends.search.clipping import clip
 from specdsl.backends.search.domains import Domains
-from specdsl.backends.search.splitting import bisect, splittable
+from specdsl.backends.search.splitting import bisect, sensitivity, splittable
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import LinearLower, propagate
 from specdsl.bounds.forward import evaluate
@@ -62,6 +62,7 @@ def search_group(
     root = input_region(group.inputs, compiled.like)
     rows = margin_rows(compiled, group)
     projector = Projector(root)
+    sensitivities = sensitivity(compiled, group, root)
     stack = _root_domains(root, len(group.members))
     while len(stack):
         _note_open(progress, stack)
@@ -84,7 +85,8 @@ def search_group(
             (kept.lower > chosen.lower).any() | (kept.upper < chosen.upper).any()
         )
         chosen = kept
-        stack = stack.join(bisect(chosen, linear, _levels(len(chosen), len(stack), batch)))
+        levels = _levels(len(chosen), len(stack), batch)
+        stack = stack.join(bisect(chosen, linear, sensitivities, levels))
     return "verified"
 
 

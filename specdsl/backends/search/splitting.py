@@ -6,27 +6,60 @@ import torch
 from torch import Tensor
 
 from specdsl.backends.search.domains import Domains
+from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import LinearLower
+from specdsl.bounds.forward import evaluate
+from specdsl.bounds.region import InputRegion
+from specdsl.query.groups import CaseGroup
 
 
-def bisect(domains: Domains, linear: LinearLower, levels: int = 1) -> Domains:
+def sensitivity(compiled: CompiledGraph, group: CaseGroup, root: InputRegion) -> Tensor:
+    """How much the group's margins react to each input on average: mean sizes of gradients.
+
+    Taken at fixed pseudo-random points of the root box, so it is in margins per user's unit and
+    makes splitting independent of units. Shape: (inputs,), all positive.
+    """
+    box = root.box
+    generator = torch.Generator().manual_seed(0)
+    unit = torch.rand(SAMPLES, box.lower.shape[1], generator=generator, dtype=box.lower.dtype)
+    points = (box.lower + unit * (box.upper - box.lower)).requires_grad_(True)
+    margins = evaluate(compiled, points)[:, group.rows]
+    total = torch.full_like(box.lower[0], torch.finfo(box.lower.dtype).tiny)
+    for column in margins.unbind(1):
+        (gradient,) = torch.autograd.grad(column.sum(), points, retain_graph=True)
+        total = total + gradient.abs().mean(0)
+    return total.clamp(min=LEAST_PART * float(total.max()))
+
+
+SAMPLES = 256
+# An input that matters a thousand times less than another is treated as mattering that much.
+LEAST_PART = 1e-3
+
+
+def bisect(
+    domains: Domains, linear: LinearLower, sensitivities: Tensor, levels: int = 1
+) -> Domains:
     """Every domain cut in two along its best input, `levels` times: 2**levels children each.
 
-    The score of an input is its edge times the summed size of its coefficients, plus a little of
-    the relative edge so that inputs the linear bound ignores are split in the end. Midpoints are
+    The score of an input is how much the margins' linear bounds vary along its edge. Since these
+    bounds are flat where relaxations are loose, every slope counts at least a part of what the
+    input's sensitivity suggests (`sensitivities`: (inputs,), from `sensitivity`). Midpoints are
     shared by both halves, so nothing between them is lost.
     """
     slopes = linear.coefficients.abs().sum(1)
+    level = (slopes / sensitivities).amax(1, keepdim=True)
+    slopes = slopes + SENSITIVITY_PART * level * sensitivities
     for _ in range(levels):
         edges = domains.upper - domains.lower
-        score = edges * (slopes + EDGE_PART * slopes.amax(1, keepdim=True))
-        score = score.where(edges > 0, torch.full_like(score, -1.0))
+        score = (edges * slopes).where(edges > 0, torch.full_like(edges, -1.0))
         domains = _halve(domains, score.argmax(1))
         slopes = slopes.repeat(2, 1)
     return domains
 
 
-EDGE_PART = 0.05
+# Boxes bounded on the 45 provable ACAS Xu instances: 17,663 at 0.2, 19,795 at 0.05; without this
+# term 48,609 and one of them not decided in 20 s.
+SENSITIVITY_PART = 0.2
 
 
 def _halve(domains: Domains, inputs: Tensor) -> Domains:
