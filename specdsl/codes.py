@@ -21,6 +21,92 @@ class Code:
 CODES: dict[str, Code] = {
     # --- E01 syntax ---
     "E0101": Code("syntax error", "The text does not continue in any way the grammar allows."),
+    "E0102": Code(
+        "text too long",
+        "A spec holds at most 256 KiB of text. Keep large tables in files of their own and read "
+        "them.",
+    ),
+    "E0103": Code(
+        "character of no meaning",
+        "The character means nothing here. Names are made of the letters a to z, digits and `_`; "
+        "the signs of the language are those of a plain keyboard.",
+    ),
+    "E0104": Code(
+        "text or unit not closed",
+        "A text in quotes, and a unit in backticks, ends on the line where it begins.",
+    ),
+    "E0105": Code(
+        "brackets do not match",
+        "A bracket is opened and not closed, closed and not opened, or closed by another kind.",
+    ),
+    "E0106": Code(
+        "nested too deeply",
+        "An expression nests, or a chain of operators runs, further than the program can follow. "
+        "Name parts of it with `let`.",
+    ),
+    "E0107": Code(
+        "malformed number",
+        "A number is digits, with digits on both sides of a dot, perhaps an exponent: `1_000`, "
+        "`0.5`, `2.5e-3`. Nothing may be glued to it; a product is written `2 * x`.",
+    ),
+    "E0108": Code(
+        "number too long",
+        "Numbers are kept exactly; beyond 400 digits, or exponents beyond 400, they are refused.",
+    ),
+    "E0109": Code(
+        "unknown escape",
+        r"In a text `\"` means a quote, `\\` a backslash, `\n` a new line and `\t` a tab.",
+    ),
+    "E0110": Code(
+        "language version",
+        "The first line of a file names the version of the language it is written in: "
+        "`spec 1.0`. The version is two numbers with a dot.",
+    ),
+    "E0111": Code(
+        "`=` in a condition",
+        "`=` gives a name its value; whether two values are equal is asked by `==`.",
+    ),
+    "E0112": Code(
+        "sign of another language",
+        "The language says `and`, `or`, `not`, `^`, `!=`, `#` where others write `&&`, `||`, "
+        "`!`, `**`, `<>`, `//`.",
+    ),
+    "E0113": Code(
+        "word of the language as a name",
+        "The words forall, exists, and, or, not, if, then, else, true, false, in, where and for "
+        "are never names. Choose another.",
+    ),
+    "E0114": Code(
+        "nothing to check",
+        "`check` is followed by one or more properties, separated by commas, before its options.",
+    ),
+    "E0115": Code(
+        "no such statement",
+        "Every statement begins with its keyword: param, const, enum, space, network, dataset, "
+        "region, let, property, check and others. A plain value is given by `let name = value`.",
+    ),
+    "E0116": Code(
+        "continues the line above",
+        "Line ends have no meaning: `(` or `[` at the beginning of a line calls or indexes what "
+        "stands above it.",
+    ),
+    "E0117": Code(
+        "form of a quantifier",
+        "In an expression: `forall x in R where c: claim`; in the block of a property: "
+        "`forall x in R where c show claim`.",
+    ),
+    "E0118": Code(
+        "form of a set by condition",
+        "A set by condition is written `{ x in R where c }`: a name, its set, and the condition.",
+    ),
+    "E0119": Code(
+        "too many syntax errors",
+        "Reading stopped after a number of errors. Mend those shown and run again.",
+    ),
+    "E0120": Code(
+        "`:` and `->` confused",
+        "`:` stands before a type; `->` only in a network, between its input and output types.",
+    ),
     # --- E02 names ---
     "E0201": Code(
         "unknown name",

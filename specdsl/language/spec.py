@@ -131,8 +131,10 @@ class CheckDeclaration:
 class Spec:
     """A whole checked file.
 
-    `values` holds parameters (overrides applied), constants and `let`s that need no file.
-    `regions`, `functions`, `properties` keep their syntax: they are instantiated where used.
+    `values` holds parameters (overrides applied), constants, enum labels, and `let`s that need no
+    file. `functions` holds the other `let`s under each name they declare: functions, and values
+    (parameters None) that need a sample or a network. `regions`, `functions`, `properties` keep
+    their syntax: they are instantiated where used.
     """
 
     source: Source

@@ -37,10 +37,15 @@ class TensorType:
 
 @dataclass(frozen=True, slots=True)
 class BoolType:
-    """A truth value that may depend on quantified variables."""
+    """A truth value that may depend on quantified variables.
+
+    A tensor of truth values (a `shape`) comes from comparing tensors; `all` and `any` reduce it.
+    """
+
+    shape: tuple[int, ...] = ()
 
     def __str__(self) -> str:
-        return "bool"
+        return f"bool[{', '.join(map(str, self.shape))}]" if self.shape else "bool"
 
 
 @dataclass(frozen=True, slots=True)

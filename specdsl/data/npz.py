@@ -1,0 +1,56 @@
+"""NumPy archives. Pickles are refused: they run code."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from specdsl.data.dataset import Dataset, make_dataset
+from specdsl.diagnostics import SpecError, suggestion
+from specdsl.files import MAX_BYTES, read_bytes
+
+
+def read_npz(path: Path, inputs: str, labels: str | None) -> Dataset:
+    """The arrays named `inputs` and `labels` of an archive; a `.npy` file holds the inputs alone.
+
+    Raises SpecError (no span): E05xx of `read_bytes`, E0515 where the file is no archive of plain
+    arrays, E0516 where an array is missing, and as `make_dataset`.
+    """
+    content = read_bytes(path)
+    if path.name.removesuffix(".gz").endswith(".npy"):
+        return make_dataset(_array(content, path), None, f"`{path.name}`")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            found = _member(archive, inputs, path)
+            classes = None if labels is None else _member(archive, labels, path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise SpecError.of("E0515", f"`{path}` is not a NumPy archive ({error})") from error
+    return make_dataset(found, classes, f"`{path.name}`")
+
+
+def _member(archive: zipfile.ZipFile, name: str, path: Path) -> npt.NDArray[np.generic]:
+    names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
+    if name not in names:
+        known = ", ".join(f"`{n}`" for n in names[:10]) or "none"
+        help_ = suggestion(name, names) or f"its arrays are {known}"
+        raise SpecError.of("E0516", f"`{path}` holds no array `{name}`", help=help_)
+    # The size in the directory may lie: reading stops at the limit whatever it says.
+    with archive.open(f"{name}.npy") as member:
+        content = member.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        limit = MAX_BYTES // 2**20
+        raise SpecError.of("E0503", f"`{name}` in `{path}` holds more than {limit} MiB")
+    return _array(content, path)
+
+
+def _array(content: bytes, path: Path) -> npt.NDArray[np.generic]:
+    try:
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError, OSError, MemoryError, OverflowError, SyntaxError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SpecError.of("E0515", f"`{path}` holds no plain NumPy array ({reason})") from error

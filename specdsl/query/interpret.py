@@ -1,0 +1,435 @@
+"""What an expression of a property means once files are at hand: exact tensors and formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from math import prod
+
+import numpy as np
+
+from specdsl.diagnostics import SpecError, suggestion
+from specdsl.language import syntax
+from specdsl.language.constants import MAX_CALL_DEPTH, NORMS
+from specdsl.language.spec import Spec
+from specdsl.query import regions
+from specdsl.query.environment import (
+    EMPTY,
+    Closure,
+    Environment,
+    Local,
+    Sample,
+    SamplePart,
+    Thunk,
+    bind_names,
+    body_environment,
+    clauses_of,
+    let_locals,
+    thunks,
+)
+from specdsl.query.formula import (
+    Formula,
+    conjunction,
+    disjunction,
+    negate,
+    truth,
+)
+from specdsl.query.meaning import (
+    Claim,
+    DatasetValue,
+    Meaning,
+    Truths,
+    misfit,
+    value_meaning,
+)
+from specdsl.query.operators import comparison, magnitude, operation
+from specdsl.query.regions import FiniteSet, Member, Region
+from specdsl.query.resources import LoadedNetwork
+from specdsl.query.samples import members, sample_part, sliced
+from specdsl.query.scene import Scene
+from specdsl.query.symbolic import NotLinear, Prediction, Tensor, constant, entries
+
+BuiltIn = Callable[["Interpreter", syntax.Call, Environment], "Meaning"]
+"""The meaning of a call of one of the language's own functions."""
+
+
+class Interpreter:
+    """Gives expressions their meaning for one obligation, in the scene of its query."""
+
+    def __init__(self, spec: Spec, scene: Scene, builtins: Mapping[str, BuiltIn]) -> None:
+        self.spec = spec
+        self.scene = scene
+        self.resources = scene.resources
+        self.builtins = builtins
+        # Arguments are named many times but evaluated once. The thunk is kept with its value, so
+        # that its identity is not reused.
+        self._thunks: dict[int, tuple[Thunk, Meaning]] = {}
+        self._lets: dict[str, Local] = {}
+
+    # --- entries ---------------------------------------------------------------------------------
+
+    def meaning(self, expression: syntax.Expr, environment: Environment) -> Meaning:
+        """The meaning of any expression. Raises SpecError placed at the expression at fault."""
+        if environment.depth > MAX_CALL_DEPTH:
+            raise SpecError.of("E0205", "calls nest too deeply", expression.span)
+        try:
+            return self._meaning(expression, environment)
+        except NotLinear:
+            text = "products and quotients of quantified values are not supported yet"
+            raise SpecError.of("E0901", text, expression.span) from None
+        except SpecError as error:
+            raise error.at(expression.span) from error
+
+    def tensor(self, expression: syntax.Expr, environment: Environment) -> Tensor:
+        """An expression that is a tensor of numbers."""
+        found = self.meaning(expression, environment)
+        if isinstance(found, Tensor):
+            return found
+        raise misfit("a number or tensor", expression)
+
+    def formula(self, expression: syntax.Expr, environment: Environment) -> Formula:
+        """An expression that is true or false."""
+        found = self.meaning(expression, environment)
+        match found:
+            case Claim(formula):
+                return formula
+            case Truths(parts) if len(parts) == 1:
+                return parts[0]
+            case _:
+                raise misfit("a claim", expression)
+
+    def truth(self, expression: syntax.Expr, environment: Environment) -> bool | None:
+        """A claim's truth value where it is a constant, else None."""
+        formula = self.formula(expression, environment)
+        for value in (True, False):
+            if formula == truth(value):
+                return value
+        return None
+
+    def number(self, expression: syntax.Expr, environment: Environment) -> Fraction:
+        """An expression that is one constant number, or the label that a network gives a constant.
+
+        Raises SpecError E0312 where that label is undecided because the best scores tie.
+        """
+        found = self.meaning(expression, environment)
+        if isinstance(found, Prediction) and found.winner is not None:
+            if found.winner < 0:
+                text = "the best scores tie, so there is no label"
+                raise SpecError.of("E0312", text, expression.span)
+            return Fraction(found.winner)
+        if isinstance(found, Tensor) and isinstance(found.scalar, Fraction):
+            return found.scalar
+        raise misfit("a constant number", expression)
+
+    def integer(self, expression: syntax.Expr, environment: Environment) -> int:
+        """An expression that is one constant whole number."""
+        found = self.number(expression, environment)
+        if found.denominator != 1:
+            raise misfit("a whole number", expression)
+        return int(found)
+
+    def set(self, expression: syntax.Expr, environment: Environment) -> Region | FiniteSet:
+        """An expression after `in`. A dataset becomes its members."""
+        if isinstance(expression, syntax.List):
+            if len(expression.items) != 2:
+                raise misfit("an interval `[a, b]`", expression)
+            low, high = (self.tensor(end, environment) for end in expression.items)
+            return regions.interval(low, high)
+        found = self.meaning(expression, environment)
+        match found:
+            case Region() | FiniteSet():
+                return found
+            case DatasetValue():
+                return members(found, self.spec, self.resources, expression.span)
+            case _:
+                raise misfit("a set", expression)
+
+    def resolve(self, local: Local) -> Meaning:
+        """The meaning of what a local name is bound to."""
+        match local:
+            case Thunk():
+                return self._force(local)
+            case SamplePart(sample, part):
+                return self._sample(sample, part)
+            case _:
+                return local
+
+    # --- dispatch --------------------------------------------------------------------------------
+
+    def _meaning(self, expression: syntax.Expr, environment: Environment) -> Meaning:
+        match expression:
+            case syntax.Number(value=value):
+                return constant(value)
+            case syntax.String(value=text):
+                return text
+            case syntax.Boolean(value=value):
+                return Claim(truth(value))
+            case syntax.Name():
+                return self._name(expression, environment)
+            case syntax.Attribute():
+                return self._attribute(expression, environment)
+            case syntax.Index():
+                return self._index(expression, environment)
+            case syntax.Call():
+                return self._call(expression, environment)
+            case syntax.Unary() | syntax.Binary():
+                return operation(expression, environment, self)
+            case syntax.Comparison() | syntax.Membership():
+                return comparison(expression, environment, self)
+            case _:
+                return self._composite(expression, environment)
+
+    def _composite(self, expression: syntax.Expr, environment: Environment) -> Meaning:
+        match expression:
+            case syntax.Quantifier():
+                return Claim(self.unrolled(clauses_of(expression), environment))
+            case syntax.IfThenElse(condition=condition, yes=yes, no=no):
+                decided = self.truth(condition, environment)
+                if decided is None:
+                    text = "conditions on quantified variables are not supported yet"
+                    raise SpecError.of("E0901", text, condition.span)
+                return self.meaning(yes if decided else no, environment)
+            case syntax.Range(first=first, last=last):
+                low, high = self.integer(first, environment), self.integer(last, environment)
+                numbers = range(low, high + 1)
+                return FiniteSet(tuple(Member(constant(Fraction(n)), str(n)) for n in numbers))
+            case syntax.Tuple(items=items):
+                return tuple(self.meaning(item, environment) for item in items)
+            case syntax.List(items=items):
+                values = [self.tensor(item, environment).values for item in items]
+                if len({v.shape for v in values}) != 1:
+                    raise misfit("a list of equal shapes", expression)
+                return Tensor(np.stack(values))
+            case syntax.Absolute(operand=operand):
+                return magnitude(self.tensor(operand, environment))
+            case _:
+                raise SpecError.of("E0901", "this is not supported yet", expression.span)
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def _name(self, expression: syntax.Name, environment: Environment) -> Meaning:
+        name, spec = expression.name, self.spec
+        if name in environment.names:
+            return self.resolve(environment.names[name])
+        if name in spec.values:
+            return value_meaning(spec.values[name])
+        if name in spec.functions:
+            return self._let(spec.functions[name], name)
+        if name in spec.regions or name in spec.properties:
+            definition = spec.regions.get(name) or spec.properties[name]
+            closure = Closure(definition, EMPTY)
+            return closure if definition.parameters is not None else self.enter(closure, [])
+        return self._declared(name)
+
+    def _declared(self, name: str) -> Meaning:
+        spec = self.spec
+        if name in spec.networks:
+            return self.resources.network(spec, name)
+        if name in spec.datasets:
+            return DatasetValue(name, 0, None)
+        if name in spec.spaces:
+            return regions.of_space(spec.spaces[name])
+        if name in spec.enums:
+            labels = spec.enums[name].labels
+            members = (Member(constant(Fraction(i)), label) for i, label in enumerate(labels))
+            return FiniteSet(tuple(members))
+        for enum in spec.enums.values():
+            if name in enum.labels:
+                return constant(Fraction(enum.labels.index(name)))
+        if name in NORMS:
+            return name
+        raise SpecError.of("E0201", f"nothing is called `{name}`")
+
+    def _let(self, definition: syntax.Let, name: str) -> Meaning:
+        if name not in self._lets:
+            # One thunk for each name, so that it is evaluated once for this obligation.
+            self._lets[name] = let_locals(definition, EMPTY)[name]
+        return self.resolve(self._lets[name])
+
+    def _force(self, thunk: Thunk) -> Meaning:
+        if id(thunk) not in self._thunks:
+            found = self.meaning(thunk.expression, thunk.environment)
+            if thunk.position is not None:
+                found = self._part(found, thunk.position, thunk.expression)
+            self._thunks[id(thunk)] = (thunk, found)
+        return self._thunks[id(thunk)][1]
+
+    def _part(self, found: Meaning, position: int, expression: syntax.Expr) -> Meaning:
+        if isinstance(found, tuple) and position < len(found):
+            return found[position]
+        if isinstance(found, Sample):
+            return self._sample(found, "label" if position else "input")
+        raise misfit("several values", expression)
+
+    # --- access ----------------------------------------------------------------------------------
+
+    def _attribute(self, expression: syntax.Attribute, environment: Environment) -> Meaning:
+        base, name = self.meaning(expression.base, environment), expression.name
+        if isinstance(base, Sample) and name in ("input", "label"):
+            return self._sample(base, name)
+        if isinstance(base, Tensor) and base.space is not None:
+            start = 0
+            for field in base.space.fields:
+                size = prod(field.type.shape)
+                if field.name == name:
+                    return Tensor(base.flat[start : start + size].reshape(field.type.shape))
+                start += size
+        if isinstance(base, Tensor) and name in base.labels:
+            return Tensor(np.asarray(base.flat[base.labels.index(name)]))
+        known = base.labels if isinstance(base, Tensor) else ()
+        raise SpecError.of(
+            "E0752",
+            f"`{expression.base.span.text}` has no part `{name}`",
+            expression.name_span,
+            help=suggestion(name, known),
+        )
+
+    def _index(self, expression: syntax.Index, environment: Environment) -> Meaning:
+        base = self.meaning(expression.base, environment)
+        if isinstance(base, DatasetValue) and len(expression.items) == 1:
+            return self._samples(base, expression.items[0], environment)
+        if isinstance(base, Tensor) and len(expression.items) == base.values.ndim:
+            position: list[int] = []
+            for item, extent in zip(expression.items, base.values.shape, strict=True):
+                if isinstance(item, syntax.Slice):
+                    raise SpecError.of("E0901", "slices of tensors are not supported yet")
+                index = self.integer(item, environment)
+                if not 0 <= index < extent:
+                    text = f"there is no entry {index}: entries are 0 to {extent - 1}"
+                    raise SpecError.of("E0752", text, item.span)
+                position.append(index)
+            return Tensor(entries([base.values[tuple(position)]], ()))
+        raise misfit("something with entries", expression.base)
+
+    def _sample(self, sample: Sample, part: str) -> Tensor:
+        return sample_part(sample, part, self.spec, self.resources)
+
+    def _samples(
+        self, base: DatasetValue, item: syntax.Expr | syntax.Slice, environment: Environment
+    ) -> Meaning:
+        if not isinstance(item, syntax.Slice):
+            return Sample(base.name, base.start + self.integer(item, environment), item.span)
+        start, stop = (e and self.integer(e, environment) for e in (item.start, item.stop))
+        return sliced(base, start, stop, item.span)
+
+    # --- calls -----------------------------------------------------------------------------------
+
+    def _call(self, expression: syntax.Call, environment: Environment) -> Meaning:
+        function = expression.function
+        if (
+            isinstance(function, syntax.Name)
+            and function.name in self.builtins
+            and not self._is_declared(function.name, environment)
+        ):
+            return self.builtins[function.name](self, expression, environment)
+        found = self.meaning(function, environment)
+        if isinstance(found, Closure):
+            return self.enter(found, thunks(expression, environment), environment)
+        if isinstance(found, LoadedNetwork):
+            arguments = list(thunks(expression, environment))
+            if len(arguments) == 1:
+                argument = self.tensor(arguments[0].expression, environment)
+                said = self.scene.call(found, argument)
+                return Tensor(said.values, said.whole, None, found.labels)
+        raise misfit("a function", function)
+
+    def callee(
+        self, expression: syntax.Name | syntax.Call, environment: Environment
+    ) -> tuple[Closure, Environment] | None:
+        """The definition that a name or call stands for, and the names its body sees.
+
+        None for everything that is no user's property or function.
+        """
+        function = expression.function if isinstance(expression, syntax.Call) else expression
+        if not isinstance(function, syntax.Name):
+            return None
+        closure = self._closure(function.name, environment)
+        arguments = thunks(expression, environment) if isinstance(expression, syntax.Call) else []
+        if closure is None or (closure.definition.parameters is None) == isinstance(
+            expression, syntax.Call
+        ):
+            return None
+        return closure, body_environment(closure, arguments, environment)
+
+    def _closure(self, name: str, environment: Environment) -> Closure | None:
+        local = environment.names.get(name)
+        if local is not None:
+            return local if isinstance(local, Closure) else None
+        definition = self.spec.properties.get(name) or self.spec.functions.get(name)
+        if definition is None or (isinstance(definition, syntax.Let) and len(definition.names) > 1):
+            return None
+        return Closure(definition, EMPTY)
+
+    def _is_declared(self, name: str, environment: Environment) -> bool:
+        spec = self.spec
+        places = (environment.names, spec.functions, spec.regions, spec.properties, spec.networks)
+        return any(name in place for place in places)
+
+    def enter(
+        self,
+        closure: Closure,
+        arguments: Sequence[Local],
+        environment: Environment = EMPTY,
+    ) -> Meaning:
+        """The meaning of a function's, region's or property's body for these arguments."""
+        inner = body_environment(closure, arguments, environment)
+        definition = closure.definition
+        if isinstance(definition, syntax.Property) and definition.value is None:
+            return Claim(self.unrolled(definition.clauses, inner))
+        if definition.value is None:
+            raise SpecError.of("E0752", "a definition without a value", definition.span)
+        if isinstance(definition, syntax.Region):
+            return self.set(definition.value, inner)
+        return self.meaning(definition.value, inner)
+
+    # --- claims ----------------------------------------------------------------------------------
+
+    def unrolled(
+        self, clauses: tuple[syntax.Clause, ...], environment: Environment, kind: str = "forall"
+    ) -> Formula:
+        """Clauses whose quantifiers all range over finite sets, as one formula.
+
+        `kind`: the quantifier that the first `where` belongs to.
+        """
+        if not clauses:
+            return truth(True)
+        clause, rest = clauses[0], clauses[1:]
+        match clause:
+            case syntax.Let():
+                return self.unrolled(rest, environment.bind(let_locals(clause, environment)), kind)
+            case syntax.WhereClause(condition=condition):
+                assumed = self.formula(condition, environment)
+                inner = self.unrolled(rest, environment, kind)
+                if kind == "forall":
+                    return disjunction((negate(assumed), inner))
+                return conjunction((assumed, inner))
+            case syntax.ShowClause(claim=claim):
+                shown = self.formula(claim, environment)
+                return conjunction((shown, self.unrolled(rest, environment, kind)))
+            case syntax.QuantifierClause():
+                bindings = self._finite_bindings(clause, environment)
+                parts = (self.unrolled(rest, bound, clause.kind) for bound in bindings)
+                return conjunction(parts) if clause.kind == "forall" else disjunction(parts)
+
+    def _finite_bindings(
+        self, clause: syntax.QuantifierClause, environment: Environment
+    ) -> Iterator[Environment]:
+        environments = [environment]
+        for binder in clause.binders:
+            environments = [
+                bound.bind(bind_names(binder, member.value))
+                for bound in environments
+                for member in self._finite(binder, bound).members
+            ]
+        yield from environments
+
+    def _finite(self, binder: syntax.Binder, environment: Environment) -> FiniteSet:
+        found = self.set(binder.set, environment)
+        if isinstance(found, FiniteSet):
+            return found
+        raise SpecError.of(
+            "E0901",
+            "a quantifier inside another claim is not supported yet",
+            binder.span,
+            help="move it to the front: `forall x in A, y in B: ...`",
+        )
