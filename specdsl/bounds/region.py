@@ -30,7 +30,7 @@ class Ball:
         return coefficients @ self.center[0] - self.radius * size
 
     def reaches(self, box: Interval) -> Tensor:
-        """Whether the ball meets each box, (batch,): it holds the box's point nearest to the centre.
+        """Whether the ball meets each box, (batch,): by the nearest point to its centre.
 
         Distances within rounding of the radius count as met.
         """

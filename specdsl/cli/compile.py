@@ -1,0 +1,91 @@
+"""`specdsl compile`: any stage as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from specdsl.cli import options
+from specdsl.cli.output import print_diagnostics
+from specdsl.diagnostics import SpecError
+from specdsl.run.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from specdsl.run.stages import StageText
+
+STAGES = ("tree", "spec", "query", "graph", "lp", "mps", "smt2", "dot")
+
+
+@click.command("compile")
+@options.path
+@click.option("--to", "stage", type=click.Choice(STAGES), required=True, help="Which stage.")
+@options.parameters
+@options.selection
+@options.allowed
+@click.option(
+    "-o",
+    "output",
+    default="-",
+    show_default=True,
+    metavar="DIR|-",
+    help="A folder (made if missing) for one file each, or - for stdout.",
+)
+def compile_command(
+    path: Path,
+    stage: str,
+    parameters: tuple[str, ...],
+    selection: str | None,
+    allowed: tuple[Path, ...],
+    output: str,
+) -> int:
+    """Print a stage of the compiler.
+
+    `tree` and `spec` are of the whole file; the others of each obligation, `lp` and `mps` of each
+    case of its negation.
+    """
+    from specdsl.run.pipeline import load_spec
+    from specdsl.run.stages import spec_text, stage_texts, tree_text
+
+    chosen = options.parse_optional_selection(selection)
+    overrides = options.parse_parameters(parameters)
+    texts: Iterable[StageText]
+    if stage == "tree":
+        texts = [tree_text(path)]
+    else:
+        spec = load_spec(path, overrides, allowed)
+        print_diagnostics(spec.warnings)
+        texts = [spec_text(path, spec)] if stage == "spec" else stage_texts(spec, stage, chosen)
+    count = _print(list(texts), stage) if output == "-" else _write(texts, Path(output))
+    return ExitCode.PASSED if count else ExitCode.NOTHING
+
+
+def _print(texts: list[StageText], stage: str) -> int:
+    from specdsl.run.stages import COMMENTS
+
+    if len(texts) > 1 and stage not in COMMENTS:
+        message = f"{len(texts)} texts, but a stream holds one `{stage}` file"
+        help = "write them to a folder with `-o DIR`, or select one with `-k`"
+        raise SpecError.of("E0858", message, help=help)
+    for text in texts:
+        if len(texts) > 1:
+            click.echo(f"{COMMENTS[stage]}{text.title}")
+        click.echo(text.text.rstrip("\n"))
+    return len(texts)
+
+
+def _write(texts: Iterable[StageText], folder: Path) -> int:
+    from specdsl.report.tables import write_text
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError.of("E0854", f"cannot make `{folder}`: {error.strerror}") from error
+    count = 0
+    for text in texts:
+        write_text(folder / text.name, text.text if text.text.endswith("\n") else text.text + "\n")
+        click.echo(folder / text.name)
+        count += 1
+    return count

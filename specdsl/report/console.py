@@ -1,0 +1,250 @@
+"""The report for people: a table of verdicts, then witnesses, reasons and figures. 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import IO
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from specdsl.report.wording import amount, figure, number, plural, values_of
+from specdsl.run.result import CheckOutcome, Report, Result, ShownVariable, ShownWitness
+from specdsl.verdict import CallReplay
+
+WIDTH = 80
+GROUP_FROM = 13
+"""A property with this many results or more gets one line of counts instead of one line each."""
+WITNESSES = 3
+"""Witnesses shown for each check that does not ask for `report witness`."""
+REASONS = 10
+"""Undecided obligations explained for each check; all are in the JSON report."""
+OUTPUTS = 12
+"""Outputs of a network shown by name."""
+
+STYLES = {"verified": "green", "falsified": "bold red", "unknown": "yellow", "error": "bold red"}
+
+
+def to_text(reports: Sequence[Report]) -> str:
+    """The console report without colour, for files and golden tests."""
+    console = Console(width=WIDTH, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        for report in reports:
+            console.print(render(report))
+    # Rich pads every line to the full width.
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def write(reports: Sequence[Report], stream: IO[str]) -> None:
+    """Print to a stream: colours and the full width on a terminal, 80 plain columns elsewhere."""
+    if not stream.isatty():
+        stream.write(to_text(reports))
+        return
+    console = Console(file=stream, highlight=False)
+    for report in reports:
+        console.print(render(report))
+
+
+def render(report: Report) -> RenderableType:
+    """Everything about one spec file."""
+    parts: list[RenderableType] = [_heading(report)]
+    if report.results:
+        parts.append(_table(report.results))
+    for check in report.checks:
+        parts += _witnesses(check)
+        parts += _reasons(check)
+        parts += _figures(check)
+    parts += _trusted(report.results)
+    parts.append(_summary(report))
+    return Group(*parts)
+
+
+def _heading(report: Report) -> Text:
+    heading = Text(str(report.path), style="bold")
+    scalars = {n: v for n, v in report.parameters.items() if isinstance(v, Fraction | str | bool)}
+    shown = [f"{n} = {v if isinstance(v, str) else exact(v)}" for n, v in scalars.items()]
+    if shown:
+        heading.append("  (" + ", ".join(shown) + ")", style="not bold")
+    return heading
+
+
+def exact(value: Fraction | bool) -> str:
+    """A parameter as people write it: `2/255`, `0.1`, `100`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+def _table(results: Sequence[Result]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
+    table.add_column("property", overflow="fold", ratio=None)
+    table.add_column("verdict")
+    table.add_column("method", overflow="fold")
+    table.add_column("bound", justify="right")
+    table.add_column("seconds", justify="right")
+    for group in _grouped(results):
+        if len(group) >= GROUP_FROM:
+            _add_counts(table, group)
+        else:
+            for result in group:
+                _add_row(table, result)
+    return table
+
+
+def _grouped(results: Sequence[Result]) -> Iterator[list[Result]]:
+    groups: dict[tuple[int, str], list[Result]] = {}
+    for result in results:
+        groups.setdefault((result.check, result.property_name), []).append(result)
+    yield from groups.values()
+
+
+def short_id(result: Result) -> str:
+    """The id without the file, which the heading names."""
+    return result.id.rpartition("::")[2]
+
+
+def word_of(result: Result) -> str:
+    """The verdict, or `error` where the obligation could not be asked."""
+    return "error" if result.diagnostics else result.verdict
+
+
+def _add_row(table: Table, result: Result) -> None:
+    word = word_of(result)
+    table.add_row(
+        short_id(result),
+        Text(word, style=STYLES[word]),
+        result.method,
+        "" if result.bound is None else number(result.bound),
+        f"{result.seconds:.2f}",
+    )
+
+
+def _add_counts(table: Table, group: Sequence[Result]) -> None:
+    words = [word_of(r) for r in group]
+    verdicts = Text()
+    for word, style in STYLES.items():
+        if word in words:
+            verdicts.append("\n" * bool(verdicts) + f"{words.count(word)} {word}", style)
+    methods = ", ".join(dict.fromkeys(r.method for r in group))
+    seconds = sum(r.seconds for r in group)
+    name = f"{group[0].property_name} ({len(group)} samples)"
+    table.add_row(name, verdicts, methods, "", f"{seconds:.2f}")
+
+
+# --- witnesses ----------------------------------------------------------------------------------
+
+
+def _witnesses(check: CheckOutcome) -> Iterator[RenderableType]:
+    found = [r for r in check.results if r.witness]
+    wanted = any(request.name == "witness" for request in check.reports)
+    shown = found if wanted else found[:WITNESSES]
+    for result in shown:
+        if result.witness:
+            yield from _witness(result, result.witness)
+    if len(found) > len(shown):
+        rest = plural(len(found) - len(shown), "more witness", "more witnesses")
+        yield Text(f"\n{rest}: see the JSON report, or ask for `report witness`", "dim")
+
+
+def _witness(result: Result, witness: ShownWitness) -> Iterator[RenderableType]:
+    style = STYLES[result.verdict]
+    says = "falsified at" if result.verdict == "falsified" else "verified by the example"
+    yield Text.assemble("\n", (short_id(result), "bold"), " ", (says, style))
+    lines = Table.grid(padding=(0, 1))
+    lines.add_column(justify="right")
+    lines.add_column(overflow="fold")
+    for variable in witness.variables:
+        lines.add_row(f"{variable.name} =", _variable(variable))
+    for call in witness.calls:
+        lines.add_row(f"{call.network} says", _outputs(call))
+    lines.add_row("margin", _margin(witness))
+    for note in witness.notes:
+        lines.add_row("note", note)
+    yield Padding(lines, (0, 0, 0, 2))
+
+
+def _margin(witness: ShownWitness) -> str:
+    replayed, computed = number(witness.replayed_margin), number(witness.exact_margin)
+    if replayed == computed:
+        return f"{computed} (exact, and replayed with {witness.replayed_with})"
+    return f"{replayed} replayed with {witness.replayed_with} (exact: {computed})"
+
+
+def _variable(variable: ShownVariable) -> str:
+    unit = f" {variable.unit}" if variable.unit else ""
+    return values_of(variable.values) + unit
+
+
+def _outputs(call: CallReplay) -> str:
+    values = call.outputs.tolist()
+    if len(values) > OUTPUTS:
+        return values_of([Fraction(v) for v in values])
+    labels = call.labels or tuple(str(i) for i in range(len(values)))
+    if len(values) == 1 and not call.labels:
+        return number(values[0])
+    return ", ".join(f"{name}: {number(v)}" for name, v in zip(labels, values, strict=True))
+
+
+# --- reasons, figures, summary ------------------------------------------------------------------
+
+
+def _reasons(check: CheckOutcome) -> Iterator[RenderableType]:
+    unknown = [r for r in check.results if r.verdict == "unknown"]
+    for result in unknown[:REASONS]:
+        word = word_of(result)
+        yield Text.assemble(
+            "\n", (short_id(result), "bold"), " ", (word, STYLES[word]), f": {result.reason}"
+        )
+        if result.advice:
+            yield Text(f"  try: {result.advice}")
+    if len(unknown) > REASONS:
+        yield Text(f"\nand {len(unknown) - REASONS} more; all are in the JSON report", "dim")
+
+
+def _figures(check: CheckOutcome) -> Iterator[RenderableType]:
+    if not check.figures and not check.expects:
+        return
+    yield Text.assemble("\n", (check.name, "bold"))
+    for name, value in check.figures.items():
+        yield Text(f"  {name} = {figure(value, len(check.results))}")
+    for expect in check.expects:
+        if expect.met is None:
+            yield Text.assemble(
+                f"  expect {expect.text}: ", ("not known", "yellow"), f" ({expect.reason})"
+            )
+        else:
+            word, style = ("met", "green") if expect.met else ("missed", "bold red")
+            yield Text.assemble(f"  expect {expect.text}: ", (word, style))
+
+
+def _trusted(results: Sequence[Result]) -> Iterator[RenderableType]:
+    names = dict.fromkeys(name for r in results for name in r.trusted)
+    if names:
+        yield Text("\nproofs trust: " + ", ".join(names), "dim")
+
+
+def _summary(report: Report) -> Text:
+    counts = report.counts
+    errors = sum(bool(r.diagnostics) for r in report.results)
+    parts = [f"{counts['verified']} verified", f"{counts['falsified']} falsified"]
+    parts.append(f"{counts['unknown'] - errors} unknown")
+    if errors:
+        parts.append(plural(errors, "error", "errors"))
+    if report.deselected:
+        parts.append(f"{report.deselected} deselected")
+    if report.skipped:
+        parts.append(f"{report.skipped} not started")
+    broken = sum(d.severity == "error" for d in report.diagnostics)
+    if broken:
+        parts = [plural(broken, "error", "errors") + " in the spec, nothing checked"]
+    elif not report.results:
+        parts = ["nothing to check", *parts[3:]]
+    summary = Text("\n" + ", ".join(parts) + f" in {amount(report.seconds)}", style="bold")
+    if report.interrupted:
+        summary.append(" (interrupted)", style="bold red")
+    return summary

@@ -1,0 +1,171 @@
+"""The report as JSON: the fixed names that scripts and CI rely on (`schema.json` beside this file).
+
+No NaN and no infinity ever appears: a number that is none is null.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from importlib.resources import files
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from specdsl.diagnostics import Diagnostic
+from specdsl.run.result import CheckOutcome, Report, Result, ShownWitness
+from specdsl.version import __version__
+
+SCHEMA_VERSION = 1
+SEMANTICS = "real"
+"""Verdicts hold for the network in real arithmetic; what is trusted stands with each result."""
+
+Json = dict[str, Any]
+
+
+def schema() -> Json:
+    """The JSON schema of `document`."""
+    return json.loads(files("specdsl.report").joinpath("schema.json").read_text("utf-8"))
+
+
+def to_json(reports: Sequence[Report]) -> str:
+    """One object for one spec file, an array of them for several."""
+    documents = [document(report) for report in reports]
+    content = documents[0] if len(documents) == 1 else documents
+    return json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def document(report: Report) -> Json:
+    """The report of one spec file."""
+    results = report.results
+    return {
+        "schema": SCHEMA_VERSION,
+        "specdsl": __version__,
+        "spec": str(report.path),
+        "parameters": {name: plain(value) for name, value in report.parameters.items()},
+        "summary": {
+            **report.counts,
+            "errors": sum(bool(r.diagnostics) for r in results),
+            "deselected": report.deselected,
+            "skipped": report.skipped,
+            "seconds": _number(report.seconds),
+        },
+        "exit_code": report.exit_code,
+        "interrupted": report.interrupted,
+        "diagnostics": [_diagnostic(d) for d in report.diagnostics],
+        "results": [_result(r) for r in results],
+        "aggregates": _aggregates(report.checks),
+        "expectations": [
+            {"check": check.name, "text": e.text, "met": e.met, "reason": e.reason}
+            for check in report.checks
+            for e in check.expects
+        ],
+        "queries": [],
+    }
+
+
+def plain(value: object) -> Any:
+    """A constant of the language as JSON: exact numbers as the nearest float64."""
+    match value:
+        case Fraction():
+            return int(value) if value.denominator == 1 else _number(value)
+        case np.ndarray():
+            return [plain(v) for v in value.tolist()]
+        case tuple() | list():
+            return [plain(v) for v in value]
+        case float():
+            return _number(value)
+        case bool() | int() | str() | None:
+            return value
+        case _:
+            return str(value)
+
+
+def _number(value: float | Fraction | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if isfinite(number) else None
+
+
+def _result(result: Result) -> Json:
+    span = result.span
+    return {
+        "id": result.id,
+        "property": result.property_name,
+        "span": {"line": span.line, "column": span.column} if span else None,
+        "verdict": result.verdict,
+        "reason": result.reason,
+        "advice": result.advice,
+        "method": result.method,
+        "semantics": SEMANTICS,
+        "bound": _number(result.bound),
+        "trusted": list(result.trusted),
+        "confidence": None,
+        "seconds": _number(result.seconds),
+        "cached": False,
+        "certificate": None,
+        "witness": _witness(result.witness) if result.witness else None,
+        "statistics": {name: _number(value) for name, value in result.statistics.items()},
+        "diagnostics": [_diagnostic(d) for d in (*result.diagnostics, *result.warnings)],
+    }
+
+
+def _witness(witness: ShownWitness) -> Json:
+    calls = [
+        {
+            "network": call.network,
+            "inputs": [_number(v) for v in call.inputs.tolist()],
+            "outputs": [_number(v) for v in call.outputs.tolist()],
+            "labels": list(call.labels),
+        }
+        for call in witness.calls
+    ]
+    return {
+        "inputs": {
+            v.name: _shaped(v.values, v.shape) if v.shape else _number(v.values[0])
+            for v in witness.variables
+        },
+        "units": {v.name: v.unit for v in witness.variables if v.unit},
+        "network_inputs": [value for call in calls for value in call["inputs"]],
+        "outputs": [value for call in calls for value in call["outputs"]],
+        "calls": calls,
+        "margin": _number(witness.replayed_margin),
+        "exact_margin": _number(witness.exact_margin),
+        "replayed_with": witness.replayed_with,
+        "notes": list(witness.notes),
+    }
+
+
+def _shaped(values: Sequence[Fraction], shape: tuple[int, ...]) -> list[Any]:
+    flat = np.array([_number(v) for v in values], dtype=object)
+    return flat.reshape(shape).tolist()
+
+
+def _aggregates(checks: Sequence[CheckOutcome]) -> Mapping[str, float | None]:
+    """Figures by name; with the name of the check before them where two checks have the same."""
+    names = [name for check in checks for name in check.figures]
+    found: dict[str, float | None] = {}
+    for check in checks:
+        for name, value in check.figures.items():
+            unique = names.count(name) == 1
+            found[name if unique else f"{check.name}.{name}"] = _number(value)
+    return found
+
+
+def _diagnostic(item: Diagnostic) -> Json:
+    span = item.primary.span if item.primary else None
+    return {
+        "code": item.code,
+        "severity": item.severity,
+        "message": item.message,
+        "file": span.source.name if span else None,
+        "line": span.line if span else None,
+        "column": span.column if span else None,
+        "help": item.help,
+    }

@@ -1,0 +1,180 @@
+"""What a run found: one `Result` an obligation, gathered in a `Report`. Values only, no solving."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from specdsl.diagnostics import Diagnostic
+from specdsl.language.spec import ReportRequest, Value
+from specdsl.run.exit_codes import PRECEDENCE, ExitCode
+from specdsl.source import Span
+from specdsl.verdict import CallReplay, Certificate
+
+VerdictWord = Literal["verified", "falsified", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownVariable:
+    """One quantified variable (or field of a space) of a witness, in the user's unit.
+
+    `values` are exact, flat in row-major order.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    unit: str | None
+    values: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownWitness:
+    """A witness in the user's terms.
+
+    Margins are the largest over the atoms of the case (<= 0: all hold): `exact_margin` over the
+    exact graph, `replayed_margin` with the network's own float32 outputs.
+    """
+
+    variables: tuple[ShownVariable, ...]
+    calls: tuple[CallReplay, ...]
+    exact_margin: Fraction
+    replayed_margin: Fraction
+    replayed_with: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The outcome of one obligation.
+
+    `check` is the position of its `check` in the file, `sample` what is in the brackets of the id.
+    An `exists` that has a witness is `verified`, one that has a certificate `falsified`.
+    `bound`: proven lower bound on the deciding margin, where there is one. `diagnostics`: why it
+    could not be asked at all; the verdict is then `unknown`. `warnings`: what is odd about it, for
+    example that nothing satisfies its conditions. `sample_holds`: whether the claim
+    holds at the unperturbed sample, where that was asked for.
+    """
+
+    id: str
+    property_name: str
+    check: int
+    verdict: VerdictWord
+    method: str
+    seconds: float
+    span: Span | None = None
+    sample: int | None = None
+    reason: str | None = None
+    advice: str | None = None
+    bound: float | None = None
+    certificate: Certificate | None = None
+    witness: ShownWitness | None = None
+    statistics: Mapping[str, float] = field(default_factory=dict)
+    diagnostics: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+    sample_holds: bool | None = None
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """What the verdict believes without checking."""
+        return self.certificate.trusted if self.certificate else ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpectOutcome:
+    """One `expect`: its text and whether it is met; None where it could not be evaluated."""
+
+    text: str
+    met: bool | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckOutcome:
+    """One `check` of the file. `figures` are exact shares, by name.
+
+    `total` counts its obligations before any selection; `figures` are over the results at hand.
+    """
+
+    name: str
+    index: int
+    results: tuple[Result, ...]
+    figures: Mapping[str, Fraction]
+    expects: tuple[ExpectOutcome, ...]
+    reports: tuple[ReportRequest, ...] = ()
+
+    def exit_codes(self, unknown_fails: bool) -> set[ExitCode]:
+        """What this check contributes. With an `expect` nothing but the `expect` counts."""
+        codes: set[ExitCode] = set()
+        if any(r.diagnostics for r in self.results):
+            codes.add(ExitCode.USAGE)
+        if self.expects:
+            if any(e.met is False for e in self.expects):
+                codes.add(ExitCode.FALSIFIED)
+            if unknown_fails and any(e.met is None for e in self.expects):
+                codes.add(ExitCode.UNKNOWN)
+            return codes
+        if any(r.verdict == "falsified" for r in self.results):
+            codes.add(ExitCode.FALSIFIED)
+        if unknown_fails and any(r.verdict == "unknown" for r in self.results):
+            codes.add(ExitCode.UNKNOWN)
+        return codes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """Everything one spec file gave. `diagnostics` hold what concerns the file as a whole.
+
+    `deselected`: obligations that `-k` left out; `skipped`: those not started because the run
+    stopped early (`-x` or an interrupt).
+    """
+
+    path: Path
+    parameters: Mapping[str, Value]
+    checks: tuple[CheckOutcome, ...]
+    diagnostics: tuple[Diagnostic, ...] = ()
+    seconds: float = 0.0
+    deselected: int = 0
+    skipped: int = 0
+    interrupted: bool = False
+    unknown_fails: bool = True
+
+    @property
+    def results(self) -> tuple[Result, ...]:
+        """All results, in the order of the file."""
+        return tuple(result for check in self.checks for result in check.results)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many results have each verdict."""
+        found = Counter(result.verdict for result in self.results)
+        return {word: found[word] for word in ("verified", "falsified", "unknown")}
+
+    @property
+    def exit_code(self) -> int:
+        """What the process returns for this file alone."""
+        return combined_exit_code([self])
+
+    def codes(self) -> set[ExitCode]:
+        """Every exit code that applies; empty where all passed."""
+        codes = {c for check in self.checks for c in check.exit_codes(self.unknown_fails)}
+        if any(d.severity == "error" for d in self.diagnostics):
+            codes.add(ExitCode.USAGE)
+        if self.interrupted:
+            codes.add(ExitCode.INTERRUPTED)
+        return codes
+
+
+def combined_exit_code(reports: Iterable[Report]) -> int:
+    """The exit code of several reports together, by precedence; 5 where nothing was collected."""
+    reports = list(reports)
+    codes: set[ExitCode] = set().union(*(report.codes() for report in reports))
+    for code in PRECEDENCE:
+        if code in codes:
+            return int(code)
+    if not any(report.results for report in reports):
+        return int(ExitCode.NOTHING)
+    return int(ExitCode.PASSED)

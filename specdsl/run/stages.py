@@ -1,0 +1,137 @@
+"""Every stage of the compiler as text, for `specdsl compile`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from specdsl.backend import Unsupported
+from specdsl.diagnostics import SpecError
+from specdsl.files import read_source
+from specdsl.language.spec import Spec
+from specdsl.query.query import Query
+from specdsl.run.decide import unsupported
+from specdsl.run.selection import Selection
+
+SUFFIXES: Mapping[str, str] = {
+    "tree": ".tree",
+    "spec": ".checked",
+    "query": ".query",
+    "graph": ".graph",
+    "lp": ".lp",
+    "mps": ".mps",
+    "smt2": ".smt2",
+    "dot": ".dot",
+}
+"""Stage to the ending of its files."""
+
+COMMENTS: Mapping[str, str] = {"query": "# ", "graph": "# "}
+"""Stages several of whose texts may follow one another on one stream, each under its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageText:
+    """One text. `name` is a file name without a folder; `title` the id it stands for."""
+
+    name: str
+    title: str
+    text: str
+
+
+def tree_text(path: Path) -> StageText:
+    """The syntax tree of a file. Raises SpecError."""
+    from specdsl.language.dump import dump_tree
+    from specdsl.language.parser import parse
+
+    text = dump_tree(parse(read_source(path)))
+    return StageText(path.stem + SUFFIXES["tree"], str(path), text)
+
+
+def spec_text(path: Path, spec: Spec) -> StageText:
+    """The checked specification."""
+    from specdsl.language.dump import dump_spec
+
+    return StageText(path.stem + SUFFIXES["spec"], str(path), dump_spec(spec))
+
+
+def stage_texts(spec: Spec, stage: str, selection: Selection | None) -> Iterator[StageText]:
+    """One text for each selected obligation (for `lp` and `mps`, for each of its cases).
+
+    Raises SpecError for what cannot be elaborated, or has no rule in that stage (E0855).
+    """
+    from specdsl.query.elaborate import elaborate
+    from specdsl.query.resources import Resources
+
+    resources = Resources()
+    for obligation in elaborate(spec, resources):
+        if selection is not None and not selection.matches(obligation.id):
+            continue
+        try:
+            for suffix, text in _WRITERS[stage](obligation.query(resources)):
+                name = file_name(obligation.id) + suffix + SUFFIXES[stage]
+                yield StageText(name, obligation.id, text)
+        except Unsupported as error:
+            raise SpecError([unsupported(error, obligation)]) from error
+
+
+def file_name(id: str) -> str:
+    """An obligation's id as a file name: `robust_7` for `f.spec::robust[7]`."""
+    return re.sub(r"[^\w.-]+", "_", id.rpartition("::")[2]).strip("_")
+
+
+def _query(query: Query) -> Iterator[tuple[str, str]]:
+    from specdsl.query.dump import dump
+
+    yield "", dump(query)
+
+
+def _graph(query: Query) -> Iterator[tuple[str, str]]:
+    from specdsl.graph.dump import dump
+
+    yield "", dump(query.graph)
+
+
+def _dot(query: Query) -> Iterator[tuple[str, str]]:
+    from specdsl.graph.dot import to_dot
+
+    yield "", to_dot(query.graph, query.name)
+
+
+def _smt2(query: Query) -> Iterator[tuple[str, str]]:
+    from specdsl.backends.smt.write import write_smt2
+
+    yield "", write_smt2(query)
+
+
+def _lp(query: Query) -> Iterator[tuple[str, str]]:
+    from specdsl.encoding.write import write_lp
+
+    return _models(query, write_lp)
+
+
+def _mps(query: Query) -> Iterator[tuple[str, str]]:
+    from specdsl.encoding.write import write_mps
+
+    return _models(query, write_mps)
+
+
+def _models(query: Query, write: Callable[..., str]) -> Iterator[tuple[str, str]]:
+    from specdsl.encoding.cases import case_models
+
+    for made in case_models(query):
+        suffix = f".case_{made.case}" if len(query.cases) > 1 else ""
+        if made.model is None:
+            raise SpecError.of("E0858", f"case {made.case} of `{query.name}` has no constraint")
+        yield suffix, write(made.model)
+
+
+_WRITERS: Mapping[str, Callable[[Query], Iterator[tuple[str, str]]]] = {
+    "query": _query,
+    "graph": _graph,
+    "dot": _dot,
+    "smt2": _smt2,
+    "lp": _lp,
+    "mps": _mps,
+}
