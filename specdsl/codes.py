@@ -192,8 +192,7 @@ CODES: dict[str, Code] = {
     ),
     "E0309": Code(
         "a vector of scores is needed",
-        "`argmax`, `argmin` and `margin` choose among the entries of a vector with at least "
-        "two.",
+        "`argmax`, `argmin` and `margin` choose among the entries of a vector with at least two.",
     ),
     "E0310": Code(
         "ragged list",
@@ -429,8 +428,7 @@ CODES: dict[str, Code] = {
     ),
     "E0706": Code(
         "figure over several properties",
-        "Accuracies count samples of one property. `verified_fraction` counts obligations of "
-        "any.",
+        "Accuracies count samples of one property. `verified_fraction` counts obligations of any.",
     ),
     "E0750": Code(
         "too many cases",
@@ -594,7 +592,6 @@ CODES: dict[str, Code] = {
     ),
     "W0901": Code(
         "no language version",
-        "A spec begins with `spec 1.0`, so that later versions of the language can still read "
-        "it.",
+        "A spec begins with `spec 1.0`, so that later versions of the language can still read it.",
     ),
 }

@@ -261,7 +261,11 @@ def test_one_broken_statement_costs_itself_alone(before: Any, broken: str, after
     assert len(first) <= place <= len(first + broken) + 1
 
 
-@given(st.lists(st.sampled_from(BROKEN), min_size=1, max_size=5))
+# Behind an open bracket `let = 3` may be a setting.
+KEYWORD_FIRST = [text for text in BROKEN if text.split()[0] in STATEMENTS and text != "let = 3"]
+
+
+@given(st.lists(st.sampled_from(KEYWORD_FIRST), min_size=1, max_size=5))
 def test_every_broken_statement_is_reported(lines: list[str]) -> None:
     assert len(codes("\n".join(lines))) == len(lines)
 
