@@ -22,8 +22,8 @@ def list_command(
     path: Path, parameters: tuple[str, ...], selection: str | None, allowed: tuple[Path, ...]
 ) -> int:
     """Print the ids of all obligations, one a line."""
-    from specdsl.query.elaborate import elaborate
-    from specdsl.query.resources import Resources
+    from specdsl.query.elaboration.elaborate import elaborate
+    from specdsl.query.elaboration.resources import Resources
     from specdsl.run.pipeline import load_spec
 
     chosen = options.parse_optional_selection(selection)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from specdsl.diagnostics import Diagnostics, SpecError, suggestion
 from specdsl.graph import ops
-from specdsl.graph.from_onnx import ImportedNetwork
 from specdsl.graph.graph import GraphBuilder, NodeId
+from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.graph.to_onnx import OPSET, export
 from specdsl.language import syntax
 from specdsl.language.schemas import LAYERS, Schema

@@ -15,8 +15,8 @@ from specdsl.run.result import Result, ShownVariable, ShownWitness
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified, Witness
 
 if TYPE_CHECKING:
-    from specdsl.query.elaborate import Obligation
-    from specdsl.query.resources import Resources
+    from specdsl.query.elaboration.elaborate import Obligation
+    from specdsl.query.elaboration.resources import Resources
 
 _LOG = logging.getLogger(__name__)
 

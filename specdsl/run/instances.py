@@ -1,6 +1,6 @@
 """VNN-COMP instances: a network and a VNN-LIB query in, `unsat | sat | unknown | timeout` out.
 
-This is the only place beside `query/vnnlib1*` where `sat` and `unsat` are words.
+This is the only place beside `query/vnnlib` where `sat` and `unsat` are words.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Literal
 from specdsl.backend import Backend, Unsupported
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes, read_source
-from specdsl.query import vnnlib1
+from specdsl.query.vnnlib import v1 as vnnlib1
 from specdsl.run.decide import answer_query
 from specdsl.verdict import Falsified, Unknown, Verified, Witness
 
 if TYPE_CHECKING:
-    from specdsl.graph.from_onnx import ImportedNetwork
+    from specdsl.graph.onnx_import.load import ImportedNetwork
 
 SatWord = Literal["unsat", "sat", "unknown", "timeout", "error"]
 
@@ -77,7 +77,7 @@ class Networks:
 
     def load(self, path: Path) -> ImportedNetwork:
         """Raises SpecError where the file cannot be read or imported."""
-        from specdsl.graph.from_onnx import load_onnx
+        from specdsl.graph.onnx_import.load import load_onnx
 
         if self._network is None or self._path != path:
             self._network, self._path = load_onnx(read_bytes(path), path.name), path

@@ -21,8 +21,8 @@ from specdsl.run.result import CheckOutcome, ExpectOutcome, Report, Result
 from specdsl.run.selection import Selection
 
 if TYPE_CHECKING:
-    from specdsl.query.elaborate import Obligation
-    from specdsl.query.resources import Resources
+    from specdsl.query.elaboration.elaborate import Obligation
+    from specdsl.query.elaboration.resources import Resources
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +103,8 @@ def verify(
 def verify_spec(path: Path, spec: Spec, options: RunOptions, observer: Observer) -> Report:
     """Check a spec that has been loaded already."""
     # Elaboration brings in the ONNX importer: `check-syntax` uses this module without it.
-    from specdsl.query.elaborate import elaborate
-    from specdsl.query.resources import Resources
+    from specdsl.query.elaboration.elaborate import elaborate
+    from specdsl.query.elaboration.resources import Resources
 
     start = time.monotonic()
     found: list[Diagnostic] = list(spec.warnings)

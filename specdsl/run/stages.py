@@ -61,8 +61,8 @@ def stage_texts(spec: Spec, stage: str, selection: Selection | None) -> Iterator
 
     Raises SpecError for what cannot be elaborated, or has no rule in that stage (E0855).
     """
-    from specdsl.query.elaborate import elaborate
-    from specdsl.query.resources import Resources
+    from specdsl.query.elaboration.elaborate import elaborate
+    from specdsl.query.elaboration.resources import Resources
 
     resources = Resources()
     for obligation in elaborate(spec, resources):

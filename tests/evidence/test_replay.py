@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from specdsl.evidence import Replayer, Suspected, confirm, settle
 from specdsl.graph import ops
 from specdsl.graph.exact import evaluate_exact
-from specdsl.graph.from_onnx import load_onnx
 from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.graph.onnx_import.load import load_onnx
 from specdsl.graph.to_onnx import export
 from specdsl.query.query import Atom, Case, NetworkCall, Query
 from specdsl.query.sets import Box, exact, norm_ball

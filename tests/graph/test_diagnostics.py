@@ -9,8 +9,8 @@ from onnx import helper
 
 from specdsl.codes import CODES
 from specdsl.diagnostics import SpecError, render
-from specdsl.graph.from_onnx import load_onnx
 from specdsl.graph.layers import build_network
+from specdsl.graph.onnx_import.load import load_onnx
 from specdsl.graph.runtime import Runtime
 from specdsl.graph.to_onnx import export
 from tests.conftest import Golden
@@ -95,7 +95,7 @@ def test_what_the_runtime_refuses_has_its_own_code() -> None:
 
 def test_an_import_that_computes_something_else_is_refused(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     """A misread op: here the import of Neg, made to do nothing."""
-    from specdsl.graph import from_onnx
+    from specdsl.graph.onnx_import import load as from_onnx
 
     rules = {**from_onnx.RULES, "Neg": from_onnx.RULES["Identity"]}
     monkeypatch.setattr(from_onnx, "RULES", rules)

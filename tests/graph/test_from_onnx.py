@@ -13,8 +13,8 @@ import pytest
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.exact import evaluate_exact
-from specdsl.graph.from_onnx import load_onnx
-from specdsl.graph.from_onnx_rules import RULES
+from specdsl.graph.onnx_import.load import load_onnx
+from specdsl.graph.onnx_import.rules import RULES
 from tests.graph.onnx_models import floats, integers, model, one_node
 
 EMPTY = np.float32(0.0)

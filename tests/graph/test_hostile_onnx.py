@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from specdsl.diagnostics import SpecError
-from specdsl.graph.from_onnx import load_onnx
+from specdsl.graph.onnx_import.load import load_onnx
 from tests.graph.onnx_models import Node, floats, integers, model
 
 # One second is generous for files of a few hundred bytes on a busy machine.

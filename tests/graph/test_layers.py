@@ -12,8 +12,8 @@ from specdsl.diagnostics import SpecError, render
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.exact import evaluate_exact
-from specdsl.graph.from_onnx import ImportedNetwork
 from specdsl.graph.layers import _BUILDERS, build_network
+from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.graph.runtime import Runtime
 from specdsl.language import syntax
 from specdsl.language.schemas import LAYERS

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
-from specdsl.graph.from_onnx import load_onnx
 from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.graph.onnx_import.load import load_onnx
 from specdsl.graph.runtime import Runtime
 from specdsl.graph.to_onnx import export
 from tests.graph.random_graphs import graphs, random_points

@@ -13,9 +13,9 @@ from specdsl.graph.exact import evaluate_exact
 from specdsl.language.check import check
 from specdsl.language.parser import parse
 from specdsl.language.spec import Spec
-from specdsl.query.elaborate import Obligation, elaborate
+from specdsl.query.elaboration.elaborate import Obligation, elaborate
+from specdsl.query.elaboration.resources import Resources
 from specdsl.query.query import Query
-from specdsl.query.resources import Resources
 from specdsl.query.sets import exact
 from specdsl.source import Source
 

@@ -369,8 +369,8 @@ def test_parameters_reach_the_query() -> None:
         "param k: real = 1/3\n"
         "property p { forall x in Point where x.a <= k show f(x).L <= 0 }\ncheck p using smt"
     )
-    from specdsl.query.elaborate import elaborate
-    from specdsl.query.resources import Resources
+    from specdsl.query.elaboration.elaborate import elaborate
+    from specdsl.query.elaboration.resources import Resources
 
     for overrides, value in (({}, Fraction(1, 3)), ({"k": "1/7"}, Fraction(1, 7))):
         resources = Resources()

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specdsl.query.formula import (
+from specdsl.query.elaboration.formula import (
     FALSE,
     TRUE,
     Below,
@@ -27,7 +27,7 @@ from specdsl.query.formula import (
     predicts,
     same_prediction,
 )
-from specdsl.query.symbolic import Entry, Linear, Prediction, absolute, entries, linear
+from specdsl.query.elaboration.symbolic import Entry, Linear, Prediction, absolute, entries, linear
 
 ENTRIES: list[Entry] = [(0, 0), (0, 1), (1, 0)]
 SMALL = st.integers(-2, 2).map(Fraction)

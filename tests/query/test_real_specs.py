@@ -14,14 +14,14 @@ import pytest
 
 from specdsl.files import read_source
 from specdsl.graph.evaluate import evaluate
-from specdsl.graph.from_onnx import load_onnx
+from specdsl.graph.onnx_import.load import load_onnx
 from specdsl.language.check import check
 from specdsl.language.parser import parse
-from specdsl.query import vnnlib1
-from specdsl.query.elaborate import Obligation, elaborate
+from specdsl.query.elaboration.elaborate import Obligation, elaborate
+from specdsl.query.elaboration.resources import Resources
 from specdsl.query.query import Query
-from specdsl.query.resources import Resources
 from specdsl.query.sets import Box
+from specdsl.query.vnnlib import v1 as vnnlib1
 
 ROOT = Path(__file__).resolve().parents[2]
 SPECS = ROOT / "specs"

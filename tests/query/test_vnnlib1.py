@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes
 from specdsl.graph.evaluate import evaluate
-from specdsl.graph.from_onnx import ImportedNetwork
 from specdsl.graph.graph import GraphBuilder
+from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.graph.ops import Dense, Input
-from specdsl.query import vnnlib1, vnnlib1_syntax
 from specdsl.query.query import Query
 from specdsl.query.sets import Box
-from specdsl.query.vnnlib1 import Problem, bind, read_problem
+from specdsl.query.vnnlib import v1 as vnnlib1
+from specdsl.query.vnnlib import v1_syntax as vnnlib1_syntax
+from specdsl.query.vnnlib.v1 import Problem, bind, read_problem
 
 DECLARED = """
 (declare-const X_0 Real) (declare-const X_1 Real) ; two inputs

@@ -8,11 +8,11 @@ from typing import NoReturn
 
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
-from specdsl.graph.differential import compare_with_runtime
-from specdsl.graph.from_onnx_call import Computed, NodeCall, Value
-from specdsl.graph.from_onnx_read import OnnxModel, OnnxNode, read
-from specdsl.graph.from_onnx_rules import RULES
 from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.onnx_import.differential import compare_with_runtime
+from specdsl.graph.onnx_import.read import OnnxModel, OnnxNode, read
+from specdsl.graph.onnx_import.rules import RULES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

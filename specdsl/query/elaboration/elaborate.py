@@ -9,9 +9,9 @@ from pathlib import Path
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
 from specdsl.language.spec import Spec
-from specdsl.query.builtins import BUILTINS
-from specdsl.query.environment import EMPTY, Sample, bind_names, let_locals
-from specdsl.query.goal import (
+from specdsl.query.elaboration.builtins import BUILTINS
+from specdsl.query.elaboration.environment import EMPTY, Sample, bind_names, let_locals
+from specdsl.query.elaboration.goal import (
     Goal,
     Kind,
     effective,
@@ -19,11 +19,11 @@ from specdsl.query.goal import (
     one_binder_each,
     open_expression,
 )
-from specdsl.query.interpret import Interpreter
-from specdsl.query.obligation import Obligation
-from specdsl.query.regions import FiniteSet
-from specdsl.query.resources import Resources
-from specdsl.query.scene import Scene
+from specdsl.query.elaboration.interpret import Interpreter
+from specdsl.query.elaboration.obligation import Obligation
+from specdsl.query.elaboration.regions import FiniteSet
+from specdsl.query.elaboration.resources import Resources
+from specdsl.query.elaboration.scene import Scene
 from specdsl.source import Span
 
 __all__ = ["Obligation", "elaborate"]

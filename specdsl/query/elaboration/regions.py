@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from specdsl.diagnostics import SpecError
 from specdsl.language.spec import ExactArray, Space
-from specdsl.query.environment import Local
-from specdsl.query.formula import Formula, below, conjunction
+from specdsl.query.elaboration.environment import Local
+from specdsl.query.elaboration.formula import Formula, below, conjunction
+from specdsl.query.elaboration.symbolic import Tensor
 from specdsl.query.sets import Box, EmptySet, InputSet, Norm, NormBall, norm_ball
-from specdsl.query.symbolic import Tensor
 
 BoundArray = npt.NDArray[np.object_]
 """Flat: `Fraction`s, and None where there is no bound."""

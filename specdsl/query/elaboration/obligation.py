@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.language import syntax
 from specdsl.language.spec import ExactArray, Spec
-from specdsl.query.assemble import MAX_CASES, Assembly, joint_region
-from specdsl.query.builtins import BUILTINS
-from specdsl.query.environment import Environment, Sample, let_locals
-from specdsl.query.formula import Formula, TooManyClauses, conjunction, negate
-from specdsl.query.goal import (
+from specdsl.query.elaboration.assemble import MAX_CASES, Assembly, joint_region
+from specdsl.query.elaboration.builtins import BUILTINS
+from specdsl.query.elaboration.environment import Environment, Sample, let_locals
+from specdsl.query.elaboration.formula import Formula, TooManyClauses, conjunction, negate
+from specdsl.query.elaboration.goal import (
     Goal,
     Kind,
     effective,
@@ -19,11 +19,11 @@ from specdsl.query.goal import (
     one_binder_each,
     open_expression,
 )
-from specdsl.query.interpret import Interpreter
+from specdsl.query.elaboration.interpret import Interpreter
+from specdsl.query.elaboration.regions import FiniteSet, Unbounded
+from specdsl.query.elaboration.resources import Resources
+from specdsl.query.elaboration.scene import Scene
 from specdsl.query.query import Case, Query
-from specdsl.query.regions import FiniteSet, Unbounded
-from specdsl.query.resources import Resources
-from specdsl.query.scene import Scene
 from specdsl.source import Span
 
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
-from specdsl.query import regions
-from specdsl.query.environment import Environment
-from specdsl.query.formula import Formula, conjunction, disjunction, negate, truth
-from specdsl.query.meaning import (
+from specdsl.query.elaboration import regions
+from specdsl.query.elaboration.environment import Environment
+from specdsl.query.elaboration.formula import Formula, conjunction, disjunction, negate, truth
+from specdsl.query.elaboration.meaning import (
     Claim,
     Meaning,
     Meanings,
@@ -22,8 +22,8 @@ from specdsl.query.meaning import (
     minus,
     misfit,
 )
-from specdsl.query.regions import Region
-from specdsl.query.symbolic import Tensor, absolute, constant
+from specdsl.query.elaboration.regions import Region
+from specdsl.query.elaboration.symbolic import Tensor, absolute, constant
 
 
 def operation(

@@ -14,10 +14,10 @@ from types import MappingProxyType
 
 import numpy as np
 
-from specdsl.graph import from_onnx_layout as layout
 from specdsl.graph import ops
-from specdsl.graph.from_onnx_call import Computed, NodeCall, Value
-from specdsl.graph.from_onnx_read import Tensor
+from specdsl.graph.onnx_import import layout_rules as layout
+from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.onnx_import.read import Tensor
 
 Rule = Callable[[NodeCall], tuple[Value, ...]]
 

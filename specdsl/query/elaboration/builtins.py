@@ -8,14 +8,22 @@ from types import MappingProxyType
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
-from specdsl.query import regions
-from specdsl.query.environment import Environment, thunks
-from specdsl.query.formula import Formula, conjunction, disjunction
-from specdsl.query.interpret import BuiltIn, Interpreter
-from specdsl.query.meaning import Claim, Meaning, Truths
-from specdsl.query.operators import magnitude
-from specdsl.query.regions import FiniteSet, Member
-from specdsl.query.symbolic import Extreme, Linear, Prediction, Tensor, absolute, constant, entries
+from specdsl.query.elaboration import regions
+from specdsl.query.elaboration.environment import Environment, thunks
+from specdsl.query.elaboration.formula import Formula, conjunction, disjunction
+from specdsl.query.elaboration.interpret import BuiltIn, Interpreter
+from specdsl.query.elaboration.meaning import Claim, Meaning, Truths
+from specdsl.query.elaboration.operators import magnitude
+from specdsl.query.elaboration.regions import FiniteSet, Member
+from specdsl.query.elaboration.symbolic import (
+    Extreme,
+    Linear,
+    Prediction,
+    Tensor,
+    absolute,
+    constant,
+    entries,
+)
 
 
 def _arguments(

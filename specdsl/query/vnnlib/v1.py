@@ -20,12 +20,12 @@ from specdsl.graph.graph import GraphBuilder
 from specdsl.graph.ops import Array, Dense, Input
 from specdsl.query.query import Atom, Case, NetworkCall, Query, Variable
 from specdsl.query.sets import Box, ExactArray
-from specdsl.query.vnnlib1_syntax import Comparison, Form, Node, Word, commands
-from specdsl.query.vnnlib1_terms import Bound, Constraint, Row, RowAtom, Terms
+from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, commands
+from specdsl.query.vnnlib.v1_terms import Bound, Constraint, Row, RowAtom, Terms
 from specdsl.source import Source
 
 if TYPE_CHECKING:
-    from specdsl.graph.from_onnx import ImportedNetwork
+    from specdsl.graph.onnx_import.load import ImportedNetwork
 
 MAX_CASES = 500_000
 """The largest file of the benchmarks has 120,000 disjuncts."""

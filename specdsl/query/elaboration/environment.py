@@ -9,7 +9,7 @@ from typing import Literal
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
-from specdsl.query.symbolic import Tensor
+from specdsl.query.elaboration.symbolic import Tensor
 from specdsl.source import Span
 
 

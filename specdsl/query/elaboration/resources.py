@@ -16,9 +16,9 @@ from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes
 from specdsl.graph import ops
 from specdsl.graph.exact import evaluate_exact
-from specdsl.graph.from_onnx import ImportedNetwork, load_onnx
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
 from specdsl.graph.layers import build_network
+from specdsl.graph.onnx_import.load import ImportedNetwork, load_onnx
 from specdsl.language.constants import evaluate
 from specdsl.language.spec import (
     DatasetDeclaration,

@@ -14,8 +14,8 @@ from math import prod
 import numpy as np
 
 from specdsl.graph import ops
-from specdsl.graph.from_onnx_call import Computed, NodeCall, Value
-from specdsl.graph.from_onnx_read import Tensor
+from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.onnx_import.read import Tensor
 
 
 def rearranged(

@@ -9,7 +9,7 @@ from functools import reduce
 from itertools import pairwise
 from math import prod
 
-from specdsl.query.symbolic import Entry, EntryArray, Extreme, Linear, Prediction
+from specdsl.query.elaboration.symbolic import Entry, EntryArray, Extreme, Linear, Prediction
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
-from specdsl.graph.from_onnx_read import OnnxNode, Tensor
 from specdsl.graph.graph import GraphBuilder, NodeId
+from specdsl.graph.onnx_import.read import OnnxNode, Tensor
 
 # The largest activation of VGG16, the largest VNN-COMP network, has 3.2 million entries.
 MAX_VALUE_ENTRIES = 2**22

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from specdsl.diagnostics import SpecError
-from specdsl.query.vnnlib1_syntax import Comparison, Form, Node, Word, number, syntax_error
+from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, number, syntax_error
 from specdsl.source import Source
 
 VariableKey = tuple[Literal["X", "Y"], int]

@@ -10,13 +10,13 @@ import numpy as np
 
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.ops import Array, Dense
-from specdsl.query.formula import Below, Clause, Formula, clauses
+from specdsl.query.elaboration.formula import Below, Clause, Formula, clauses
+from specdsl.query.elaboration.regions import BoundArray, Region
+from specdsl.query.elaboration.resources import compact
+from specdsl.query.elaboration.scene import Scene
+from specdsl.query.elaboration.symbolic import INPUT, Linear
 from specdsl.query.query import Atom, Case
-from specdsl.query.regions import BoundArray, Region
-from specdsl.query.resources import compact
-from specdsl.query.scene import Scene
 from specdsl.query.sets import Box, InputSet
-from specdsl.query.symbolic import INPUT, Linear
 
 MAX_CASES = 10_000
 """More cases are a property written in a way that multiplies out, not a question to answer."""

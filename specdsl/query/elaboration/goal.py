@@ -8,8 +8,8 @@ from typing import Literal
 
 from specdsl.language import syntax
 from specdsl.language.spec import Spec
-from specdsl.query.environment import Environment, clauses_of
-from specdsl.query.interpret import Interpreter
+from specdsl.query.elaboration.environment import Environment, clauses_of
+from specdsl.query.elaboration.interpret import Interpreter
 
 Kind = Literal["forall", "exists"]
 

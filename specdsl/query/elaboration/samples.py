@@ -5,11 +5,11 @@ from __future__ import annotations
 from specdsl.diagnostics import SpecError
 from specdsl.language.spec import ExactArray, Spec
 from specdsl.language.types import RecordType, TensorType, Type
-from specdsl.query.environment import Sample
-from specdsl.query.meaning import DatasetValue
-from specdsl.query.regions import FiniteSet, Member, space_shape
-from specdsl.query.resources import Resources
-from specdsl.query.symbolic import Tensor, constant
+from specdsl.query.elaboration.environment import Sample
+from specdsl.query.elaboration.meaning import DatasetValue
+from specdsl.query.elaboration.regions import FiniteSet, Member, space_shape
+from specdsl.query.elaboration.resources import Resources
+from specdsl.query.elaboration.symbolic import Tensor, constant
 from specdsl.source import Span
 
 

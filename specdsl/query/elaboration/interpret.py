@@ -12,8 +12,8 @@ from specdsl.diagnostics import SpecError, suggestion
 from specdsl.language import syntax
 from specdsl.language.constants import MAX_CALL_DEPTH, NORMS
 from specdsl.language.spec import Spec
-from specdsl.query import regions
-from specdsl.query.environment import (
+from specdsl.query.elaboration import regions
+from specdsl.query.elaboration.environment import (
     EMPTY,
     Closure,
     Environment,
@@ -27,14 +27,14 @@ from specdsl.query.environment import (
     let_locals,
     thunks,
 )
-from specdsl.query.formula import (
+from specdsl.query.elaboration.formula import (
     Formula,
     conjunction,
     disjunction,
     negate,
     truth,
 )
-from specdsl.query.meaning import (
+from specdsl.query.elaboration.meaning import (
     Claim,
     DatasetValue,
     Meaning,
@@ -42,12 +42,12 @@ from specdsl.query.meaning import (
     misfit,
     value_meaning,
 )
-from specdsl.query.operators import comparison, magnitude, operation
-from specdsl.query.regions import FiniteSet, Member, Region
-from specdsl.query.resources import LoadedNetwork
-from specdsl.query.samples import members, sample_part, sliced
-from specdsl.query.scene import Scene
-from specdsl.query.symbolic import NotLinear, Prediction, Tensor, constant, entries
+from specdsl.query.elaboration.operators import comparison, magnitude, operation
+from specdsl.query.elaboration.regions import FiniteSet, Member, Region
+from specdsl.query.elaboration.resources import LoadedNetwork
+from specdsl.query.elaboration.samples import members, sample_part, sliced
+from specdsl.query.elaboration.scene import Scene
+from specdsl.query.elaboration.symbolic import NotLinear, Prediction, Tensor, constant, entries
 
 BuiltIn = Callable[["Interpreter", syntax.Call, Environment], "Meaning"]
 """The meaning of a call of one of the language's own functions."""

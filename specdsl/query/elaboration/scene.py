@@ -11,10 +11,10 @@ import numpy as np
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder, NodeId
+from specdsl.query.elaboration.regions import Region
+from specdsl.query.elaboration.resources import LoadedNetwork, Resources
+from specdsl.query.elaboration.symbolic import INPUT, Tensor, variable
 from specdsl.query.query import NetworkCall, Variable
-from specdsl.query.regions import Region
-from specdsl.query.resources import LoadedNetwork, Resources
-from specdsl.query.symbolic import INPUT, Tensor, variable
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,8 +12,8 @@ import numpy as np
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
 from specdsl.language.spec import Value
-from specdsl.query.environment import Closure, Environment, Local, Sample
-from specdsl.query.formula import (
+from specdsl.query.elaboration.environment import Closure, Environment, Local, Sample
+from specdsl.query.elaboration.formula import (
     Formula,
     compare,
     compare_extreme,
@@ -22,9 +22,9 @@ from specdsl.query.formula import (
     same_prediction,
     truth,
 )
-from specdsl.query.regions import FiniteSet, Region
-from specdsl.query.resources import LoadedNetwork
-from specdsl.query.symbolic import Extreme, Linear, Prediction, Tensor, constant
+from specdsl.query.elaboration.regions import FiniteSet, Region
+from specdsl.query.elaboration.resources import LoadedNetwork
+from specdsl.query.elaboration.symbolic import Extreme, Linear, Prediction, Tensor, constant
 
 
 @dataclass(frozen=True, slots=True, eq=False)
