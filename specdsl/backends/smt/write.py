@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import z3
 
 from specdsl.backends.smt.formula import encode_case
@@ -29,7 +31,20 @@ def write_smt2(query: Query) -> str:
         solver.add(z3.BoolVal(False))
     body = solver.to_smt2().split("\n")
     kept = [line for line in body if not line.startswith((";", "(set-info"))]
-    return "\n".join([*_header(query), *kept])
+    return _numbered("\n".join([*_header(query), *kept]))
+
+
+def _numbered(text: str) -> str:
+    """The same text with shared subterms numbered in the order they appear.
+
+    Z3 names them by what else the process has built, so the text would differ from run to run.
+    """
+    numbers: dict[str, int] = {}
+    return re.sub(
+        r"(?<=[\s(])([?$]x)\d+(?=[\s)])",
+        lambda match: f"{match[1]}{numbers.setdefault(match[0], len(numbers) + 1)}",
+        text,
+    )
 
 
 def _header(query: Query) -> list[str]:
