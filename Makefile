@@ -36,5 +36,11 @@ wheel: $(VENV)/.stamp
 test-slow: $(VENV)/.stamp
 	$(BIN)/python -m pytest -m slow
 
+# Deciding three families of VNN-COMP; the data lies beside the project. About ten minutes.
+bench: $(VENV)/.stamp
+	mkdir -p build
+	$(BIN)/specdsl bench ../shared/data/vnncomp/instances.csv --timeout 60 \
+	  -k "acasxu or mnist_fc or oval21" -o build/bench.csv
+
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -135,20 +135,39 @@ class _Run:
         return None
 
     def _recover(self, error: UnexpectedInput, position: int) -> int | None:
-        scan = self.scan
         offset = _offset(error, position, len(self.source.text))
         expected = self._expected(position, offset) or _accepted(error.interactive_parser)
         complete = self._complete(position, offset, expected)
+        swallowed = self._swallowed(complete, position, offset)
+        if swallowed is not None:
+            expected = self._expected(position, swallowed) or expected
+            complete = self._complete(position, swallowed, expected)
+            offset = swallowed
         self._add(complete, position)
-        first = scan.at(scan.index(_end(complete, position)))
-        start = first.start if first else position
-        # A statement word that was read as a name, because something before it is missing.
-        swallowed = scan.next_statement(start + 1)
-        if swallowed is not None and swallowed < offset:
-            earlier = self._expected(position, swallowed)
-            expected, offset = (earlier, swallowed) if earlier else (expected, offset)
-        self.found.add(explain(Stuck(offset, expected, start), self.source, scan))
-        return scan.next_statement(max(offset, start + 1))
+        start = self._start_after(complete, position)
+        self.found.add(explain(Stuck(offset, expected, start), self.source, self.scan))
+        return self.scan.next_statement(max(offset, start + 1))
+
+    def _start_after(self, complete: Sequence[_Branch], position: int) -> int:
+        """Where the statement begins that follows those."""
+        end = position + complete[-1].meta.end_pos if complete else position
+        first = self.scan.at(self.scan.index(end))
+        return first.start if first else position
+
+    def _swallowed(self, complete: Sequence[_Branch], position: int, offset: int) -> int | None:
+        """The first statement word that was read as a name, because something before it is missing.
+
+        Keywords are names wherever a value is expected; but where a statement could begin and an
+        error follows, a statement was meant.
+        """
+        starts = {position + tree.meta.start_pos for tree in complete}
+        starts.add(self._start_after(complete, position))
+        found = self.scan.next_statement(position)
+        while found is not None and found < offset:
+            if found not in starts and self.scan.at_margin(found):
+                return found
+            found = self.scan.next_statement(found + 1)
+        return None
 
     def _expected(self, position: int, offset: int) -> frozenset[str]:
         """What can follow the text from `position` to `offset`; nothing if it cannot be read.
@@ -267,10 +286,6 @@ def _reduced(stack: Sequence[object]) -> Iterator[_Branch]:
                 yield from cast(list[_Branch], branch.children)
             elif branch.data == "header":
                 yield branch
-
-
-def _end(trees: Sequence[_Branch], position: int) -> int:
-    return position + trees[-1].meta.end_pos if trees else position
 
 
 @lru_cache(maxsize=1)

@@ -109,6 +109,10 @@ class Scan:
         line = self.text.rfind("\n", 0, word.start) + 1
         return not self.text[line : word.start].strip()
 
+    def at_margin(self, offset: int) -> bool:
+        """Whether a line begins at `offset`, without any blanks."""
+        return offset == 0 or self.text[offset - 1] == "\n"
+
     def next_statement(self, offset: int) -> int | None:
         """Where the first statement begins at `offset` or later."""
         index = bisect_left(self.statements, offset)
@@ -138,7 +142,7 @@ class Scan:
                 depth += (word.text in "([{") - (word.text in ")]}")
                 depth = max(0, depth)
             elif word.kind == "name" and word.text in STATEMENTS:
-                margin = word.start == 0 or self.text[word.start - 1] == "\n"
+                margin = self.at_margin(word.start)
                 if margin and self._goes_on(i, inside=depth > 0):
                     depth = 0
                     yield i
@@ -157,6 +161,8 @@ class Scan:
     def _begins_within_line(self, index: int, word: Lexeme) -> bool:
         before, after = self.at(index - 1), self.at(index + 1)
         if after is None or (before and (before.text == "." or before.text in STATEMENTS)):
+            return False
+        if "\n" in self.text[word.end : after.start]:
             return False
         if word.text in DECLARATIONS:
             opening = after.text == "(" and word.text == "let"

@@ -38,23 +38,25 @@ def nodes(value: object) -> Iterator[syntax.Node]:
 
 
 @given(expressions)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_printed_expression_reads_back_as_itself(tree: syntax.Expr) -> None:
     assert parse_expression(source(print_expression(tree))) == tree
 
 
 @given(items)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_printed_statement_reads_back_as_itself(tree: syntax.Item) -> None:
     assert parse(source(print_statement(tree))).items == (tree,)
 
 
 @given(programs)
+@settings(deadline=None)
 def test_a_printed_program_reads_back_as_itself(tree: syntax.Program) -> None:
     assert parse(source(print_program(tree))) == tree
 
 
 @given(programs)
+@settings(deadline=None)
 def test_every_span_covers_its_node_and_nothing_else(tree: syntax.Program) -> None:
     for node in nodes(parse(source(print_program(tree)))):
         if isinstance(node, syntax.Expr):
@@ -66,6 +68,7 @@ def test_every_span_covers_its_node_and_nothing_else(tree: syntax.Program) -> No
 
 
 @given(items)
+@settings(deadline=None)
 def test_the_span_of_a_statement_is_its_text(tree: syntax.Item) -> None:
     text = print_statement(tree)
     (item,) = parse(source(f"  {text}  # remark\n")).items
@@ -93,7 +96,7 @@ def only_for_precedence(tree: syntax.Expr) -> bool:
 
 
 @given(operations.filter(only_for_precedence))
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 def test_no_parentheses_can_be_left_out(tree: syntax.Expr) -> None:
     for shorter in without_pair(print_expression(tree)):
         with suppress(SpecError):
