@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 from specdsl.backends import registry
 from specdsl.diagnostics import Diagnostic, Diagnostics, SpecError
 from specdsl.files import read_source
-from specdsl.language.check import check
-from specdsl.language.parser import parse
+from specdsl.language.checking.check import check
+from specdsl.language.parsing.parser import parse
 from specdsl.language.spec import CheckDeclaration, Spec
 from specdsl.run.decide import DEFAULT_TIMEOUT, Method, decide
 from specdsl.run.figures import compute, figures_of, judge, needs_samples

@@ -42,8 +42,8 @@ class StageText:
 
 def tree_text(path: Path) -> StageText:
     """The syntax tree of a file. Raises SpecError."""
-    from specdsl.language.dump import dump_tree
-    from specdsl.language.parser import parse
+    from specdsl.language.parsing.parser import parse
+    from specdsl.language.printing.dump import dump_tree
 
     text = dump_tree(parse(read_source(path)))
     return StageText(path.stem + SUFFIXES["tree"], str(path), text)
@@ -51,7 +51,7 @@ def tree_text(path: Path) -> StageText:
 
 def spec_text(path: Path, spec: Spec) -> StageText:
     """The checked specification."""
-    from specdsl.language.dump import dump_spec
+    from specdsl.language.printing.dump import dump_spec
 
     return StageText(path.stem + SUFFIXES["spec"], str(path), dump_spec(spec))
 

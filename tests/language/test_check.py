@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from specdsl.diagnostics import Diagnostic, SpecError, render
 from specdsl.files import read_source
 from specdsl.language import constants
-from specdsl.language.check import check
-from specdsl.language.parser import parse
+from specdsl.language.checking.check import check
+from specdsl.language.parsing.parser import parse
 from specdsl.language.spec import Spec
 from specdsl.language.types import LabelType, RecordType, TensorType
 from specdsl.source import Source
@@ -404,7 +404,7 @@ def test_what_has_no_value_is_a_placed_diagnostic(text: str) -> None:
 
 def test_checking_loads_no_heavy_library() -> None:
     script = (
-        "import sys, specdsl.language.check\n"
+        "import sys, specdsl.language.checking.check\n"
         "heavy = {'torch', 'pyomo', 'z3', 'onnx', 'onnxruntime', 'matplotlib', 'sklearn'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

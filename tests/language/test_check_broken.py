@@ -13,8 +13,8 @@ import pytest
 from specdsl.codes import CODES
 from specdsl.diagnostics import SpecError, render
 from specdsl.files import read_source
-from specdsl.language.check import check
-from specdsl.language.parser import parse
+from specdsl.language.checking.check import check
+from specdsl.language.parsing.parser import parse
 from specdsl.source import Source
 
 BROKEN = Path(__file__).parent / "broken"

@@ -15,13 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdsl.diagnostics import SpecError, render
-from specdsl.language import parser, syntax
-from specdsl.language.dump import dump_tree
-from specdsl.language.grammar import grammar_text
-from specdsl.language.parser import parse, parse_expression, parse_recovering
-from specdsl.language.printer import print_statement
-from specdsl.language.scan import RESERVED, STATEMENTS
-from specdsl.language.tree_builder import MAX_DEPTH
+from specdsl.language import syntax
+from specdsl.language.parsing import parser
+from specdsl.language.parsing.grammar import grammar_text
+from specdsl.language.parsing.parser import parse, parse_expression, parse_recovering
+from specdsl.language.parsing.scan import RESERVED, STATEMENTS
+from specdsl.language.parsing.tree_builder import MAX_DEPTH
+from specdsl.language.printing.dump import dump_tree
+from specdsl.language.printing.printer import print_statement
 from specdsl.source import Source
 from tests.language.strategies import HALF_KEYWORDS, KEYWORDS, items
 
@@ -352,7 +353,7 @@ def test_parsing_loads_no_heavy_library_and_is_quick() -> None:
     code = """
 import sys, time
 start = time.perf_counter()
-from specdsl.language.parser import parse
+from specdsl.language.parsing.parser import parse
 from specdsl.source import Source
 parse(Source("f.spec", "spec 1.0\\nlet a = 1\\n"))
 print(time.perf_counter() - start)

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
-from specdsl.language.layout import WIDTH
-from specdsl.language.parser import parse, parse_expression
-from specdsl.language.printer import print_expression, print_program, print_statement
+from specdsl.language.parsing.parser import parse, parse_expression
+from specdsl.language.printing.layout import WIDTH
+from specdsl.language.printing.printer import print_expression, print_program, print_statement
 from specdsl.source import Source
 from tests.language.strategies import expressions, items, operations, programs
 

@@ -9,7 +9,7 @@ import pytest
 
 from specdsl.codes import CODES
 from specdsl.diagnostics import render
-from specdsl.language.parser import MAX_CHARACTERS, MAX_ERRORS, parse_recovering
+from specdsl.language.parsing.parser import MAX_CHARACTERS, MAX_ERRORS, parse_recovering
 from specdsl.source import Source
 
 CASES: dict[str, str] = {

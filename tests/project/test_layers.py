@@ -133,7 +133,7 @@ def test_the_table_is_read(rows: list[Row]) -> None:
     assert len(rows) > 15
     assert row_of("specdsl.backends.smt.backend", rows).libraries == {"numpy": None, "z3": None}
     assert row_of("specdsl.backends.registry", rows).modules == ("specdsl.backends",)
-    assert row_of("specdsl.language.parser", rows).libraries["lark"] == ("parser.py",)
+    assert row_of("specdsl.language.parsing.parser", rows).libraries["lark"] == ("parser.py",)
 
 
 def test_every_import_stays_on_its_floor(rows: list[Row], all_imports: list[Import]) -> None:
@@ -152,7 +152,7 @@ def test_no_import_goes_round_in_a_circle(all_imports: list[Import]) -> None:
         ("specdsl.graph.ops", "import torch"),
         ("specdsl.graph.ops", "import onnxruntime.capi"),
         ("specdsl.backends.milp.backend", "from specdsl.backends.lp import Lp"),
-        ("specdsl.language.check", "from lark import Lark"),
+        ("specdsl.language.checking.check", "from lark import Lark"),
         ("specdsl.source", "import specdsl"),
         ("specdsl.run.pipeline", "import matplotlib"),
     ],

@@ -10,8 +10,8 @@ import numpy as np
 
 from specdsl.diagnostics import SpecError
 from specdsl.graph.exact import evaluate_exact
-from specdsl.language.check import check
-from specdsl.language.parser import parse
+from specdsl.language.checking.check import check
+from specdsl.language.parsing.parser import parse
 from specdsl.language.spec import Spec
 from specdsl.query.elaboration.elaborate import Obligation, elaborate
 from specdsl.query.elaboration.resources import Resources

@@ -15,8 +15,8 @@ import pytest
 from specdsl.files import read_source
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.onnx_import.load import load_onnx
-from specdsl.language.check import check
-from specdsl.language.parser import parse
+from specdsl.language.checking.check import check
+from specdsl.language.parsing.parser import parse
 from specdsl.query.elaboration.elaborate import Obligation, elaborate
 from specdsl.query.elaboration.resources import Resources
 from specdsl.query.query import Query

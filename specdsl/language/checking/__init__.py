@@ -1,0 +1,1 @@
+"""Syntax tree to `Spec`: names, types, shapes, units, settings."""

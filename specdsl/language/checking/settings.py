@@ -1,0 +1,307 @@
+"""Matching what was written in parentheses or braces against the closed schemas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from specdsl.diagnostics import suggestion
+from specdsl.language import constants, syntax
+from specdsl.language.checking.names import Context, Typed, quote
+from specdsl.language.checking.paths import resolve_path
+from specdsl.language.checking.typing_types import normal_unit
+from specdsl.language.schemas import AFFINE, Option, Schema, Table
+from specdsl.language.spec import Value
+from specdsl.language.types import LabelType, TensorType
+from specdsl.source import Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matched:
+    """The arguments of one word. `values` and `paths` hold those that are in order.
+
+    `affine` holds (scale, shift) of `affine(...)` options; `sound` is False where any was not.
+    """
+
+    schema: Schema
+    span: Span
+    values: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    paths: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    affine: Mapping[str, tuple[Fraction, Fraction]] = field(
+        default_factory=dict[str, tuple[Fraction, Fraction]]
+    )
+    spans: Mapping[str, Span] = field(default_factory=dict[str, Span])
+    sound: bool = True
+
+    def number(self, name: str, default: Fraction) -> Fraction:
+        """An option as one number."""
+        value = self.values.get(name, default)
+        return value if isinstance(value, Fraction) else default
+
+
+def find(
+    expression: syntax.Expr, table: Table, code: str, context: Context
+) -> tuple[Schema, Sequence[syntax.Expr | syntax.NamedArgument | syntax.Comprehension]] | None:
+    """The schema that `word` or `word(...)` names, with its arguments; None after a diagnostic."""
+    function = expression.function if isinstance(expression, syntax.Call) else expression
+    arguments = expression.arguments if isinstance(expression, syntax.Call) else ()
+    if not isinstance(function, syntax.Name):
+        names = ", ".join(f"`{n}`" for n in table.schemas)
+        message = f"a {table.noun} is needed here, not {quote(expression)}"
+        context.error(code, message, expression.span, help=f"known are {names}")
+        return None
+    schema = table.schemas.get(function.name)
+    if schema is not None:
+        return schema, arguments
+    names = ", ".join(f"`{n}`" for n in table.schemas)
+    if function.name in table.later:
+        what = f"the {table.noun} `{function.name}` is"
+        context.later(what, expression.span, f"available now: {names}")
+        return None
+    hint = suggestion(function.name, table.schemas)
+    context.error(
+        code,
+        f"no {table.noun} is called `{function.name}`",
+        function.span,
+        label=hint or "",
+        help=f"known are {names}",
+    )
+    return None
+
+
+def match_arguments(
+    schema: Schema,
+    arguments: Sequence[syntax.Expr | syntax.NamedArgument | syntax.Comprehension],
+    span: Span,
+    context: Context,
+    unknown: str = "E0802",
+) -> Matched:
+    """Check arguments against `schema`. `unknown` is the code for an option it does not have."""
+    given = _by_name(schema, arguments, context, unknown)
+    sound = given is not None
+    named = given or {}
+    values: dict[str, Value] = {}
+    paths: dict[str, Path] = {}
+    affine: dict[str, tuple[Fraction, Fraction]] = {}
+    for name, expression in named.items():
+        option = schema.option(name)
+        if option is None:
+            continue
+        result = _value(schema, option, expression, context)
+        if result is None:
+            sound = False
+        elif isinstance(result, Path):
+            paths[name] = result
+        elif isinstance(result, Affine):
+            affine[name] = (result.scale, result.shift)
+        else:
+            values[name] = result
+    missing = [o.name for o in schema.options if o.required and o.name not in named]
+    if sound and missing:
+        sound = False
+        words = " and ".join(f"`{name}`" for name in missing)
+        context.error("E0805", f"`{schema.name}` needs {words}", span, help=_usage(schema))
+    spans = {name: expression.span for name, expression in named.items()}
+    return Matched(schema, span, values, paths, affine, spans, sound)
+
+
+def settings(
+    schema: Schema, written: Sequence[syntax.Setting], span: Span, context: Context
+) -> Matched:
+    """The same for `name = value` lines in braces."""
+    arguments = [syntax.NamedArgument(s.name, s.value, span=s.span) for s in written]
+    return match_arguments(schema, arguments, span, context)
+
+
+def _usage(schema: Schema) -> str:
+    parts = [
+        f"{o.name} = ..." if i >= schema.positional else o.name
+        for i, o in enumerate(schema.options)
+        if o.required or i < schema.positional
+    ]
+    return f"write `{schema.name}({', '.join(parts)})`"
+
+
+def _by_name(
+    schema: Schema,
+    arguments: Sequence[syntax.Expr | syntax.NamedArgument | syntax.Comprehension],
+    context: Context,
+    unknown: str,
+) -> dict[str, syntax.Expr] | None:
+    given: dict[str, syntax.Expr] = {}
+    fine = True
+    for position, argument in enumerate(arguments):
+        if isinstance(argument, syntax.Comprehension):
+            context.later("comprehensions are", argument.span)
+            return None
+        if isinstance(argument, syntax.NamedArgument):
+            name, value = argument.name, argument.value
+        elif position < schema.positional:
+            name, value = schema.options[position].name, argument
+        else:
+            _too_many(schema, argument, context)
+            fine = False
+            continue
+        if schema.option(name) is None:
+            _unknown_option(schema, name, argument.span, context, unknown)
+            fine = False
+        elif name in given:
+            message = f"`{name}` is given twice"
+            first = [(given[name].span, "first given here")]
+            context.error("E0803", message, argument.span, secondary=first)
+            fine = False
+        else:
+            given[name] = value
+    return given if fine else None
+
+
+def _too_many(schema: Schema, argument: syntax.Expr, context: Context) -> None:
+    if not schema.options:
+        message, help = f"`{schema.name}` takes no arguments", f"write `{schema.name}` alone"
+    elif not schema.positional:
+        message = f"`{schema.name}` takes its options by name"
+        help = "options are " + ", ".join(f"`{o.name} = ...`" for o in schema.options)
+    else:
+        message = f"`{schema.name}` takes {schema.positional} arguments by position"
+        help = _usage(schema)
+    context.error("E0305", message, argument.span, help=help)
+
+
+def _unknown_option(schema: Schema, name: str, span: Span, context: Context, unknown: str) -> None:
+    names = [o.name for o in schema.options]
+    known = ", ".join(f"`{n}`" for n in names)
+    context.error(
+        unknown,
+        f"a {schema.name} has no setting `{name}`"
+        if schema.block
+        else f"`{schema.name}` has no option `{name}`",
+        span,
+        label=suggestion(name, names) or "",
+        help=f"known: {known}" if names else f"`{schema.name}` takes no options",
+    )
+
+
+# --- one value -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """`affine(scale = ..., shift = ...)`."""
+
+    scale: Fraction
+    shift: Fraction
+
+
+def _value(
+    schema: Schema, option: Option, expression: syntax.Expr, context: Context
+) -> Value | Path | Affine | None:
+    if option.kind == "word":
+        return _word(option, expression, context)
+    if option.kind == "affine":
+        return _affine(expression, context)
+    typed = context.type_of(expression)
+    if not typed.known:
+        return None
+    if typed.value is None:
+        message = f"`{option.name}` must be a constant, not {quote(expression)}"
+        context.error("E0312", message, expression.span)
+        return None
+    if option.kind == "path" and isinstance(typed.value, str):
+        return resolve_path(typed.value, typed.external, expression.span, context)
+    value = _fitting(option, typed)
+    if value is None:
+        message = f"`{option.name}` of `{schema.name}` takes {_wanted(option)}"
+        context.error("E0804", message, expression.span, label=f"is {typed.type}")
+        return None
+    if not _unit_fits(option, typed, expression, context):
+        return None
+    return value if _in_range(schema, option, value, expression, context) else None
+
+
+def _wanted(option: Option) -> str:
+    words = {
+        "real": "a number",
+        "int": "a whole number",
+        "string": 'a text in quotes, like `"name"`',
+        "tensor": "a number or a list of numbers",
+        "path": 'a file name in quotes, like `"file"`',
+        "string or int": "the name of a column in quotes, or its number",
+    }
+    return words[option.kind]
+
+
+def _fitting(option: Option, typed: Typed) -> Value | None:
+    value = typed.value
+    if option.kind == "tensor":
+        fits = isinstance(typed.type, TensorType) and isinstance(value, Fraction | np.ndarray)
+        return value if fits else None
+    if isinstance(value, str):
+        textual = option.kind in {"string", "string or int"}
+        return value if textual and str(typed.type) == "string" else None
+    number = constants.scalar(value) if isinstance(value, np.ndarray) else value
+    if not isinstance(number, Fraction) or isinstance(typed.type, LabelType):
+        return None
+    if option.kind in {"int", "string or int"} and number.denominator != 1:
+        return None
+    return number if option.kind in {"real", "int", "string or int"} else None
+
+
+def _unit_fits(option: Option, typed: Typed, expression: syntax.Expr, context: Context) -> bool:
+    kind = typed.type
+    unit = kind.unit if isinstance(kind, TensorType) else None
+    if unit is None or unit == normal_unit(option.unit):
+        return True
+    wanted = f"is in `{option.unit}`" if option.unit else "has no unit"
+    message = f"`{option.name}` {wanted}, but {quote(expression)} has unit `{unit}`"
+    context.error("E0401", message, expression.span, help="units are never converted")
+    return False
+
+
+def _in_range(
+    schema: Schema, option: Option, value: Value, expression: syntax.Expr, context: Context
+) -> bool:
+    if isinstance(value, str) and option.choices and value not in option.choices:
+        _choice_error(option, value, expression.span, context)
+        return False
+    if option.minimum is None or not isinstance(value, Fraction) or value >= option.minimum:
+        return True
+    message = f"`{option.name}` of `{schema.name}` must be at least {option.minimum}, not {value}"
+    context.error("E0402", message, expression.span)
+    return False
+
+
+def _word(option: Option, expression: syntax.Expr, context: Context) -> str | None:
+    if isinstance(expression, syntax.Name) and expression.name in option.choices:
+        return expression.name
+    name = expression.name if isinstance(expression, syntax.Name) else expression.span.text
+    _choice_error(option, name, expression.span, context)
+    return None
+
+
+def _choice_error(option: Option, given: str, span: Span, context: Context) -> None:
+    names = ", ".join(f"`{c}`" for c in option.choices)
+    one = "one of " if len(option.choices) > 1 else ""
+    hint = suggestion(given, option.choices)
+    context.error("E0804", f"`{option.name}` is {one}{names}", span, label=hint or "")
+
+
+def _affine(expression: syntax.Expr, context: Context) -> Affine | None:
+    match expression:
+        case syntax.Call(function=syntax.Name(name="affine"), arguments=arguments):
+            matched = match_arguments(AFFINE, arguments, expression.span, context)
+        case _:
+            context.error(
+                "E0804",
+                f"an affine map is needed here, not {quote(expression)}",
+                expression.span,
+                help="write `affine(scale = 2, shift = 1)`",
+            )
+            return None
+    if not matched.sound:
+        return None
+    scale = matched.number("scale", Fraction(1))
+    return Affine(scale, matched.number("shift", Fraction(0)))

@@ -1,0 +1,1 @@
+"""Text to syntax tree: grammar, parser, tree builders, friendly syntax errors."""

@@ -1,0 +1,1 @@
+"""Syntax tree to text: the canonical form, and an indented dump."""
