@@ -57,7 +57,7 @@ def bisect(
     return domains
 
 
-# Boxes bounded on the 45 provable ACAS Xu instances: 17,663 at 0.2, 19,795 at 0.05; without this
+# Boxes bounded on the 42 provable ACAS Xu instances: 17,663 at 0.2, 19,795 at 0.05; without this
 # term 48,609 and one of them not decided in 20 s.
 SENSITIVITY_PART = 0.2
 
