@@ -47,15 +47,25 @@ def _read_regular(path: Path, limit: int) -> bytes:
     try:
         # O_NONBLOCK: opening a FIFO without a writer must not hang.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | getattr(os, "O_CLOEXEC", 0))
-    except OSError as error:
-        raise SpecError.of("E0501", f"cannot read `{path}`: {error.strerror}") from error
-    with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    try:
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise SpecError.of("E0502", f"`{path}` is not a regular file")
         if status.st_size > limit:
             raise _too_large(path, limit)
-        return file.read(limit + 1)
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(handle)
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> SpecError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return SpecError.of("E0501", f"cannot read `{path}`: {reason}")
 
 
 def _expand(content: bytes, limit: int, path: Path) -> bytes:
