@@ -175,7 +175,15 @@ READERS = _table(
     Schema(
         "sklearn",
         "a data set that scikit-learn carries",
-        (Option("name", "string", "which one", required=True, choices=("digits",)),),
+        (
+            Option(
+                "name",
+                "string",
+                "which one",
+                required=True,
+                choices=("digits", "iris", "wine", "breast_cancer"),
+            ),
+        ),
         positional=1,
     ),
     later=("cifar_binary", "torch_dataset", "npy"),
