@@ -83,7 +83,7 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
         nothing = Certificate("no cases", margin=None, trusted=(), leaves=0)
         return Answer(Verified(nothing), "no cases", 0.0)
     try:
-        return settle(query, backend.answer(query, Deadline.after(timeout)))
+        return _above_rounding(query, settle(query, backend.answer(query, Deadline.after(timeout))))
     except (Unsupported, SpecError):
         raise
     # The one boundary where anything is caught: solvers are foreign code, and a crash must cost
@@ -92,6 +92,25 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
         _LOG.debug("solver crashed on %s", query.name, exc_info=True)
         reason = f"solver crashed: {type(error).__name__}: {_first_line(error)}"
         return Answer(Unknown(reason), backend.name, time.monotonic() - start)
+
+
+def _above_rounding(query: Query, answer: Answer) -> Answer:
+    """Unknown where float64 rounding could account for the whole margin of a certificate.
+
+    A certificate without a margin comes from exact arithmetic, or from a search that already
+    counted margins above the slack only.
+    """
+    from specdsl.bounds.rounding import rounding_slack
+
+    if not isinstance(answer.verdict, Verified) or answer.verdict.certificate.margin is None:
+        return answer
+    margin = answer.verdict.certificate.margin
+    sets = {id(case.inputs): case.inputs for case in query.cases}
+    slack = max(rounding_slack(query.graph, inputs) for inputs in sets.values())
+    if margin > slack:
+        return answer
+    reason = f"the margin {margin:.3g} is within what float64 rounding can hide, {slack:.3g}"
+    return replace(answer, verdict=Unknown(reason, advice="use `smt`, which is exact"))
 
 
 def unsupported(error: Unsupported, obligation: Obligation) -> Diagnostic:

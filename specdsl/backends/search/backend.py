@@ -9,8 +9,9 @@ from typing import ClassVar, Literal
 from torch import Tensor
 
 from specdsl.backend import Capabilities, Deadline
-from specdsl.backends.search.input_splitting import Outcome, Progress, search_group
+from specdsl.backends.search.input_splitting import Outcome, Problem, Progress, search_group
 from specdsl.bounds.compiled import compile_graph
+from specdsl.bounds.rounding import rounding_slack
 from specdsl.evidence import Replayer, Suspected
 from specdsl.graph.rewrites import simplify
 from specdsl.query.groups import group_cases
@@ -49,7 +50,9 @@ class Search:
     ) -> Verdict:
         compiled = compile_graph(simplify(query.graph))
         for group in group_cases(query):
-            outcome = search_group(compiled, group, self.batch, confirmer, deadline, progress)
+            slack = rounding_slack(query.graph, group.inputs)
+            problem = Problem(compiled, group, slack)
+            outcome = search_group(problem, self.batch, confirmer, deadline, progress)
             if outcome != "verified":
                 return _not_verified(outcome, progress, confirmer, deadline)
         margin = None if progress.clipped else progress.bound

@@ -18,13 +18,13 @@ from specdsl.query.groups import CaseGroup
 OUTWARD_PART = 1e-6
 
 
-def clip(domains: Domains, linear: LinearLower, group: CaseGroup) -> Domains:
+def clip(domains: Domains, linear: LinearLower, group: CaseGroup, slack: float = 0.0) -> Domains:
     """The same domains with boxes shrunk; what is cut away holds no point of any open case.
 
     Within a case every atom must hold, so its half-spaces are intersected; over the open cases the
     hull is taken. `linear` holds the bounds of the group's margins: (domains, rows, inputs).
     """
-    lower, upper = _halfspace_boxes(domains, linear)
+    lower, upper = _halfspace_boxes(domains, linear, slack)
     hull_lower, hull_upper = domains.upper.clone(), domains.lower.clone()
     for position, atoms in enumerate(group.atoms):
         rows = [a.index for a in atoms]
@@ -47,14 +47,14 @@ def clip(domains: Domains, linear: LinearLower, group: CaseGroup) -> Domains:
     )
 
 
-def _halfspace_boxes(domains: Domains, linear: LinearLower) -> tuple[Tensor, Tensor]:
+def _halfspace_boxes(domains: Domains, linear: LinearLower, slack: float) -> tuple[Tensor, Tensor]:
     """Per row: the smallest box around the part of the domain where the row's line is <= 0."""
     coefficients = linear.coefficients
     lower, upper = domains.lower[:, None], domains.upper[:, None]
     least = torch.minimum(coefficients * lower, coefficients * upper).sum(2) + linear.constant
     # The least value is lowered by what rounding may have added, which widens the kept part.
     size = linear.constant.abs() + (coefficients.abs() * lower.abs().maximum(upper.abs())).sum(2)
-    room = (ROUNDING_PART * size - least).clamp(min=0)[:, :, None]
+    room = (ROUNDING_PART * size + slack - least).clamp(min=0)[:, :, None]
     # A coefficient of 0 allows everything: the quotient is infinite, or NaN without room.
     reach = (room / coefficients.abs()).nan_to_num(nan=float("inf"))
     new_upper = upper.expand_as(reach).where(coefficients <= 0, upper.minimum(lower + reach))

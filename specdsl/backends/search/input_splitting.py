@@ -47,20 +47,27 @@ class Progress:
     open_domains: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """One group of cases over a compiled graph.
+
+    A margin counts as positive above `slack` only (from `bounds.rounding.rounding_slack`).
+    """
+
+    compiled: CompiledGraph
+    group: CaseGroup
+    slack: float
+
+
 def search_group(
-    compiled: CompiledGraph,
-    group: CaseGroup,
-    batch: int,
-    confirm: Confirm,
-    deadline: Deadline,
-    progress: Progress,
+    problem: Problem, batch: int, confirm: Confirm, deadline: Deadline, progress: Progress
 ) -> Outcome:
     """Search one group until it is settled, the time is over or a box cannot be cut any further.
 
     `verified`: every box was refuted for every case; `falsified`: `confirm` accepted a point.
     """
+    compiled, group = problem.compiled, problem.group
     root = input_region(group.inputs, compiled.like)
-    rows = margin_rows(compiled, group)
     projector = Projector(root)
     sensitivities = sensitivity(compiled, group, root)
     stack = _root_domains(root, len(group.members))
@@ -72,7 +79,7 @@ def search_group(
         chosen = _meeting(chosen, root.ball, progress)
         if not len(chosen):
             continue
-        linear, chosen = _bound(compiled, rows, group, root.ball, chosen, progress)
+        linear, chosen = _bound(problem, root.ball, chosen, progress)
         if not len(chosen):
             continue
         if _falsified(compiled, group, chosen, linear, projector, confirm):
@@ -80,7 +87,7 @@ def search_group(
         if not bool(splittable(chosen).all()):
             _note_open(progress, stack.join(chosen))
             return "exhausted"
-        kept = clip(chosen, linear, group)
+        kept = clip(chosen, linear, group, problem.slack)
         progress.clipped |= bool(
             (kept.lower > chosen.lower).any() | (kept.upper < chosen.upper).any()
         )
@@ -122,18 +129,15 @@ def _meeting(domains: Domains, ball: Ball | None, progress: Progress) -> Domains
 
 
 def _bound(
-    compiled: CompiledGraph,
-    rows: Tensor,
-    group: CaseGroup,
-    ball: Ball | None,
-    domains: Domains,
-    progress: Progress,
+    problem: Problem, ball: Ball | None, domains: Domains, progress: Progress
 ) -> tuple[LinearLower, Domains]:
     """Bounds of a batch: the linear bounds and domains of those not refuted."""
+    compiled, group = problem.compiled, problem.group
+    rows = margin_rows(compiled, group)
     with torch.no_grad():
         region = InputRegion(Interval(domains.lower, domains.upper), ball)
         margins = bound_margins(compiled, rows, region, propagate(compiled, region))
-        cases = deciding_margins(group, margins.proven)
+        cases = deciding_margins(group, margins.proven - problem.slack)
     is_open = domains.open_cases & (cases <= 0)
     closed_now = domains.open_cases & ~is_open
     if bool(closed_now.any()):
