@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from specdsl.query.query import Query
-from specdsl.query.sets import Box
+from specdsl.source import Span
 from specdsl.verdict import Answer
 
 
@@ -15,12 +15,22 @@ class Unsupported(Exception):
     """A method has no rule for something in the query. Raised before any solving.
 
     `method`: who; `what`: the op, set or construct, in the user's terms; `advice`: what to use.
+    `place`: where in the spec; `chains`: other places that explain it, with words.
     """
 
-    def __init__(self, method: str, what: str, advice: str | None = None) -> None:
+    def __init__(
+        self,
+        method: str,
+        what: str,
+        advice: str | None = None,
+        place: Span | None = None,
+        chains: tuple[tuple[Span, str], ...] = (),
+    ) -> None:
         self.method = method
         self.what = what
         self.advice = advice
+        self.place = place
+        self.chains = chains
         super().__init__(f"{method} does not support {what}")
 
 
@@ -29,19 +39,31 @@ class Capabilities:
     """What a backend can answer. `verifies`/`falsifies`: which verdicts it can reach.
 
     `complete`: given time it decides every query it accepts. `norms`: balls it takes beside boxes.
+    `nonlinear`: whether it takes products of varying terms.
     """
 
     verifies: bool
     falsifies: bool
     complete: bool
     norms: frozenset[str] = frozenset()
+    nonlinear: bool = False
 
     def require(self, method: str, query: Query) -> None:
-        """Raise Unsupported where the query's input sets are outside the capabilities."""
+        """Raise Unsupported where the query is outside the capabilities."""
         for case in query.cases:
-            if not isinstance(case.inputs, Box) and case.inputs.norm not in self.norms:
-                advice = "use `incomplete`, `attack` or `portfolio`"
-                raise Unsupported(method, f"{case.inputs.norm} balls", advice)
+            for ball in case.inputs.balls:
+                if ball.norm not in self.norms:
+                    advice = "use `incomplete`, `attack` or `portfolio`"
+                    raise Unsupported(method, f"{ball.norm} balls", advice)
+        if query.nonlinear and not self.nonlinear:
+            first = query.nonlinear[0]
+            raise Unsupported(
+                method,
+                f"products of varying terms such as `{first.text}`",
+                "use `search`, `smt` or `portfolio`",
+                first.span,
+                first.chains,
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -177,12 +177,12 @@ def margin_query(
     raw = spliced[network.output]
     flat = builder.add(ops.Reshape((network.size(network.output),)), raw)
     margins = builder.add(ops.Dense(weight, bias), flat, name="margins")
-    call = NetworkCall("f", export(network), node, raw)
+    call = NetworkCall("f", export(network), (node,), (raw,))
     return Query(
         name="random",
         graph=builder.build(margins),
         cases=tuple(Case(inputs, atoms) for atoms in conjunctions),
-        variables=(Variable("x", 0, network.shapes[entry]),),
+        variables=(Variable.at("x", 0, network.shapes[entry]),),
         calls=(call,),
     )
 

@@ -17,7 +17,6 @@ from specdsl.backends.search import Search
 from specdsl.bounds.analysis import unstable_entries
 from specdsl.graph.rewrites import simplify
 from specdsl.query.query import Query
-from specdsl.query.sets import Box
 from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Verified
 
 # Input splitting doubles the boxes with every input it must cut: past some tens it decides nothing.
@@ -37,7 +36,11 @@ class Portfolio:
     timeout: float | None = None
     name: ClassVar[str] = "portfolio"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
+        verifies=True,
+        falsifies=True,
+        complete=True,
+        norms=frozenset({"l1", "l2"}),
+        nonlinear=True,
     )
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
@@ -72,7 +75,7 @@ def _varying_inputs(query: Query) -> int:
 
 
 def _is_encodable(query: Query) -> bool:
-    if not all(isinstance(case.inputs, Box) for case in query.cases):
+    if query.nonlinear or any(ball.norm == "l2" for c in query.cases for ball in c.inputs.balls):
         return False
     graph = simplify(query.graph)
     sets = {id(case.inputs): case.inputs for case in query.cases}

@@ -16,11 +16,12 @@ from math import prod
 import torch
 from torch import Tensor
 
-from specdsl.bounds import piecewise
+from specdsl.bounds import piecewise, polynomial
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.forward import interval_step
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.piecewise import LinearRelaxation
+from specdsl.bounds.polynomial import PlaneRelaxation
 from specdsl.bounds.region import InputRegion
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
@@ -42,7 +43,7 @@ class LinearLower:
 # entries (128 MiB of float64).
 MAX_COEFFICIENTS = 2**24
 
-Relaxations = Mapping[NodeId, LinearRelaxation]
+Relaxations = Mapping[NodeId, LinearRelaxation | PlaneRelaxation]
 
 
 def lower_rows(
@@ -68,20 +69,60 @@ def lower_rows(
         op, operands = graph.op(current), graph.operands(current)
         if isinstance(op, ops.Constant):
             constant = constant + _dot(coefficients, compiled.constants[current])
-        elif isinstance(op, ops.PiecewiseLinear):
-            passed, added = _through_relaxation(coefficients, relaxations[current])
-            constant = constant + added
-            _accumulate(pending, operands[0], passed)
-        else:
-            kernel = compiled.kernels[current]
-            if kernel.offset is not None:
-                offset = kernel.offset.expand(graph.shapes[current])[None]
-                constant = constant + _dot(coefficients, offset)
-            stacked = coefficients.flatten(0, 1)
-            for i, operand in enumerate(operands):
-                passed = kernel.transpose(i, stacked).unflatten(0, coefficients.shape[:2])
+        elif current in relaxations:
+            through = _through(coefficients, relaxations[current])
+            constant = constant + through.constant
+            for operand, passed in zip(operands, through.coefficients, strict=True):
                 _accumulate(pending, operand, passed)
+        else:
+            constant = constant + _through_affine(compiled, current, coefficients, pending)
     return _concretise(pending.get(graph.input), constant, region)
+
+
+def _through_affine(
+    compiled: CompiledGraph, node: NodeId, coefficients: Tensor, pending: dict[NodeId, Tensor]
+) -> Tensor:
+    """Pass coefficients on to the operands; the constant gained."""
+    kernel, graph = compiled.kernels[node], compiled.graph
+    stacked = coefficients.flatten(0, 1)
+    for i, operand in enumerate(graph.operands(node)):
+        passed = kernel.transpose(i, stacked).unflatten(0, coefficients.shape[:2])
+        _accumulate(pending, operand, passed)
+    if kernel.offset is None:
+        return coefficients.new_zeros(1, 1)
+    return _dot(coefficients, kernel.offset.expand(graph.shapes[node])[None])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AffineRows:
+    """Which rows are linear functions of the input, and those functions (of the others, a part).
+
+    Shapes: coefficients (rows, inputs), constant and is_affine (rows,).
+    """
+
+    coefficients: Tensor
+    constant: Tensor
+    is_affine: Tensor
+
+
+def affine_rows(compiled: CompiledGraph, node: NodeId, rows: Tensor) -> AffineRows:
+    """The rows (1, rows, *shape of node) of `node` that no nonlinear op takes part in."""
+    graph = compiled.graph
+    pending: dict[NodeId, Tensor] = {node: rows}
+    constant = rows.new_zeros(1, rows.shape[1])
+    is_affine = torch.ones(rows.shape[1], dtype=torch.bool, device=rows.device)
+    for current in reversed(graph.order):
+        if current == graph.input or current not in pending:
+            continue
+        coefficients = pending.pop(current)
+        if current in compiled.constants:
+            constant = constant + _dot(coefficients, compiled.constants[current])
+        elif current in compiled.kernels:
+            constant = constant + _through_affine(compiled, current, coefficients, pending)
+        else:
+            is_affine &= (coefficients == 0).flatten(2).all(2)[0]
+    at_input = pending.get(graph.input, rows.new_zeros(1, rows.shape[1], graph.size(graph.input)))
+    return AffineRows(at_input.flatten(2)[0], constant[0], is_affine)
 
 
 def _concretise(at_input: Tensor | None, constant: Tensor, region: InputRegion) -> LinearLower:
@@ -102,20 +143,35 @@ def _dot(coefficients: Tensor, value: Tensor) -> Tensor:
     return (coefficients.flatten(2) @ value.flatten(1)[:, :, None])[..., 0]
 
 
-def _through_relaxation(
-    coefficients: Tensor, relaxation: LinearRelaxation
-) -> tuple[Tensor, Tensor]:
-    """Coefficients on the operand and the constant gained.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Through:
+    """Coefficients on every operand of a nonlinear op, and the constant gained."""
 
-    Positive coefficients take the line below, negative ones the line above.
-    """
+    coefficients: tuple[Tensor, ...]
+    constant: Tensor
+
+
+def _through(coefficients: Tensor, relaxation: LinearRelaxation | PlaneRelaxation) -> _Through:
+    """Positive coefficients take the line below, negative ones the line above."""
     positive = coefficients.clamp(min=0)
     negative = coefficients - positive
-    constant = _dot(negative, relaxation.upper_intercept)
-    if relaxation.lower_intercept is not None:
-        constant = constant + _dot(positive, relaxation.lower_intercept)
-    lower_slope, upper_slope = relaxation.lower_slope[:, None], relaxation.upper_slope[:, None]
-    return torch.addcmul(positive * lower_slope, negative, upper_slope), constant
+    below, above = relaxation.lower_intercept, relaxation.upper_intercept
+    constant = _dot(negative, above)
+    if below is not None:
+        constant = constant + _dot(positive, below)
+    slopes = (
+        ((relaxation.lower_slope, relaxation.upper_slope),)
+        if isinstance(relaxation, LinearRelaxation)
+        else (
+            (relaxation.lower_x, relaxation.upper_x),
+            (relaxation.lower_y, relaxation.upper_y),
+        )
+    )
+    passed = (
+        torch.addcmul(positive * lower[:, None], negative, upper[:, None])
+        for lower, upper in slopes
+    )
+    return _Through(tuple(passed), constant)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -143,7 +199,7 @@ def propagate(
     """
     graph = compiled.graph
     bounds: dict[NodeId, Interval] = {}
-    relaxations: dict[NodeId, LinearRelaxation] = {}
+    relaxations: dict[NodeId, LinearRelaxation | PlaneRelaxation] = {}
     exact: set[NodeId] = set()
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
@@ -154,17 +210,27 @@ def propagate(
         if isinstance(op, ops.PiecewiseLinear):
             relaxations[node] = piecewise.relax(op, bounds[operands[0]])
             continue
-        if _intervals_are_exact(op, operands, exact):
+        if isinstance(op, ops.Polynomial):
+            relaxations[node] = _relax_polynomial(op, [bounds[o] for o in operands])
+        elif _intervals_are_exact(op, operands, exact):
             exact.add(node)
         if node not in compiled.pre_activations:
             continue
         if known is not None and node in known:
             bounds[node] = bounds[node].intersect(known[node])
-        # One affine op on the input box is bounded exactly by intervals; a ball is not.
-        settled = region.ball is None and len(operands) == 1 and operands[0] in exact
+        # One op on the input box is bounded exactly by intervals; a ball is not.
+        settled = region.balls is None and len(operands) == 1 and operands[0] in exact
         if tighten and not settled:
             bounds[node] = _tighten(compiled, node, bounds[node], region, relaxations)
     return Propagated(bounds, relaxations)
+
+
+def _relax_polynomial(
+    op: ops.Polynomial, operands: list[Interval]
+) -> LinearRelaxation | PlaneRelaxation:
+    if isinstance(op, ops.Square):
+        return polynomial.relax_square(operands[0])
+    return polynomial.relax_product(operands[0], operands[1])
 
 
 def _intervals_are_exact(op: ops.Op, operands: tuple[NodeId, ...], exact: set[NodeId]) -> bool:
@@ -205,6 +271,8 @@ def _unstable_entries(compiled: CompiledGraph, node: NodeId, bounds: Interval) -
         op = compiled.graph.op(reader)
         if isinstance(op, ops.PiecewiseLinear):
             stable &= piecewise.is_stable(op, bounds)
+        elif isinstance(op, ops.Polynomial):
+            stable &= bounds.lower == bounds.upper
     return (~stable).flatten(1).any(0).nonzero()[:, 0]
 
 

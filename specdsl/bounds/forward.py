@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from specdsl.bounds import piecewise
+from specdsl.bounds import piecewise, polynomial
 from specdsl.bounds.affine import AffineKernel
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
@@ -30,6 +30,8 @@ def evaluate(compiled: CompiledGraph, points: Tensor) -> Tensor:
             values[node] = compiled.constants[node].expand(n, *op.value.shape)
         elif isinstance(op, ops.PiecewiseLinear):
             values[node] = piecewise.evaluate(op, values[operands[0]])
+        elif isinstance(op, ops.Polynomial):
+            values[node] = polynomial.evaluate(op, [values[o] for o in operands])
         else:
             values[node] = affine_value(compiled.kernels[node], [values[o] for o in operands])
     return values[graph.output].reshape(n, -1)
@@ -63,4 +65,6 @@ def interval_step(
         return Interval(value, value)
     if isinstance(op, ops.PiecewiseLinear):
         return piecewise.image(op, bounds[operands[0]])
+    if isinstance(op, ops.Polynomial):
+        return polynomial.image(op, [bounds[o] for o in operands])
     return affine_interval(compiled.kernels[node], [bounds[o] for o in operands])

@@ -9,12 +9,8 @@ from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import LinearLower, Propagated, lower_rows
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.region import ROUNDING_PART, InputRegion
 from specdsl.query.groups import CaseGroup
-
-# A margin counts as positive only above this part of the magnitudes that were added up for it:
-# float64 rounds at 1e-16, times some 1e3 terms a row, times a cancellation of up to 1e4 on the way.
-ROUNDING_PART = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,8 +40,8 @@ def bound_margins(
     output = compiled.graph.output
     shaped = rows.reshape(1, rows.shape[1], *compiled.graph.shapes[output])
     linear = lower_rows(compiled, output, shaped, region, propagated.relaxations)
-    farthest = torch.maximum(region.box.lower.abs(), region.box.upper.abs())
-    size = (linear.coefficients.abs() @ farthest[:, :, None])[..., 0] + linear.constant.abs()
+    size = (linear.coefficients.abs() @ region.farthest[:, :, None])[..., 0]
+    size = size + linear.constant.abs()
     return MarginBounds(linear, linear.lower - ROUNDING_PART * size)
 
 

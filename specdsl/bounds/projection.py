@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from specdsl.bounds.region import Ball, InputRegion
+from specdsl.bounds.balls import Ball
+from specdsl.bounds.region import InputRegion
+
+# Rounds of projections on box and balls in turn. One is enough for a ball whose center lies in the
+# box; the others come close, and witnesses are made exact elsewhere.
+ROUNDS = 50
+# Of the radius.
+NEAR_PART = 1e-9
+# An l1 step moves the 5 % of entries with the largest gradients: one entry a step is too slow.
+L1_ENTRIES_PART = 20
+
+
+def _no_entries() -> Tensor:
+    return torch.zeros(0, dtype=torch.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projector:
-    """Keeps points in one region (a batch of one). Points: (points, inputs)."""
+    """Keeps points in one region (a batch of one). Points: (points, inputs).
+
+    `integers`: the entries that are whole numbers; their ends are whole as well.
+    """
 
     region: InputRegion
+    integers: Tensor = field(default_factory=_no_entries)
 
     @property
     def width(self) -> Tensor:
         """(1, inputs): edge lengths of the box."""
         return self.region.box.upper - self.region.box.lower
+
+    @property
+    def balls(self) -> tuple[Ball, ...]:
+        """The balls that cut the box."""
+        return self.region.balls.all if self.region.balls else ()
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Starting points: the centre, random corners, and uniform points of the box, projected."""
@@ -28,53 +50,76 @@ class Projector:
         corners = slice(1, 1 + count // 4)
         unit[corners] = unit[corners].round()
         unit[0] = 0.5
-        return self.project(box.lower + unit.to(box.lower.device) * self.width)
+        return self.approach(box.lower + unit.to(box.lower.device) * self.width)
 
     def project(self, points: Tensor) -> Tensor:
-        """The nearest point of the box, then of the ball (which keeps box faces near the centre).
+        """Points of the set near the given ones, with whole numbers where they must be.
 
-        The result may lie outside by rounding; witnesses are made exact elsewhere.
+        The result may lie outside by rounding, and in rare cases by more: where balls leave little
+        of the box, or hardly a whole number; witnesses are made exact elsewhere.
         """
-        points = points.clamp(self.region.box.lower, self.region.box.upper)
-        ball = self.region.ball
-        if ball is None:
+        points = self.approach(points)
+        if not self.integers.numel():
             return points
-        offset = _into_ball(points - ball.center, ball)
-        return (ball.center + offset).clamp(self.region.box.lower, self.region.box.upper)
+        near = self._with_whole(points, points[:, self.integers].round())
+        if not self.balls:
+            return near
+        # Towards the anchor no ball is left that the nearest whole numbers may lie outside of.
+        at, anchor = points[:, self.integers], self.region.anchor[:, self.integers]
+        inward = self._with_whole(points, torch.where(at > anchor, at.floor(), at.ceil()))
+        return near.where(self._held(near)[:, None], inward)
+
+    def approach(self, points: Tensor) -> Tensor:
+        """As `project`, but without rounding to whole numbers."""
+        return self._into(points, self.region.box.lower, self.region.box.upper)
+
+    def _with_whole(self, points: Tensor, values: Tensor) -> Tensor:
+        lower, upper = (
+            end.expand_as(points).clone() for end in (self.region.box.lower, self.region.box.upper)
+        )
+        values = values.clamp(lower[:, self.integers], upper[:, self.integers])
+        lower[:, self.integers] = upper[:, self.integers] = values
+        return self._into(points, lower, upper)
+
+    def _into(self, points: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+        points = points.clamp(lower, upper)
+        for _ in range(ROUNDS):
+            if bool(self._held(points).all()):
+                break
+            for ball in self.balls:
+                moved = points.clone()
+                moved[:, ball.positions] = ball.pull(points[:, ball.positions])
+                points = moved.clamp(lower, upper)
+        return points
+
+    def _held(self, points: Tensor) -> Tensor:
+        held = torch.ones(len(points), dtype=torch.bool, device=points.device)
+        for ball in self.balls:
+            offset = (points[:, ball.positions] - ball.center) * ball.scale
+            held = held & (ball.size(offset) <= ball.radius * (1 + NEAR_PART))
+        return held
 
     def direction(self, gradient: Tensor) -> Tensor:
         """Steepest ascent of a linear function with this gradient, in units of the set's size.
 
         Signs for boxes, the normalised gradient for l2, the largest entries for l1.
         """
-        ball = self.region.ball
-        if ball is None:
-            return gradient.sign() * self.width
-        if ball.norm == "l2":
-            size = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
-            return 2 * ball.radius * gradient / size.clamp(min=torch.finfo(size.dtype).tiny)
-        count = max(1, gradient.shape[1] // L1_ENTRIES_PART)
-        largest = gradient.abs().topk(count, dim=1).indices
-        chosen = torch.zeros_like(gradient).scatter(1, largest, gradient.gather(1, largest).sign())
-        return 2 * ball.radius * chosen / count
+        step = gradient.sign() * self.width
+        for ball in self.balls:
+            unit = ball.radius / ball.scale
+            slopes = gradient[:, ball.positions] * unit
+            steepest = _steepest_l1 if ball.norm == "l1" else _steepest_l2
+            step[:, ball.positions] = 2 * steepest(slopes) * unit
+        return step
 
 
-# An l1 step moves the 5 % of entries with the largest gradients: one entry a step is too slow.
-L1_ENTRIES_PART = 20
+def _steepest_l2(gradient: Tensor) -> Tensor:
+    size = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
+    return gradient / size.clamp(min=torch.finfo(size.dtype).tiny)
 
 
-def _into_ball(offset: Tensor, ball: Ball) -> Tensor:
-    """Euclidean projection of offsets onto the centred ball.
-
-    Source for l1: Duchi et al. 2008, projection by sorting.
-    """
-    if ball.norm == "l2":
-        size = torch.linalg.vector_norm(offset, dim=1, keepdim=True)
-        return offset * (ball.radius / size.clamp(min=torch.finfo(size.dtype).tiny)).clamp(max=1)
-    magnitude = offset.abs()
-    falling = magnitude.sort(dim=1, descending=True).values
-    excess = falling.cumsum(1) - ball.radius
-    count = torch.arange(1, offset.shape[1] + 1, dtype=offset.dtype, device=offset.device)
-    kept = (falling * count > excess).sum(1, keepdim=True).clamp(min=1)
-    threshold = (excess.gather(1, kept - 1) / kept).clamp(min=0)
-    return offset.sign() * (magnitude - threshold).clamp(min=0)
+def _steepest_l1(gradient: Tensor) -> Tensor:
+    count = max(1, gradient.shape[1] // L1_ENTRIES_PART)
+    largest = gradient.abs().topk(count, dim=1).indices
+    chosen = torch.zeros_like(gradient)
+    return chosen.scatter(1, largest, gradient.gather(1, largest).sign()) / count

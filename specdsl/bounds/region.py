@@ -1,86 +1,235 @@
-"""Where inputs range, for kernels: a batch of boxes, or one lp ball cut by a box."""
+"""Where inputs range, for kernels: a batch of boxes, cut by the same balls where there are any."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from specdsl.bounds.balls import Ball, CutBall
 from specdsl.bounds.interval import Interval
 from specdsl.graph.ops import Shape
-from specdsl.query.sets import InputSet, NormBall
+from specdsl.query.sets import InputSet
+
+# Of what is added up for a value, this part at most is taken to be rounding: float64 rounds at
+# 1e-16, times some 1e3 terms a row, times a cancellation of up to 1e4 on the way.
+ROUNDING_PART = 1e-9
+# Rounds of projections on balls that share entries. A point that is still outside only costs
+# tightness.
+PROJECTIONS = 50
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ball:
-    """`norm(x - center) <= radius`; `norm` is l1 or l2. center: (1, inputs)."""
+class BallGroup:
+    """Balls that share entries, directly or through others; most groups have one ball.
 
-    center: Tensor
-    radius: float
-    norm: str
+    `shares`: ways of dealing out the coefficients. Each gives every ball a part of the coefficient
+    at each of its entries, and the parts at one entry add up to 1.
+    """
 
-    def minimum(self, coefficients: Tensor) -> Tensor:
-        """Least value of `coefficients . x` over the ball: Hoelder's inequality, attained.
+    balls: tuple[Ball, ...]
+    shares: tuple[tuple[Tensor, ...], ...]
 
-        Shapes: (batch, rows, inputs) to (batch, rows).
-        """
-        dual = torch.inf if self.norm == "l1" else 2
-        size = torch.linalg.vector_norm(coefficients, ord=dual, dim=-1)
-        return coefficients @ self.center[0] - self.radius * size
-
-    def reaches(self, box: Interval) -> Tensor:
-        """Whether the ball meets each box, (batch,): by the nearest point to its centre.
-
-        Distances within rounding of the radius count as met.
-        """
-        nearest = self.center.clamp(box.lower, box.upper)
-        order = 1 if self.norm == "l1" else 2
-        distance = torch.linalg.vector_norm(nearest - self.center, ord=order, dim=1)
-        return distance <= self.radius * (1 + REACH_PART)
-
-
-# Norms of some thousand float64 entries err by less than 1e-12 of their size.
-REACH_PART = 1e-12
+    @classmethod
+    def of(cls, balls: tuple[Ball, ...], inputs: int) -> BallGroup:
+        """With one share for each ball that takes all it can, its followers the rest."""
+        shares: list[tuple[Tensor, ...]] = []
+        for first in range(len(balls)):
+            left = balls[0].center.new_ones(inputs)
+            parts: dict[int, Tensor] = {}
+            for i in (*range(first, len(balls)), *range(first)):
+                parts[i] = left[balls[i].positions]
+                left[balls[i].positions] = 0.0
+            shares.append(tuple(parts[i] for i in range(len(balls))))
+        return cls(balls, tuple(shares))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Balls:
+    """All balls of an input set. `rest`: the entries that no ball speaks about."""
+
+    groups: tuple[BallGroup, ...]
+    rest: Tensor
+
+    @classmethod
+    def of(cls, balls: tuple[Ball, ...], inputs: int) -> Balls:
+        """The balls in groups that have no entry in common."""
+        groups: list[list[Ball]] = []
+        for ball in balls:
+            places = set(ball.positions.tolist())
+            met = [g for g in groups if any(places & set(b.positions.tolist()) for b in g)]
+            groups = [g for g in groups if g not in met]
+            groups.append([*(b for g in met for b in g), ball])
+        free = torch.ones(inputs, dtype=torch.bool)
+        for ball in balls:
+            free[ball.positions] = False
+        made = tuple(BallGroup.of(tuple(group), inputs) for group in groups)
+        return cls(made, free.nonzero()[:, 0].to(balls[0].center.device))
+
+    @property
+    def all(self) -> tuple[Ball, ...]:
+        """The balls, group by group."""
+        return tuple(ball for group in self.groups for ball in group.balls)
+
+
+@dataclass(frozen=True, eq=False)
 class InputRegion:
-    """A batch of boxes (batch, inputs), each cut by the same ball where there is one."""
+    """A batch of boxes (batch, inputs), each cut by the same balls where there are any."""
 
     box: Interval
-    ball: Ball | None = None
+    balls: Balls | None = None
 
     @property
     def batch(self) -> int:
         """Number of boxes."""
         return self.box.lower.shape[0]
 
+    def take(self, index: Tensor) -> InputRegion:
+        """The regions at `index` (positions, which may repeat, or a mask)."""
+        return InputRegion(Interval(self.box.lower[index], self.box.upper[index]), self.balls)
+
+    @cached_property
+    def farthest(self) -> Tensor:
+        """The largest numbers that values at each entry are computed from: (batch, inputs)."""
+        size = torch.maximum(self.box.lower.abs(), self.box.upper.abs())
+        if self.balls is None:
+            return size
+        centers = torch.zeros_like(size[0])
+        for ball in self.balls.all:
+            centers[ball.positions] += 2 * ball.center.abs()
+        return size + centers
+
     def interval(self, shape: Shape) -> Interval:
         """The boxes in the shape of the graph's input: (batch, *shape)."""
         n = self.batch
         return Interval(self.box.lower.reshape(n, *shape), self.box.upper.reshape(n, *shape))
 
-    def minimum(self, coefficients: Tensor) -> Tensor:
-        """A lower bound of `coefficients . x` over each region; exact without a ball.
+    @cached_property
+    def cut(self) -> tuple[tuple[CutBall, ...], ...]:
+        """The balls of each group in the boxes."""
+        groups = self.balls.groups if self.balls else ()
+        return tuple(tuple(ball.within(self.box) for ball in group.balls) for group in groups)
 
-        The ball and the box are used one at a time and the better bound is kept.
+    @cached_property
+    def anchor(self) -> Tensor:
+        """A point of each box in all balls, or about as near to all as can be: (batch, inputs).
+
+        Found by projecting on one after the other; exact where balls share no entries.
+        """
+        point = self.box.center
+        for balls in self.cut:
+            for ball in balls:
+                point[:, ball.ball.positions] = ball.ball.center.expand(self.batch, -1)
+        point = point.clamp(self.box.lower, self.box.upper)
+        shared = [ball.ball for balls in self.cut if len(balls) > 1 for ball in balls]
+        for _ in range(PROJECTIONS if shared else 0):
+            if bool(self._held(point, shared).all()):
+                break
+            for ball in shared:
+                point[:, ball.positions] = ball.pull(point[:, ball.positions])
+                point = point.clamp(self.box.lower, self.box.upper)
+        return point
+
+    def _held(self, point: Tensor, balls: list[Ball]) -> Tensor:
+        held = torch.ones(self.batch, dtype=torch.bool, device=point.device)
+        for ball in balls:
+            offset = (point[:, ball.positions] - ball.center) * ball.scale
+            held = held & (ball.size(offset) <= ball.radius)
+        return held
+
+    @cached_property
+    def is_empty(self) -> Tensor:
+        """Whether each box is proven to have no point in all balls at once: (batch,).
+
+        Every ball must reach the box, and two balls that share entries one another: where a plane
+        separates them, nothing is left.
+        """
+        empty = torch.zeros(self.batch, dtype=torch.bool, device=self.box.lower.device)
+        for balls in self.cut:
+            for i, ball in enumerate(balls):
+                empty = empty | ~ball.reached
+                for other in balls[:i]:
+                    empty = empty | self._separated(ball, other)
+        return empty
+
+    def _separated(self, ball: CutBall, other: CutBall) -> Tensor:
+        """Whether the plane between the two balls' points nearest to the anchor parts them."""
+        one, two = ball.ball, other.ball
+        difference = torch.zeros_like(self.anchor)
+        difference[:, one.positions] = one.pull(self.anchor[:, one.positions])
+        difference[:, two.positions] -= two.pull(self.anchor[:, two.positions])
+        common = torch.zeros_like(difference[0])
+        common[one.positions[torch.isin(one.positions, two.positions)]] = 1.0
+        plane = (difference * common)[:, None]
+        lower = ball.minimum(plane[..., one.positions])[:, 0]
+        upper = -other.minimum(-plane[..., two.positions])[:, 0]
+        # Where the balls do meet, the difference is rounding, and so are both values.
+        size = (plane[:, 0].abs() * self.farthest).sum(1)
+        return lower - upper > ROUNDING_PART * size
+
+    def minimum(self, coefficients: Tensor) -> Tensor:
+        """A lower bound of `coefficients . x` over each region.
+
+        Exact up to rounding where no two balls share entries, else the best of what each ball says
+        together with what the others say of the remaining entries.
         Shapes: (batch or 1, rows, inputs) to (batch, rows).
         """
-        center, radius = self.box.center[:, :, None], self.box.radius[:, :, None]
-        lowest = (coefficients @ center - coefficients.abs() @ radius)[..., 0]
-        if self.ball is None:
-            return lowest
-        return torch.maximum(lowest, self.ball.minimum(coefficients))
+        if self.balls is None:
+            return _box_minimum(coefficients, self.box.center, self.box.radius)
+        rest = self.balls.rest
+        center, radius = self.box.center[:, rest], self.box.radius[:, rest]
+        least = _box_minimum(coefficients[..., rest], center, radius)
+        for group, balls in zip(self.balls.groups, self.cut, strict=True):
+            part = _group_minimum(group, balls, coefficients)
+            if len(balls) > 1:
+                # Bounds on nothing must not cross: all of them hold at the anchor as well.
+                at = self._entries(balls)
+                at_anchor = (coefficients[..., at] @ self.anchor[:, at, None])[..., 0]
+                part = torch.minimum(part, at_anchor)
+            least = least + part
+        return least
+
+    def _entries(self, balls: tuple[CutBall, ...]) -> Tensor:
+        """The entries of a group, each once."""
+        return torch.unique(torch.cat([ball.ball.positions for ball in balls]))
+
+    def minimiser(self, coefficients: Tensor) -> Tensor:
+        """Points where `coefficients . x` is about least; outside some ball where balls share
+        entries. Shapes: (batch, rows, inputs) to the same.
+        """
+        lower, upper = self.box.lower[:, None], self.box.upper[:, None]
+        point = lower.where(coefficients > 0, upper)
+        for balls in self.cut:
+            for ball in balls:
+                at = ball.ball.positions
+                point[..., at] = ball.minimiser(coefficients[..., at])
+        return point.clamp(lower, upper)
+
+
+def _box_minimum(coefficients: Tensor, center: Tensor, radius: Tensor) -> Tensor:
+    return (coefficients @ center[:, :, None] - coefficients.abs() @ radius[:, :, None])[..., 0]
+
+
+def _group_minimum(group: BallGroup, balls: tuple[CutBall, ...], coefficients: Tensor) -> Tensor:
+    best: Tensor | None = None
+    for shares in group.shares:
+        parts = (
+            cut.minimum(coefficients[..., cut.ball.positions] * share)
+            for cut, share in zip(balls, shares, strict=True)
+        )
+        total = sum(parts, start=coefficients.new_zeros(()))
+        best = total if best is None else torch.maximum(best, total)
+    assert best is not None
+    return best
 
 
 def input_region(inputs: InputSet, like: Tensor) -> InputRegion:
     """A batch of one that contains the exact set: bounds are rounded outward to float64."""
     lower, upper = inputs.box.float_bounds()
     box = Interval(like.new_tensor(lower)[None], like.new_tensor(upper)[None])
-    if not isinstance(inputs, NormBall):
+    if not inputs.balls:
         return InputRegion(box)
-    center = like.new_tensor([float(c) for c in inputs.center])[None]
-    # The centre is rounded to the nearest float64; the radius grows by more than that error.
-    slack = 1e-15 * (float(center.abs().sum()) + float(inputs.radius))
-    return InputRegion(box, Ball(center, float(inputs.radius) + slack, inputs.norm))
+    balls = tuple(Ball.containing(ball, like) for ball in inputs.balls)
+    return InputRegion(box, Balls.of(balls, inputs.size))

@@ -21,6 +21,9 @@ from specdsl.query.sets import InputSet
 
 # 1.1e-16 for each of some thousand roundings on the longest path.
 ROUNDINGS = 1e-13
+# The error of a product is that of one factor times the other, twice; a plane below it adds up
+# three products of that size.
+PRODUCT_TERMS = 3.0
 
 
 def rounding_slack(graph: Graph, inputs: InputSet) -> float:
@@ -34,14 +37,15 @@ def rounding_slack(graph: Graph, inputs: InputSet) -> float:
     sizes: dict[NodeId, Tensor] = {}
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
-            farthest = torch.maximum(region.box.lower.abs(), region.box.upper.abs())
-            sizes[node] = farthest.reshape(1, *op.extent)
+            sizes[node] = region.farthest.reshape(1, *op.extent)
         elif isinstance(op, ops.Constant):
             sizes[node] = compiled.constants[node].abs()
         elif isinstance(op, ops.PiecewiseLinear):
             steepest = max(1.0, *(abs(s) for s in op.slopes))
             corners = max(abs(op.anchor), *(abs(p) for p in op.breakpoints))
             sizes[node] = steepest * (sizes[operands[0]] + corners)
+        elif isinstance(op, ops.Polynomial):
+            sizes[node] = PRODUCT_TERMS * sizes[operands[0]] * sizes[operands[-1]]
         else:
             kernel = compiled.kernels[node]
             total = torch.zeros(1, *graph.shapes[node], dtype=compiled.like.dtype)

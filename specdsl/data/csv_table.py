@@ -15,7 +15,9 @@ from specdsl.files import read_bytes
 Rows = list[list[str]]
 
 
-def read_csv(path: Path, label: str | int | None, *, labelled: bool) -> Dataset:
+def read_csv(
+    path: Path, label: str | int | None, *, labelled: bool, numbers: bool = False
+) -> Dataset:
     """A table of numbers, with or without a line of column names.
 
     `label`: name or position (from 0) of the column of labels, the last one where it is None and
@@ -28,7 +30,8 @@ def read_csv(path: Path, label: str | int | None, *, labelled: bool) -> Dataset:
     if not labelled:
         return make_dataset(table, None, f"`{path.name}`")
     column = _column(label, header, table.shape[1], path)
-    return make_dataset(np.delete(table, column, axis=1), table[:, column], f"`{path.name}`")
+    inputs = np.delete(table, column, axis=1)
+    return make_dataset(inputs, table[:, column], f"`{path.name}`", numbers=numbers)
 
 
 def _split(path: Path) -> tuple[list[str] | None, Rows]:

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from specdsl.diagnostics import SpecError
 
 ExactArray = npt.NDArray[np.object_]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+"""(n,): classes, or numbers where a network predicts one."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,11 +20,12 @@ class Dataset:
     """Samples in order.
 
     `inputs`: (n, *shape), uint8 and other integers or float32/float64, as read; `labels`: (n,)
-    int64, or None. What a spec sees is `scale * input + shift`, computed exactly.
+    int64 classes or float64 targets, or None. What a spec sees of an input is
+    `scale * input + shift`, computed exactly.
     """
 
     inputs: npt.NDArray[np.generic]
-    labels: npt.NDArray[np.int64] | None
+    labels: Labels | None
     scale: Fraction = Fraction(1)
     shift: Fraction = Fraction(0)
 
@@ -52,19 +55,23 @@ class Dataset:
         return result
 
     def label(self, index: int) -> Fraction | None:
-        """The class of one sample; None where there are no labels."""
+        """The class, or the target, of one sample; None where there are none."""
         if not 0 <= index < len(self):
             raise IndexError(index)
-        return None if self.labels is None else Fraction(int(self.labels[index]))
+        return None if self.labels is None else Fraction(self.labels[index].item())
 
 
 def make_dataset(
-    inputs: npt.NDArray[np.generic], labels: npt.NDArray[np.generic] | None, source: str
+    inputs: npt.NDArray[np.generic],
+    labels: npt.NDArray[np.generic] | None,
+    source: str,
+    *,
+    numbers: bool = False,
 ) -> Dataset:
     """A dataset from two arrays that were read from `source`.
 
-    Raises SpecError (no span): E0510 not numbers, E0511 NaN or infinite entries, E0512 counts that
-    differ, E0513 labels that are no whole numbers.
+    `numbers`: the labels are targets, any numbers. Raises SpecError (no span): E0510 not numbers,
+    E0511 NaN or infinite entries, E0512 counts that differ, E0513 labels that are no whole numbers.
     """
     if inputs.ndim < 1 or inputs.dtype.kind not in "biuf":
         raise SpecError.of("E0510", f"the inputs of {source} are no array of numbers")
@@ -77,17 +84,26 @@ def make_dataset(
         # float16 and long doubles: every value a float64 holds exactly, or is rounded to.
         if inputs.dtype.itemsize not in (4, 8):
             inputs = inputs.astype(np.float64)
-    return Dataset(inputs, None if labels is None else _labels(labels, len(inputs), source))
+    if labels is None:
+        return Dataset(inputs, None)
+    return Dataset(inputs, _labels(labels, len(inputs), source, numbers=numbers))
 
 
-def _labels(labels: npt.NDArray[np.generic], count: int, source: str) -> npt.NDArray[np.int64]:
+def _labels(labels: npt.NDArray[np.generic], count: int, source: str, *, numbers: bool) -> Labels:
     if labels.ndim == 2 and 1 in labels.shape:
         labels = labels.reshape(-1)
     if labels.ndim != 1 or labels.dtype.kind not in "biuf":
-        raise SpecError.of("E0513", f"the labels of {source} are no list of whole numbers")
+        wanted = "numbers" if numbers else "whole numbers"
+        raise SpecError.of("E0513", f"the labels of {source} are no list of {wanted}")
     if len(labels) != count:
         message = f"{source} holds {count} inputs but {len(labels)} labels"
         raise SpecError.of("E0512", message)
+    if numbers:
+        targets = labels.astype(np.float64)
+        if not np.isfinite(targets).all():
+            where = int(np.argmin(np.isfinite(targets)))
+            raise SpecError.of("E0511", f"the target {where} of {source} is NaN or infinite")
+        return targets
     with np.errstate(invalid="ignore"):
         whole = labels.astype(np.int64)
     if bool((whole != labels).any()):

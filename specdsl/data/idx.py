@@ -16,7 +16,7 @@ from specdsl.files import read_bytes
 ELEMENTS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
-def read_idx(images: Path, labels: Path | None) -> Dataset:
+def read_idx(images: Path, labels: Path | None, *, numbers: bool = False) -> Dataset:
     """Inputs and labels from two files, gzipped where the name ends in `.gz`.
 
     Raises SpecError (no span): E05xx of `read_bytes`, E0514 where a header is wrong or the content
@@ -24,7 +24,7 @@ def read_idx(images: Path, labels: Path | None) -> Dataset:
     """
     inputs = read_array(images)
     classes = None if labels is None else read_array(labels)
-    return make_dataset(inputs, classes, f"`{images.name}`")
+    return make_dataset(inputs, classes, f"`{images.name}`", numbers=numbers)
 
 
 def read_array(path: Path) -> npt.NDArray[np.generic]:

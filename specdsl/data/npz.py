@@ -15,7 +15,7 @@ from specdsl.diagnostics import SpecError, suggestion
 from specdsl.files import MAX_BYTES, read_bytes
 
 
-def read_npz(path: Path, inputs: str, labels: str | None) -> Dataset:
+def read_npz(path: Path, inputs: str, labels: str | None, *, numbers: bool = False) -> Dataset:
     """The arrays named `inputs` and `labels` of an archive; a `.npy` file holds the inputs alone.
 
     Raises SpecError (no span): E05xx of `read_bytes`, E0515 where the file is no archive of plain
@@ -30,7 +30,22 @@ def read_npz(path: Path, inputs: str, labels: str | None) -> Dataset:
             classes = None if labels is None else _member(archive, labels, path)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise SpecError.of("E0515", f"`{path}` is not a NumPy archive ({error})") from error
-    return make_dataset(found, classes, f"`{path.name}`")
+    return make_dataset(found, classes, f"`{path.name}`", numbers=numbers)
+
+
+def read_npy_pair(inputs: Path, labels: Path | None, *, numbers: bool = False) -> Dataset:
+    """Inputs and labels from two `.npy` files.
+
+    Raises SpecError (no span) as `read_npy` and `make_dataset`.
+    """
+    found = read_npy(inputs)
+    classes = None if labels is None else read_npy(labels)
+    return make_dataset(found, classes, f"`{inputs.name}`", numbers=numbers)
+
+
+def read_npy(path: Path) -> npt.NDArray[np.generic]:
+    """The array in a `.npy` file. Raises SpecError (no span): E05xx of `read_bytes`, E0515."""
+    return _array(read_bytes(path), path)
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> npt.NDArray[np.generic]:

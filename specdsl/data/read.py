@@ -6,10 +6,11 @@ from dataclasses import replace
 from fractions import Fraction
 from math import prod
 
+from specdsl.data.cifar import read_cifar
 from specdsl.data.csv_table import read_csv
 from specdsl.data.dataset import Dataset
 from specdsl.data.idx import read_idx
-from specdsl.data.npz import read_npz
+from specdsl.data.npz import read_npy_pair, read_npz
 from specdsl.data.sklearn_sets import read_sklearn
 from specdsl.diagnostics import SpecError
 from specdsl.language.spec import DatasetDeclaration, Value
@@ -45,15 +46,22 @@ def conform(data: Dataset, declaration: DatasetDeclaration) -> Dataset:
 
 def _read(declaration: DatasetDeclaration) -> Dataset:
     labelled = len(declaration.element) > 1
+    numbers = labelled and isinstance(declaration.element[1], TensorType)
     arguments, paths = declaration.arguments, declaration.paths
     match declaration.reader:
         case "idx":
-            return read_idx(paths[0], paths[1] if len(paths) > 1 else None)
+            return read_idx(paths[0], paths[1] if len(paths) > 1 else None, numbers=numbers)
+        case "npy":
+            return read_npy_pair(paths[0], paths[1] if len(paths) > 1 else None, numbers=numbers)
+        case "cifar_binary":
+            return read_cifar(paths[0], _whole(arguments.get("classes"), 10))
         case "npz":
             labels = _text(arguments.get("labels"), "y") if labelled else None
-            return read_npz(paths[0], _text(arguments.get("inputs"), "x"), labels)
+            inputs = _text(arguments.get("inputs"), "x")
+            return read_npz(paths[0], inputs, labels, numbers=numbers)
         case "csv":
-            return read_csv(paths[0], _column(arguments.get("label")), labelled=labelled)
+            column = _column(arguments.get("label"))
+            return read_csv(paths[0], column, labelled=labelled, numbers=numbers)
         case "sklearn":
             return read_sklearn(_text(arguments.get("name"), ""))
         case reader:
@@ -62,6 +70,10 @@ def _read(declaration: DatasetDeclaration) -> Dataset:
 
 def _text(value: Value | None, default: str) -> str:
     return value if isinstance(value, str) else default
+
+
+def _whole(value: Value | None, default: int) -> int:
+    return int(value) if isinstance(value, Fraction) else default
 
 
 def _column(value: Value | None) -> str | int | None:

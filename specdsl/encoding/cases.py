@@ -6,19 +6,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from specdsl.bounds import pre_activation_bounds
-from specdsl.encoding.encode import encode_case, encode_graph
+from specdsl.encoding.balls import OuterBall
+from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
+from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
+from specdsl.graph.graph import Graph
 from specdsl.graph.rewrites import simplify
-from specdsl.query.groups import group_cases
+from specdsl.query.groups import CaseGroup, group_cases
 from specdsl.query.query import Query
+from specdsl.query.sets import EmptySet, InputSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CaseModel:
-    """`model` is None for a case without atoms: it has a point where its inputs have one."""
+    """`model` is None for a case without atoms: it has a point where its inputs have one.
+
+    `balls`: the l2 balls that `model` holds from outside. `empty`: the inputs have no point.
+    """
 
     case: int
     model: LinearModel | None
+    balls: tuple[OuterBall, ...] = ()
+    empty: bool = False
 
 
 def case_models(query: Query) -> Iterator[CaseModel]:
@@ -29,13 +38,25 @@ def case_models(query: Query) -> Iterator[CaseModel]:
     """
     graph = simplify(query.graph)
     for group in group_cases(query):
-        encoded = None
-        for member in group.members:
-            atoms = query.cases[member].atoms
-            if not atoms:
-                yield CaseModel(member, None)
-                continue
-            if encoded is None:
-                bounds = pre_activation_bounds(graph, group.inputs)
-                encoded = encode_graph(graph, group.inputs, bounds, query.variables)
-            yield CaseModel(member, encode_case(encoded, atoms, f"{query.name}_case_{member}"))
+        try:
+            inputs = round_inward(group.inputs, query.integers)
+        except EmptySet:
+            yield from (CaseModel(member, None, empty=True) for member in group.members)
+            continue
+        yield from _group_models(query, graph, group, inputs)
+
+
+def _group_models(
+    query: Query, graph: Graph, group: CaseGroup, inputs: InputSet
+) -> Iterator[CaseModel]:
+    encoded: EncodedGraph | None = None
+    for member in group.members:
+        atoms = query.cases[member].atoms
+        if not atoms:
+            yield CaseModel(member, None)
+            continue
+        if encoded is None:
+            bounds = pre_activation_bounds(graph, inputs)
+            encoded = encode_graph(graph, inputs, bounds, query.groups(), query.integers)
+        model = encode_case(encoded, atoms, f"{query.name}_case_{member}")
+        yield CaseModel(member, model, encoded.balls)

@@ -9,15 +9,25 @@ from typing import Literal
 import numpy as np
 
 from specdsl.backend import Deadline
+from specdsl.encoding.balls import cut_off, excess
 from specdsl.encoding.cases import CaseModel, case_models
-from specdsl.encoding.highs import OPTIMAL, TARGET_REACHED, TIME_LIMIT, Solution, solve
-from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.emptiness import proven_empty
+from specdsl.encoding.highs import INFEASIBLE, OPTIMAL, TARGET_REACHED, TIME_LIMIT, Solution, solve
+from specdsl.encoding.linear_model import FloatArray, LinearModel
 from specdsl.evidence import Replayer, Suspected
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 
 # Of the way from 0 down to the proven lower bound: deep enough that rounding decides nothing.
 DEEP_PART = 1e-3
+# Each round of tangents about halves the errors in the entries that matter: to 1e-6 of a radius it
+# takes some 10 to 20 rounds.
+MOST_ROUNDS = 40
+# Within this part of the radius, further rounds are taken to add at most this many times what the
+# last one added to the bound, and to change the margin by at most that part of its range: where
+# neither is enough for a verdict, the rounds end.
+NEAR_PART = 1e-2
+FORESEEN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +113,8 @@ def _settle_case(
 ) -> Witness | None:
     """Settle one case or note why it stays open; a confirmed witness comes back."""
     case, model = case_model.case, case_model.model
+    if case_model.empty:
+        return None
     if model is None:
         inputs = replayer.query.cases[case].inputs.box
         outcome = replayer.confirm((inputs.lower + inputs.upper) / 2, [case])
@@ -110,36 +122,129 @@ def _settle_case(
             return outcome
         progress.leave("a case without atoms, but no point of its inputs could be confirmed")
         return None
-    chosen = model.relaxed() if method.relax else model
     lowest = float(model.lower @ model.cost)
     if lowest > 0:  # bounds alone settle it
         progress.bound = min(progress.bound, lowest)
         return None
-    # A point this deep is confirmed nearly always; only if not, the search goes on to the optimum.
-    for target in (lowest * DEEP_PART, None):
-        solution = solve(chosen, deadline, method.gap, target)
-        progress.count(chosen, solution.nodes)
-        outcome = None
-        if solution.point is not None and solution.bound <= 0:
-            outcome = replayer.confirm(solution.point[model.inputs], [case])
-            if isinstance(outcome, Witness):
-                return outcome
-        if solution.status != TARGET_REACHED:
-            break
-    progress.bound = min(progress.bound, solution.bound)
-    if solution.bound > 0:
+    search = _CaseSearch(case_model, model, replayer, deadline, method, progress)
+    witness = search.run(lowest * DEEP_PART)
+    solution = search.solution
+    if witness is not None or solution is None:
+        return witness
+    if solution.status in INFEASIBLE and proven_empty(search.model, deadline):
         return None
-    timeout = solution.status == TIME_LIMIT
-    progress.leave(_reason(solution, outcome, deadline, method), timeout)
+    progress.bound = min(progress.bound, solution.bound)
+    if solution.bound <= 0:
+        timeout = solution.status == TIME_LIMIT
+        progress.leave(_reason(search, solution, deadline, method), timeout)
     return None
 
 
+class _CaseSearch:
+    """One case's model, solved until it is settled; l2 balls get tangents where points leave them.
+
+    After `run`: `model` as solved last, its `solution`, and what was `suspected` at its point.
+    """
+
+    def __init__(
+        self,
+        case_model: CaseModel,
+        model: LinearModel,
+        replayer: Replayer,
+        deadline: Deadline,
+        method: LinearMethod,
+        progress: _Progress,
+    ) -> None:
+        self.case = case_model.case
+        self.balls = case_model.balls
+        self.model = model.relaxed() if method.relax else model
+        self.solution: Solution | None = None
+        self.suspected: Suspected | None = None
+        self._replayer = replayer
+        self._deadline = deadline
+        self._method = method
+        self._progress = progress
+
+    def run(self, deep: float) -> Witness | None:
+        """Solve; a confirmed witness comes back. A point below `deep` is confirmed nearly always:
+        only if not, the search goes on to the optimum.
+        """
+        if self.balls and self.model.binaries:
+            witness = self._cut_relaxation()
+            if witness is not None or self.solution is not None:
+                return witness
+        for target in (deep, None):
+            witness = self._cut_and_solve(target)
+            if witness is not None:
+                return witness
+            if self.solution is None or self.solution.status != TARGET_REACHED:
+                return None
+        return None
+
+    def _cut_and_solve(self, target: float | None) -> Witness | None:
+        before = -np.inf
+        for _ in range(MOST_ROUNDS):
+            solution = solve(self.model, self._deadline, self._method.gap, target)
+            self.solution = solution
+            self._progress.count(self.model, solution.nodes)
+            if solution.point is None or solution.bound > 0:
+                return None
+            outcome = self._confirm(solution.point)
+            if isinstance(outcome, Witness):
+                return outcome
+            self.suspected = outcome
+            tightened = cut_off(self.model, self.balls, solution.point)
+            if tightened is None or self._deadline.passed:
+                return None
+            if self._hopeless(solution, before):
+                return None
+            self.model, before = tightened, solution.bound
+        return None
+
+    def _hopeless(self, solution: Solution, before: float) -> bool:
+        """Whether more tangents can neither lift the bound to 0 nor move the point so much that it
+        becomes a witness.
+        """
+        assert solution.point is not None
+        outside = excess(self.balls, solution.point)
+        reach = outside * float((self.model.upper - self.model.lower) @ self.model.cost)
+        foreseen = solution.bound + FORESEEN * (solution.bound - before)
+        return outside <= NEAR_PART and reach < -solution.bound and foreseen < 0
+
+    def _cut_relaxation(self) -> Witness | None:
+        """Tangents that the linear relaxation asks for are found without branching. Where it proves
+        the case, its solution stands.
+        """
+        for _ in range(MOST_ROUNDS):
+            solution = solve(self.model.relaxed(), self._deadline)
+            self._progress.count(self.model, nodes=0)
+            if solution.bound > 0:
+                self.solution = solution
+                return None
+            if solution.point is None or self._deadline.passed:
+                return None
+            outcome = self._confirm(solution.point)
+            if isinstance(outcome, Witness):
+                return outcome
+            tightened = cut_off(self.model, self.balls, solution.point)
+            if tightened is None or excess(self.balls, solution.point) <= NEAR_PART:
+                return None
+            self.model = tightened
+        return None
+
+    def _confirm(self, point: FloatArray) -> Witness | Suspected | None:
+        return self._replayer.confirm(point[self.model.inputs], [self.case])
+
+
 def _reason(
-    solution: Solution, suspected: Suspected | None, deadline: Deadline, method: LinearMethod
+    search: _CaseSearch, solution: Solution, deadline: Deadline, method: LinearMethod
 ) -> str:
     bound = f"best bound {solution.bound:.4g}"
-    if suspected is not None:
-        return f"{suspected.reason}; {bound}"
+    if search.balls and solution.point is not None:
+        outside = max(0.0, excess(search.balls, solution.point))
+        bound += f", its point outside the l2 ball by {outside:.1g} of the radius"
+    if search.suspected is not None:
+        return f"{search.suspected.reason}; {bound}"
     if solution.status == TIME_LIMIT:
         return f"{_timeout(deadline)}; {bound}"
     if solution.status != OPTIMAL or solution.objective is None:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import singledispatch
-from math import prod
 from typing import Protocol
 
 import numpy as np
 
 from specdsl.backend import Unsupported
 from specdsl.encoding.affine import sparse_affine
+from specdsl.encoding.balls import OuterBall, encode_balls
 from specdsl.encoding.entries import Encoder, Entries, Range
 from specdsl.encoding.linear_model import (
     FloatArray,
@@ -26,11 +25,12 @@ from specdsl.encoding.linear_model import (
     SparseTerms,
 )
 from specdsl.encoding.piecewise import encode_piecewise
+from specdsl.encoding.products import Factor, encode_product, encode_square
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.ops import Shape, as_float
 from specdsl.query.query import Atom, Variable
-from specdsl.query.sets import InputSet, NormBall, exact, round_up
+from specdsl.query.sets import InputSet
 
 # Bounds of a new column are sums of rounded products: they are widened by this part of what was
 # added up. float64 rounds at 1.1e-16 a step, so 1e-12 covers sums of several thousand terms.
@@ -38,6 +38,10 @@ SUM_ROUNDING_PART = 1e-12
 # Given bounds come from long chains of float64 sums; this part of the larger of the two is far more
 # than those lose (see `specdsl.bounds.margins`).
 BOUND_ROUNDING_PART = 1e-9
+# More than the solver's tolerance of 1e-9: bounds that miss what rows imply by less than that are
+# where its presolve goes wrong (see `highs.INFEASIBLE`).
+WORST_ROOM = 1e-8
+NO_ENTRIES: IndexArray = np.zeros(0, dtype=np.int64)
 
 
 class HasBounds(Protocol):
@@ -59,11 +63,12 @@ class EncodedGraph:
     """Rows and columns of a graph over one input set; cases add their atoms to a copy.
 
     `margins`: entries of the graph's output, with their bounds; `inputs`: columns of the flat
-    input.
+    input; `balls`: what is known of l2 balls so far, which their tangents bound from outside.
     """
 
     encoder: Encoder
     inputs: IndexArray
+    balls: tuple[OuterBall, ...]
     margins: Entries
     margin_range: Range
 
@@ -73,15 +78,18 @@ def encode_graph(
     inputs: InputSet,
     bounds: Mapping[NodeId, HasBounds],
     variables: Sequence[Variable] = (),
+    integers: IndexArray = NO_ENTRIES,
 ) -> EncodedGraph:
     """Encode every node. `bounds` must be sound on `inputs` for every node a nonlinear op reads.
 
-    `variables` name the input's columns; where they do not cover it, the input node does.
-    Raises Unsupported for an op without a rule or an l2 ball.
+    `variables` name the input's columns and hold each entry once (`Query.groups`); entries
+    `integers` of the flat input are whole numbers.
+    Raises Unsupported for an op without a rule.
     """
     flat = {n: Range(b.lower.reshape(-1), b.upper.reshape(-1)) for n, b in bounds.items()}
     encoder = Encoder(ModelBuilder(), flat)
-    columns = _encode_inputs(inputs, _parts(graph, variables), encoder.builder)
+    columns = _encode_inputs(inputs, _parts(graph, variables), integers, encoder.builder)
+    balls = encode_balls(inputs.balls, columns, encoder.builder)
     values: dict[NodeId, Entries] = {}
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
@@ -90,7 +98,7 @@ def encode_graph(
         site = Site(node, operands, tuple(graph.shapes[o] for o in operands))
         values[node] = encode_op(op, site, [values[o] for o in operands], encoder)
     margins = values[graph.output]
-    return EncodedGraph(encoder, columns, margins, encoder.range_of(graph.output, margins))
+    return EncodedGraph(encoder, columns, balls, margins, encoder.range_of(graph.output, margins))
 
 
 def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> LinearModel:
@@ -106,7 +114,7 @@ def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> Line
     lower, upper = encoded.margin_range.lower[indices], encoded.margin_range.upper[indices]
     single = np.zeros(1, dtype=np.int64)
     # The column's own lower bound may decide the case, so it makes room for rounding.
-    lower = lower - BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper))
+    lower = lower - BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper)) - WORST_ROOM
     worst = builder.add_columns(
         "worst", single, lower.max(keepdims=True), upper.max(keepdims=True), whole=False
     )
@@ -124,55 +132,26 @@ def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> Line
 # --- input sets -----------------------------------------------------------------------------------
 
 
-def _parts(graph: Graph, variables: Sequence[Variable]) -> list[Variable]:
-    """The variables in the order of the flat input; one for all where they do not cover it."""
-    parts = sorted(variables, key=lambda v: v.start)
-    edges = np.cumsum([0, *(prod(v.shape) for v in parts)]).tolist()
-    if [v.start for v in parts] == edges[:-1] and edges[-1] == graph.size(graph.input):
-        return parts
-    return [Variable(graph.input, 0, graph.shapes[graph.input])]
+def _parts(graph: Graph, variables: Sequence[Variable]) -> Sequence[Variable]:
+    """The variables; one for all entries where none are given."""
+    return variables or [Variable.at(graph.input, 0, graph.shapes[graph.input])]
 
 
 def _encode_inputs(
-    inputs: InputSet, variables: Sequence[Variable], builder: ModelBuilder
+    inputs: InputSet, variables: Sequence[Variable], integers: IndexArray, builder: ModelBuilder
 ) -> IndexArray:
-    """Columns of the flat input: the float64 box around the exact one, and an l1 ball's rows."""
+    """Columns of the flat input: the float64 box around the exact one."""
     lower, upper = inputs.box.float_bounds()
-    parts: list[IndexArray] = []
+    whole = np.zeros(inputs.size, dtype=bool)
+    whole[integers] = True
+    columns = np.full(inputs.size, -1, dtype=np.int64)
     for variable in variables:
-        size = prod(variable.shape)
-        part = slice(variable.start, variable.start + size)
-        indices = np.arange(size, dtype=np.int64)
-        parts.append(builder.add_columns(variable.name, indices, lower[part], upper[part], False))
-    columns = np.concatenate(parts)
-    if isinstance(inputs, NormBall):
-        _encode_ball(inputs, columns, builder)
-    return columns
-
-
-def _encode_ball(ball: NormBall, columns: IndexArray, builder: ModelBuilder) -> None:
-    """`sum_i distance_i <= radius`, `distance_i >= |x_i - center_i|`; the radius grows by what
-    rounding the center costs.
-    """
-    if ball.norm != "l1":
-        raise Unsupported("linear encoding", f"{ball.norm} balls", "use `search`")
-    center = np.array([float(c) for c in ball.center])
-    moved = sum((abs(c - f) for c, f in zip(ball.center, exact(center), strict=True)), Fraction(0))
-    radius = round_up(exact([ball.radius + moved]))
-    indices = np.arange(columns.size, dtype=np.int64)
-    zeros = np.zeros(columns.size)
-    distance = builder.add_columns("distance", indices, zeros, zeros + radius, whole=False)
-    for name, sign in (("right_of_center", 1.0), ("left_of_center", -1.0)):
-        terms = SparseTerms.of(
-            np.tile(indices, 2),
-            np.concatenate([distance, columns]),
-            np.concatenate([zeros + 1.0, zeros - sign]),
+        part = variable.positions
+        indices = np.arange(part.size, dtype=np.int64)
+        columns[part] = builder.add_columns(
+            variable.name, indices, lower[part], upper[part], whole[part]
         )
-        builder.add_rows(name, indices, terms, -sign * center, np.inf)
-    ones = np.zeros(columns.size, dtype=np.int64)
-    builder.add_rows(
-        "radius", ones[:1], SparseTerms.of(ones, distance, zeros + 1.0), -np.inf, radius
-    )
+    return columns
 
 
 # --- ops ------------------------------------------------------------------------------------------
@@ -235,6 +214,21 @@ def _piecewise(
 ) -> Entries:
     (x,) = operands
     return encode_piecewise(op, site.node, x, encoder.range_of(site.operands[0], x), encoder)
+
+
+@encode_op.register
+def _multiply(op: ops.Multiply, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    x, y = (
+        Factor(value, encoder.range_of(node, value))
+        for node, value in zip(site.operands, operands, strict=True)
+    )
+    return encode_product(site.node, x, y, encoder)
+
+
+@encode_op.register
+def _square(op: ops.Square, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    (x,) = operands
+    return encode_square(site.node, Factor(x, encoder.range_of(site.operands[0], x)), encoder)
 
 
 def _add_sums(

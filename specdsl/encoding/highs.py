@@ -26,6 +26,10 @@ OPTIMAL = "optimal"
 TIME_LIMIT = "time limit"
 TARGET_REACHED = "target reached"
 TOO_LARGE = "numbers beyond 1e15"
+# What the solver says where it found no point. Its presolve says so of models with points too,
+# where a bound lies within the tolerances of what a row implies (seen in HiGHS 1.15.1): it is asked
+# again without.
+INFEASIBLE = frozenset({"provenInfeasible", "locallyInfeasible", "infeasibleOrUnbounded"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +60,10 @@ def solve(
     if not _in_range(model):
         return Solution(TOO_LARGE, _lowest(model), None, None, 0)
     built = to_pyomo(absorb_tiny_terms(model))
-    results = _run(built, deadline, gap, target if model.binaries else None)
+    goal = target if model.binaries else None
+    results = _run(built, deadline, gap, goal, presolve=True)
+    if _status(results) in INFEASIBLE:
+        results = _run(built, deadline, gap, goal, presolve=False)
     point = _point(model, built, results)
     status = _status(results)
     bound = _bound(model, built, results, status)
@@ -90,7 +97,9 @@ def absorb_tiny_terms(model: LinearModel) -> LinearModel:
     )
 
 
-def _run(built: PyomoModel, deadline: Deadline, gap: float, target: float | None) -> Any:
+def _run(
+    built: PyomoModel, deadline: Deadline, gap: float, target: float | None, presolve: bool
+) -> Any:
     from pyomo.contrib.solver.solvers.highs import Highs
 
     # One solve of a fresh model: nothing to look for that might have changed since.
@@ -109,6 +118,7 @@ def _run(built: PyomoModel, deadline: Deadline, gap: float, target: float | None
             "dual_feasibility_tolerance": SOLVER_TOLERANCE,
             "mip_feasibility_tolerance": SOLVER_TOLERANCE,
             "random_seed": 0,
+            "presolve": "choose" if presolve else "off",
             "objective_target": -np.inf if target is None else target,
         },
     )

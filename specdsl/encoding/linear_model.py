@@ -6,6 +6,7 @@ minimise cost . x   where   row_lower <= A x <= row_upper,  lower <= x <= upper,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -110,6 +111,28 @@ class LinearModel:
         """The linear program in which every column may be fractional."""
         return replace(self, integer=np.zeros_like(self.integer))
 
+    def with_rows(
+        self,
+        name: str,
+        indices: IndexArray,
+        terms: SparseTerms,
+        lower: FloatArray | float,
+        upper: FloatArray | float,
+    ) -> LinearModel:
+        """The model with further rows, as `ModelBuilder.add_rows` takes them."""
+        block = Block(_fresh(name, self.row_blocks), self.rows, indices)
+        return replace(
+            self,
+            terms=SparseTerms(
+                np.concatenate([self.terms.rows, terms.rows + self.rows]),
+                np.concatenate([self.terms.columns, terms.columns]),
+                np.concatenate([self.terms.coefficients, terms.coefficients]),
+            ),
+            row_lower=np.concatenate([self.row_lower, _sides(lower, indices)]),
+            row_upper=np.concatenate([self.row_upper, _sides(upper, indices)]),
+            row_blocks=(*self.row_blocks, block),
+        )
+
     def column_names(self) -> list[str]:
         """Layer and neuron of each column."""
         return [label for block in self.column_blocks for label in block.labels()]
@@ -153,13 +176,18 @@ class ModelBuilder:
         return other
 
     def add_columns(
-        self, name: str, indices: IndexArray, lower: FloatArray, upper: FloatArray, whole: bool
+        self,
+        name: str,
+        indices: IndexArray,
+        lower: FloatArray,
+        upper: FloatArray,
+        whole: bool | npt.NDArray[np.bool_],
     ) -> IndexArray:
         """New columns for neurons `indices`; their positions. `whole`: integers only."""
         self._column_blocks.append(Block(_fresh(name, self._column_blocks), self._columns, indices))
         self._lower.append(lower)
         self._upper.append(upper)
-        self._integer.append(np.full(indices.shape, whole))
+        self._integer.append(np.broadcast_to(np.asarray(whole, dtype=bool), indices.shape))
         positions = np.arange(self._columns, self._columns + indices.size)
         self._columns += indices.size
         return positions
@@ -177,8 +205,8 @@ class ModelBuilder:
         """
         self._row_blocks.append(Block(_fresh(name, self._row_blocks), self._rows, indices))
         self._terms.append(replace(terms, rows=terms.rows + self._rows))
-        self._row_lower.append(np.broadcast_to(np.asarray(lower, dtype=float), indices.shape))
-        self._row_upper.append(np.broadcast_to(np.asarray(upper, dtype=float), indices.shape))
+        self._row_lower.append(_sides(lower, indices))
+        self._row_upper.append(_sides(upper, indices))
         self._rows += indices.size
 
     def bounds(self) -> tuple[FloatArray, FloatArray]:
@@ -216,7 +244,11 @@ def _joined(parts: list[FloatArray]) -> FloatArray:
     return np.concatenate([np.zeros(0), *parts])
 
 
-def _fresh(name: str, blocks: list[Block]) -> str:
+def _sides(side: FloatArray | float, indices: IndexArray) -> FloatArray:
+    return np.broadcast_to(np.asarray(side, dtype=np.float64), indices.shape)
+
+
+def _fresh(name: str, blocks: Sequence[Block]) -> str:
     """Letters, digits and underscores only, which every file format takes, and not used yet."""
     plain = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
     plain = plain if plain[:1].isalpha() else f"n{plain}"

@@ -71,9 +71,12 @@ def _add_variables(model: Any, block: Block, linear: LinearModel) -> list[Any]:
     def bounds_of(_: Any, index: int) -> tuple[float, float]:
         return bounds[index]
 
-    whole = bool(linear.integer[part].any())
-    domain = pyo.Integers if whole else pyo.Reals
-    variable = pyo.Var(list(bounds), domain=domain, bounds=bounds_of)
+    whole = dict(zip(bounds, linear.integer[part].tolist(), strict=True))
+
+    def domain_of(_: Any, index: int) -> Any:
+        return pyo.Integers if whole[index] else pyo.Reals
+
+    variable = pyo.Var(list(bounds), domain=domain_of, bounds=bounds_of)
     model.add_component(_free_name(model, block.name, "_value"), variable)
     return [variable[i] for i in bounds]
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite
+from math import ceil, floor, isfinite
 
 import numpy as np
 import numpy.typing as npt
 
-from specdsl.query.sets import Box, ExactArray, InputSet, NormBall, exact
+from specdsl.evidence.common_point import common_points
+from specdsl.query.sets import Ball, Box, CutBox, ExactArray, IndexArray, InputSet, exact
 
 FloatArray = npt.NDArray[np.float64]
+
+NO_ENTRIES: IndexArray = np.zeros(0, dtype=np.int64)
 
 # Bisection on a float64 in [0, 1] settles its last bit in this many steps.
 BISECTIONS = 53
@@ -28,14 +32,15 @@ class Placement:
     note: str | None = None
 
 
-def place(point: FloatArray | ExactArray, inputs: InputSet) -> tuple[Placement, ...]:
+def place(
+    point: FloatArray | ExactArray, inputs: InputSet, integers: IndexArray = NO_ENTRIES
+) -> tuple[Placement, ...]:
     """The candidate moved into `inputs`; nothing where it is not finite or no way in is found.
 
-    Every coordinate is clipped into its exact interval. In a ball the point is then pulled towards
-    the point of the clip box nearest to the center. The first placement has every coordinate
-    rounded to a float32 inside its interval (in a ball: towards the center, which never leaves
-    it); where that moved the point, a second one keeps it unrounded, for a violation may be
-    thinner than float32.
+    Every coordinate is clipped into its exact interval, and to the nearest whole number in it where
+    `integers` says so. In balls the point is then pulled towards a point of the box in all of them.
+    The first placement has every coordinate rounded to a float32 inside its interval; where that
+    moved the point, a second one keeps it unrounded, for a violation may be thinner than float32.
     """
     try:
         candidate = exact(point)
@@ -43,20 +48,60 @@ def place(point: FloatArray | ExactArray, inputs: InputSet) -> tuple[Placement, 
         return ()
     box = inputs.box
     candidate = np.minimum(np.maximum(candidate, box.lower), box.upper)
-    if isinstance(inputs, Box):
-        return _placements(candidate, box.lower, box.upper)
-    anchor = np.minimum(np.maximum(inputs.center, box.lower), box.upper)
-    pulled = _pull(candidate, anchor, inputs)
-    if pulled is None:
-        return ()
-    return _placements(pulled, np.minimum(pulled, anchor), np.maximum(pulled, anchor))
+    for rounded in _whole(candidate, inputs, integers):
+        if isinstance(inputs, Box):
+            return _placements(rounded, box.lower, box.upper, inputs, integers)
+        anchor = _anchor(rounded, inputs, integers)
+        if anchor is not None:
+            pulled = _pull(rounded, anchor, inputs)
+            ends = np.minimum(pulled, anchor), np.maximum(pulled, anchor)
+            return _placements(pulled, *ends, inputs, integers)
+    return ()
 
 
-def _placements(point: ExactArray, lower: ExactArray, upper: ExactArray) -> tuple[Placement, ...]:
-    snapped = _snap(point, lower, upper)
+def _whole(point: ExactArray, inputs: InputSet, integers: IndexArray) -> Iterator[ExactArray]:
+    """The point with whole numbers where they must be, the nearest ones first.
+
+    In balls also the ones next to it on the side of the centers: there the nearest may leave no
+    room. Nothing where an interval holds no whole number.
+    """
+    if not integers.size:
+        yield point
+        return
+    lower = np.array([ceil(v) for v in inputs.box.lower[integers]], dtype=object)
+    upper = np.array([floor(v) for v in inputs.box.upper[integers]], dtype=object)
+    if bool((lower > upper).any()):
+        return
+    directions = [np.array([round(v) for v in point[integers]], dtype=object)]
+    if inputs.balls:
+        middle = near_centers(inputs)
+        inward = [
+            floor(v) if v > m else ceil(v)
+            for v, m in zip(point[integers], middle[integers], strict=True)
+        ]
+        directions.append(np.array(inward, dtype=object))
+    for values in directions:
+        rounded = point.copy()
+        clipped = np.minimum(np.maximum(values, lower), upper)
+        rounded[integers] = [Fraction(v) for v in clipped]
+        yield rounded
+
+
+def _placements(
+    point: ExactArray,
+    lower: ExactArray,
+    upper: ExactArray,
+    inputs: InputSet,
+    integers: IndexArray,
+) -> tuple[Placement, ...]:
+    low, high = lower.copy(), upper.copy()
+    low[integers] = high[integers] = point[integers]
+    snapped = _snap(point, low, high)
     if bool((snapped.point == point).all()):
         return (snapped,)
-    return (snapped, Placement(point, "at the nearest float32 coordinates nothing is violated"))
+    unrounded = Placement(point, "at the nearest float32 coordinates nothing is violated")
+    # Towards the center no ball is left, but balls that share entries have several centers.
+    return (snapped, unrounded) if snapped.point in inputs else (unrounded,)
 
 
 def _snap(point: ExactArray, lower: ExactArray, upper: ExactArray) -> Placement:
@@ -85,30 +130,61 @@ def _snap(point: ExactArray, lower: ExactArray, upper: ExactArray) -> Placement:
     return Placement(result, f"{coordinates}: no float32 number in the interval, kept exact")
 
 
-def _pull(point: ExactArray, anchor: ExactArray, ball: NormBall) -> ExactArray | None:
-    """A point of the ball between `anchor` and `point`, as far out as floats can tell.
+def near_centers(inputs: InputSet) -> ExactArray:
+    """The centers of the balls, clipped to the box; the middle of the box elsewhere.
 
-    The distance from the center is convex along the way and smallest at the anchor.
+    Of one ball, in l1 and l2, that is the nearest point of the box to its center.
     """
-    if point in ball:
-        return point
-    if anchor not in ball:
+    point = (inputs.box.lower + inputs.box.upper) / 2
+    for ball in inputs.balls:
+        point[ball.positions] = ball.center
+    return np.minimum(np.maximum(point, inputs.box.lower), inputs.box.upper)
+
+
+def _anchor(point: ExactArray, inputs: CutBox, integers: IndexArray) -> ExactArray | None:
+    """A point of the set that has the whole numbers of `point`, as deep inside as is easy."""
+    lower, upper = inputs.box.lower.copy(), inputs.box.upper.copy()
+    lower[integers] = upper[integers] = point[integers]
+    fixed = CutBox(Box(lower, upper), inputs.balls)
+    anchor = near_centers(fixed)
+    if anchor in inputs:
+        return anchor
+    if len(inputs.balls) == 1:
         return None
-    offset, way = as_floats(anchor - ball.center), as_floats(point - anchor)
+    return next((p for p in common_points(fixed) if p in inputs), None)
+
+
+def _pull(point: ExactArray, anchor: ExactArray, inputs: CutBox) -> ExactArray:
+    """A point of the balls between `anchor` (in all of them) and `point`, as far out as floats can
+    tell: balls are convex.
+    """
+    if point in inputs:
+        return point
+    share = min(_share(point, anchor, ball) for ball in inputs.balls)
+    back = FIRST_PULL
+    while back < 1:
+        pulled = anchor + (point - anchor) * (share * (1 - back))
+        if pulled in inputs:
+            return pulled
+        back *= 4
+    return anchor
+
+
+def _share(point: ExactArray, anchor: ExactArray, ball: Ball) -> Fraction:
+    """How far the way from `anchor` to `point` stays in the ball, by bisection in floats."""
+    scale = as_floats(ball.scale)
+    offset = scale * as_floats(anchor[ball.positions] - ball.center)
+    way = scale * as_floats((point - anchor)[ball.positions])
     radius, low, high = float(ball.radius), 0.0, 1.0
+    if _norm(offset + way, ball.norm) <= radius:
+        return Fraction(1)
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         if _norm(offset + middle * way, ball.norm) <= radius:
             low = middle
         else:
             high = middle
-    share, back = Fraction(low), FIRST_PULL
-    while back < 1:
-        pulled = anchor + (point - anchor) * (share * (1 - back))
-        if pulled in ball:
-            return pulled
-        back *= 4
-    return anchor
+    return Fraction(low)
 
 
 def _norm(offset: FloatArray, norm: str) -> float:

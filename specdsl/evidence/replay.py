@@ -6,7 +6,7 @@ disagree (float32 rounding decides: no verdict rests on that), None where neithe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -18,7 +18,7 @@ from specdsl.diagnostics import SpecError
 from specdsl.evidence.placement import Placement, as_floats, place
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.exact import evaluate_exact
-from specdsl.graph.graph import NodeId
+from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.runtime import Runtime
 from specdsl.query.query import Case, NetworkCall, Query
 from specdsl.query.sets import Box, ExactArray, InputSet
@@ -36,7 +36,8 @@ class Suspected:
     """Exact and float32 evaluation disagree about a point, or the runtime fails there.
 
     Margins are the largest of the case's atoms, as in `Witness`; `replayed_margin` is None where
-    there was no replay. `reason` is a sentence part for an `Unknown` verdict.
+    there was no replay. `exact_holds`: whether the exact numbers make it a witness. `reason` is a
+    sentence part for an `Unknown` verdict.
     """
 
     reason: str
@@ -44,6 +45,7 @@ class Suspected:
     replayed_margin: Fraction | None
     point: ExactArray
     case: int
+    exact_holds: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,7 +85,8 @@ class _Judgement:
         exact_holds, exact_margin = atoms_hold(case, self.margins)
         if isinstance(self.replay, str):
             reason = f"suspected counterexample: the replay failed: {self.replay}"
-            return Suspected(reason, exact_margin, None, point, index) if exact_holds else None
+            found = Suspected(reason, exact_margin, None, point, index, exact_holds=True)
+            return found if exact_holds else None
         replay_holds, replayed_margin = atoms_hold(case, self.replay.margins)
         if exact_holds and replay_holds:
             note = self.placement.note
@@ -98,7 +101,7 @@ class _Judgement:
             )
         if exact_holds or replay_holds:
             reason = _disagreement(exact_margin, replayed_margin)
-            return Suspected(reason, exact_margin, replayed_margin, point, index)
+            return Suspected(reason, exact_margin, replayed_margin, point, index, exact_holds)
         return None
 
 
@@ -114,11 +117,10 @@ class Replayer:
 
     def __init__(self, query: Query) -> None:
         self.query = query
-        self._runtimes: dict[bytes, Runtime] = {}
+        self._runtimes: dict[tuple[bytes, tuple[str, ...]], Runtime] = {}
         # By the identity of the case's set, which the query keeps alive.
         self._bounds: dict[int, tuple[FloatArray, FloatArray]] = {}
-        position = {node: i for i, node in enumerate(query.graph.order)}
-        self._calls = sorted(query.calls, key=lambda call: position[call.output])
+        self._calls = tuple(in_order(query))
 
     def confirm(
         self, point: FloatArray | ExactArray, cases: Sequence[int] | None = None
@@ -150,11 +152,14 @@ class Replayer:
         return self.judgement(placement).verdict(self.query.cases[index], index)
 
     def clip(self, point: FloatArray | ExactArray, box: Box) -> FloatArray:
-        """The candidate in float64, inside the box rounded outward."""
+        """The candidate in float64, inside the box rounded outward; whole where it must be."""
         if id(box) not in self._bounds:
             self._bounds[id(box)] = box.float_bounds()
         lower, upper = self._bounds[id(box)]
-        return np.clip(np.asarray(point, dtype=np.float64), lower, upper)
+        clipped = np.clip(np.asarray(point, dtype=np.float64), lower, upper)
+        integers = self.query.integers
+        clipped[integers] = np.round(clipped[integers])
+        return clipped
 
     def screen(self, point: FloatArray) -> _Screen:
         """Margins in float64, cheaply."""
@@ -176,37 +181,50 @@ class Replayer:
             return _Judgement(placement, margins, str(error))
 
     def _replay(self, shaped: ExactArray) -> _Replay:
-        """Run every network at the float32 nearest to its exact input, in order."""
+        """Run every network at the float32 nearest to its exact inputs, in order."""
         graph = self.query.graph
         inputs = {graph.input: shaped}
         given: dict[NodeId, ExactArray] = {}
         calls: list[CallReplay] = []
         notes: list[str] = []
         for call in self._calls:
-            value = evaluate_exact(graph, inputs, given, [call.input])[call.input]
-            seen = _float32(value.reshape(-1))
-            coarse = sum(Fraction(s) != v for s, v in zip(seen.tolist(), value.flat, strict=True))
+            values = evaluate_exact(graph, inputs, given, call.inputs)
+            seen = [_float32(values[node]) for node in call.inputs]
+            flat = np.concatenate([value.reshape(-1) for value in seen])
+            wanted = (v for node in call.inputs for v in values[node].flat)
+            coarse = sum(Fraction(s) != v for s, v in zip(flat.tolist(), wanted, strict=True))
             if coarse:
-                what = f"{coarse} of {seen.size} inputs of `{call.name}`"
+                what = f"{coarse} of {flat.size} inputs of `{call.name}`"
                 notes.append(f"{what} are no float32 numbers, replayed at the nearest ones")
-            said = self._run(call, seen.reshape(value.shape))
-            given[call.output] = _fractions(said).reshape(graph.shapes[call.output])
-            calls.append(CallReplay(call.name, seen, said, call.labels))
+            said = self._run(call, seen)
+            nodes = (*call.outputs, *(node for _, node in call.hidden))
+            for node, value in zip(nodes, said, strict=True):
+                given[node] = _fractions(value).reshape(graph.shapes[node])
+            outputs = np.concatenate(said[: len(call.outputs)])
+            calls.append(CallReplay(call.name, flat, outputs, call.labels))
         margins = evaluate_exact(graph, inputs, given, [graph.output])[graph.output]
         return _Replay(margins, tuple(calls), self._version, tuple(notes))
 
-    def _run(self, call: NetworkCall, seen: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        if not np.isfinite(seen).all():
+    def _run(
+        self, call: NetworkCall, seen: list[npt.NDArray[np.float32]]
+    ) -> list[npt.NDArray[np.float32]]:
+        """The network's outputs and then its hidden values, flat."""
+        if not all(np.isfinite(value).all() for value in seen):
             raise _ReplayFailed(f"an input of `{call.name}` is beyond float32")
-        if call.model not in self._runtimes:
-            self._runtimes[call.model] = Runtime(call.model, call.name)
+        hidden = tuple(name for name, _ in call.hidden)
+        key = (call.model, hidden)
+        if key not in self._runtimes:
+            self._runtimes[key] = Runtime(call.model, call.name, hidden)
         try:
-            said = self._runtimes[call.model].run(seen).reshape(-1)
+            said = [value.reshape(-1) for value in self._runtimes[key].run_many(seen)]
         except SpecError as error:
             raise _ReplayFailed(error.diagnostics[0].message) from error
-        if said.size != self.query.graph.size(call.output):
-            raise _ReplayFailed(f"`{call.name}` has {said.size} outputs in ONNX Runtime")
-        if not np.isfinite(said).all():
+        nodes = (*call.outputs, *(node for _, node in call.hidden))
+        sizes = [self.query.graph.size(node) for node in nodes]
+        if [value.size for value in said] != sizes:
+            counted = sum(value.size for value in said)
+            raise _ReplayFailed(f"`{call.name}` has {counted} outputs in ONNX Runtime")
+        if not all(np.isfinite(value).all() for value in said):
             raise _ReplayFailed(f"an output of `{call.name}` is not finite in ONNX Runtime")
         return said
 
@@ -256,7 +274,45 @@ class _Attempt:
 
     @cached_property
     def _placements(self) -> tuple[Placement, ...]:
-        return place(self._point, self._inputs)
+        return place(self._point, self._inputs, self._replayer.query.integers)
+
+
+def in_order(query: Query) -> Iterator[NetworkCall]:
+    """The calls, each after those whose outputs or hidden values it reads."""
+    makers = {
+        node: call
+        for call in query.calls
+        for node in (*call.outputs, *(hidden for _, hidden in call.hidden))
+    }
+    done: set[int] = set()
+
+    def visit(call: NetworkCall) -> Iterator[NetworkCall]:
+        if id(call) in done:
+            return
+        done.add(id(call))
+        for node in sources(query.graph, call.inputs, stop=makers.keys()):
+            if node in makers:
+                yield from visit(makers[node])
+        yield call
+
+    for call in query.calls:
+        yield from visit(call)
+
+
+def sources(graph: Graph, nodes: Sequence[NodeId], stop: Container[NodeId]) -> list[NodeId]:
+    """The nodes that `nodes` are computed from, themselves included, in topological order; nothing
+    beyond those in `stop`.
+    """
+    found: set[NodeId] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node in found:
+            continue
+        found.add(node)
+        if node not in stop:
+            waiting.extend(graph.operands(node))
+    return [node for node in graph.order if node in found]
 
 
 def atoms_hold(case: Case, margins: ExactArray) -> tuple[bool, Fraction]:
@@ -276,7 +332,7 @@ def _disagreement(exact_margin: Fraction, replayed_margin: Fraction) -> str:
 def _float32(values: ExactArray) -> npt.NDArray[np.float32]:
     """The nearest float32 of each number; infinite beyond their range."""
     with np.errstate(over="ignore"):
-        return as_floats(values).astype(np.float32)
+        return as_floats(values.reshape(-1)).astype(np.float32).reshape(values.shape)
 
 
 def _fractions(values: npt.NDArray[np.float32]) -> ExactArray:

@@ -39,6 +39,9 @@ def _witness_objection(query: Query, witness: Witness) -> str | None:
         return "its witness has the wrong number of entries"
     if witness.point not in query.cases[witness.case].inputs:
         return "its witness lies outside the input set"
+    whole = witness.point[query.integers].tolist()
+    if any(value.denominator != 1 for value in whole):
+        return "its witness has a fraction where a whole number must be"
     found = Replayer(query).judge(Placement(witness.point), witness.case)
     if found is None:
         return "its witness does not violate the property"

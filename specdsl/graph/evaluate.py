@@ -181,8 +181,23 @@ def _relu(op: ops.Relu, operands: Sequence[FloatArray], batch: Batch) -> FloatAr
 
 
 @apply.register
+def _abs(op: ops.Abs, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return np.abs(operands[0])
+
+
+@apply.register
 def _clip(op: ops.Clip, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
     return np.clip(operands[0], batch.dtype.type(op.minimum), batch.dtype.type(op.maximum))
+
+
+@apply.register
+def _multiply(op: ops.Multiply, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return operands[0] * operands[1]
+
+
+@apply.register
+def _square(op: ops.Square, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return operands[0] * operands[0]
 
 
 # --- shared with exact evaluation ----------------------------------------------------------------

@@ -214,6 +214,21 @@ def _relu(op: ops.Relu, operands: Sequence[Exact]) -> Exact:
     return Exact(np.where((x.numerators > 0).astype(bool), x.numerators, 0), x.denominator)
 
 
+@apply.register
+def _abs(op: ops.Abs, operands: Sequence[Exact]) -> Exact:
+    return Exact(np.abs(operands[0].numerators), operands[0].denominator)
+
+
+@apply.register
+def _multiply(op: ops.Multiply, operands: Sequence[Exact]) -> Exact:
+    return _times(operands[0], operands[1])
+
+
+@apply.register
+def _square(op: ops.Square, operands: Sequence[Exact]) -> Exact:
+    return _times(operands[0], operands[0])
+
+
 # --- arithmetic ----------------------------------------------------------------------------------
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
@@ -102,8 +102,11 @@ class GraphBuilder:
         """Shape of a node added earlier."""
         return self._shapes[node]
 
-    def build(self, *outputs: NodeId) -> Graph:
-        """The graph of everything that `outputs` depend on; inputs are kept in any case."""
+    def build(self, *outputs: NodeId, keep: Iterable[NodeId] = ()) -> Graph:
+        """The graph of everything that `outputs` and the nodes in `keep` depend on.
+
+        Inputs are kept in any case.
+        """
         dag = nx.DiGraph()
         for node, op in self._ops.items():
             dag.add_node(node, op=op)
@@ -114,9 +117,10 @@ class GraphBuilder:
                 else:
                     dag.add_edge(operand, node, slots=(slot,))
         inputs = tuple(n for n, op in self._ops.items() if isinstance(op, Input))
-        needed = set(outputs) | set(inputs)
-        for output in outputs:
-            needed |= nx.ancestors(dag, output)
+        kept = {*outputs, *keep}
+        needed = kept | set(inputs)
+        for node in kept:
+            needed |= nx.ancestors(dag, node)
         dag.remove_nodes_from([n for n in self._ops if n not in needed])
         order = tuple(n for n in self._ops if n in needed)
         return Graph(

@@ -89,6 +89,16 @@ class PiecewiseLinear(Op):
         return operands[0]
 
 
+class Polynomial(Op):
+    """Elementwise products of operands of one shape: linear in each, not in all together."""
+
+    def shape(self, *operands: Shape) -> Shape:
+        """The common shape."""
+        if len(set(operands)) != 1:
+            raise ShapeMismatch(f"a product takes operands of one shape, not {operands}")
+        return operands[0]
+
+
 # --- sources ------------------------------------------------------------------------------------
 
 
@@ -324,6 +334,26 @@ class Relu(LeakyRelu):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Abs(PiecewiseLinear):
+    """|x|."""
+
+    @property
+    def breakpoints(self) -> tuple[float, ...]:
+        """(0,)."""
+        return (0.0,)
+
+    @property
+    def slopes(self) -> tuple[float, ...]:
+        """(-1, 1)."""
+        return (-1.0, 1.0)
+
+    @property
+    def anchor(self) -> float:
+        """0."""
+        return 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Clip(PiecewiseLinear):
     """min(max(x, minimum), maximum), with minimum < maximum."""
 
@@ -344,3 +374,18 @@ class Clip(PiecewiseLinear):
     def anchor(self) -> float:
         """The value at `minimum`."""
         return self.minimum
+
+
+# --- polynomial ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Multiply(Polynomial):
+    """x * y, entry by entry."""
+
+    arity: ClassVar[int | None] = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Square(Polynomial):
+    """x * x, entry by entry; known to be convex and not negative."""

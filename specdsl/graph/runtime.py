@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.diagnostics import SpecError
+from specdsl.graph.to_onnx import expose
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -33,37 +35,56 @@ class Runtime:
 
     The optimisation level is the runtime's default: what is replayed is what users run. Raises
     SpecError E0611 where the runtime refuses the model.
+
+    `hidden` names values inside the model that `run_many` gives too. A second session computes
+    them: exposing a value changes which ops the runtime fuses, and outputs stay what users see.
     """
 
-    def __init__(self, model: bytes, name: str) -> None:
+    def __init__(self, model: bytes, name: str, hidden: Sequence[str] = ()) -> None:
         import onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
         self.name = name
         self.version = f"onnxruntime {onnxruntime.__version__}"
-        try:
-            self._session: Any = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
-        except _runtime_errors() as error:
-            raise self._refused("load", error) from error
-        inputs = self._session.get_inputs()
+        self._session = self._load(model)
+        self._hidden = tuple(hidden)
+        self._inside = self._load(expose(model, self._hidden)) if hidden else None
         # Models of old exporters list their initializers among the inputs; the runtime does not.
-        self._input: str = inputs[0].name
+        self._inputs: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
 
     def run(self, point: FloatArray) -> FloatArray:
         """The first output at one point, given in the model's own shape (batch axis included).
 
         Raises SpecError E0611 where the runtime fails.
         """
+        return self.run_many([point])[0]
+
+    def run_many(self, points: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+        """All outputs, then the hidden values, for one point in each input.
+
+        Inputs and outputs stand in the model's order and have its own shapes. Raises SpecError
+        E0611 where the runtime fails, ValueError for another number of points than inputs.
+        """
+        entries = zip(self._inputs, points, strict=True)
+        inputs = {name: np.asarray(point, np.float32) for name, point in entries}
         try:
-            (output, *_) = self._session.run(None, {self._input: np.asarray(point, np.float32)})
+            results = list(self._session.run(None, inputs))
+            if self._inside is not None:
+                results += self._inside.run(list(self._hidden), inputs)
         except _runtime_errors() as error:
             raise self._refused("run", error) from error
-        return np.asarray(output)
+        return tuple(np.asarray(result) for result in results)
+
+    def _load(self, model: bytes) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        try:
+            return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        except _runtime_errors() as error:
+            raise self._refused("load", error) from error
 
     def _refused(self, what: str, error: Exception) -> SpecError:
         reason = " ".join(str(error).split())[:300]

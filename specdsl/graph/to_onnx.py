@@ -78,10 +78,10 @@ class _Model:
 
 
 def export(graph: Graph, name: str = "network") -> bytes:
-    """The bytes of an ONNX model (opset 17, float32) with the graph's input and output.
+    """The bytes of an ONNX model (opset 17, float32) with the graph's inputs and outputs in order.
 
-    Raises SpecError E0630 where a constant is beyond float32, ValueError where the graph does not
-    have exactly one input and one output.
+    Values are called like their nodes; only an output that is an input, or an output already, gets
+    another name. Raises SpecError E0630 where a constant is beyond float32.
     """
     from onnx import TensorProto, helper
 
@@ -89,18 +89,46 @@ def export(graph: Graph, name: str = "network") -> bytes:
     for node, op, operands in graph:
         if not isinstance(op, ops.Input):
             export_op(op, model, operands, node)
-    output = model.add("Identity", [graph.output], model.between(graph.output))
+    ends: list[str] = []
+    for node in graph.outputs:
+        taken = node in graph.inputs or node in ends
+        ends.append(model.add("Identity", [node], model.between(node)) if taken else node)
     proto = helper.make_graph(
         model.nodes,
         name,
-        [_value(graph, graph.input, graph.input, TensorProto.FLOAT)],
-        [_value(graph, graph.output, output, TensorProto.FLOAT)],
+        [_value(graph, node, node, TensorProto.FLOAT) for node in graph.inputs],
+        [
+            _value(graph, node, end, TensorProto.FLOAT)
+            for node, end in zip(graph.outputs, ends, strict=True)
+        ],
         model.tensors,
     )
     opset = helper.make_opsetid("", OPSET)
     return helper.make_model(
         proto, opset_imports=[opset], ir_version=IR_VERSION, producer_name="specdsl"
     ).SerializeToString()
+
+
+def expose(model: bytes, names: Sequence[str]) -> bytes:
+    """The model with the float32 values `names` as further outputs, those that are none yet."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    proto = onnx.load_model_from_string(model)
+    present = {output.name for output in proto.graph.output}
+    for name in names:
+        if name not in present:
+            value = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            proto.graph.output.append(value)
+            present.add(name)
+    return proto.SerializeToString()
+
+
+def tensor_bytes(value: npt.NDArray[np.float32], name: str) -> bytes:
+    """A serialised ONNX TensorProto."""
+    from onnx import numpy_helper
+
+    return numpy_helper.from_array(value, name).SerializeToString()
 
 
 def _value(graph: Graph, node: NodeId, name: str, element: int) -> onnx.ValueInfoProto:
@@ -225,3 +253,18 @@ def _relu(op: ops.Relu, model: _Model, operands: Sequence[str], node: NodeId) ->
 def _clip(op: ops.Clip, model: _Model, operands: Sequence[str], node: NodeId) -> None:
     bounds = [model.float_tensor(np.array(b), node) for b in (op.minimum, op.maximum)]
     model.add("Clip", [operands[0], *bounds], node)
+
+
+@export_op.register
+def _abs(op: ops.Abs, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Abs", [operands[0]], node)
+
+
+@export_op.register
+def _multiply(op: ops.Multiply, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Mul", operands, node)
+
+
+@export_op.register
+def _square(op: ops.Square, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Mul", [operands[0], operands[0]], node)

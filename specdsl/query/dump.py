@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+import numpy as np
+
 from specdsl.graph.dump import dump as dump_graph
 from specdsl.query.query import Query
-from specdsl.query.sets import Box, InputSet
+from specdsl.query.sets import ExactArray, IndexArray, InputSet
 
 MAX_ENTRIES = 16
 """Longer inputs are shown by their first entries."""
@@ -18,7 +20,8 @@ def dump(query: Query) -> str:
     lines = [f"query {query.name} ({query.kind})", *_variables(query), *_cases(query)]
     for call in query.calls:
         labels = f" ({', '.join(call.labels)})" if call.labels else ""
-        lines.append(f"network {call.name}: {call.input} -> {call.output}{labels}")
+        ends = (", ".join(nodes) for nodes in (call.inputs, call.outputs))
+        lines.append(f"network {call.name}: {' -> '.join(ends)}{labels}")
     return "\n".join(lines) + "\n\n" + dump_graph(query.graph)
 
 
@@ -26,7 +29,8 @@ def _variables(query: Query) -> Iterator[str]:
     for variable in query.variables:
         shape = f"[{', '.join(map(str, variable.shape))}]" if variable.shape else ""
         unit = f" `{variable.unit}`" if variable.unit else ""
-        yield f"variable {variable.name}: real{shape}{unit} at {variable.start}"
+        kind = "int" if np.isin(variable.positions, query.integers).any() else "real"
+        yield f"variable {variable.name}: {kind}{shape}{unit} at {_places(variable.positions)}"
 
 
 def _cases(query: Query) -> Iterator[str]:
@@ -50,10 +54,27 @@ def _inputs(inputs: InputSet) -> Iterator[str]:
         yield f"  {exact(box.lower[i])} <= x[{i}] <= {exact(box.upper[i])}"
     if box.size > MAX_ENTRIES:
         yield f"  ... {box.size - MAX_ENTRIES} more"
-    if not isinstance(inputs, Box):
-        center = ", ".join(exact(v) for v in inputs.center[:MAX_ENTRIES])
-        dots = ", ..." if inputs.size > MAX_ENTRIES else ""
-        yield f"  {inputs.norm} norm of x - ({center}{dots}) <= {exact(inputs.radius)}"
+    for ball in inputs.balls:
+        whole = ball.positions.size == inputs.size
+        entries = "x" if whole else f"x[{_places(ball.positions)}]"
+        offset = f"{entries} - {_row(ball.center)}"
+        weighted = bool((ball.scale != 1).any())
+        term = f"{_row(ball.scale)} * ({offset})" if weighted else offset
+        yield f"  {ball.norm} norm of {term} <= {exact(ball.radius)}"
+
+
+def _row(values: ExactArray) -> str:
+    dots = ", ..." if values.size > MAX_ENTRIES else ""
+    return f"({', '.join(exact(v) for v in values[:MAX_ENTRIES])}{dots})"
+
+
+def _places(positions: IndexArray) -> str:
+    """`3`, `0..9`, or a list where entries do not stand one after another."""
+    if positions.size and bool((np.diff(positions) == 1).all()):
+        first, last = int(positions[0]), int(positions[-1])
+        return str(first) if first == last else f"{first}..{last}"
+    dots = ", ..." if positions.size > MAX_ENTRIES else ""
+    return ", ".join(map(str, positions[:MAX_ENTRIES].tolist())) + dots
 
 
 def exact(value: Fraction) -> str:

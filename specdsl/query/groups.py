@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.query.query import Atom, Query
-from specdsl.query.sets import Box, InputSet
+from specdsl.query.sets import InputSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +53,4 @@ def _group(query: Query, members: tuple[int, ...]) -> CaseGroup:
 
 def _hull_key(inputs: InputSet) -> object:
     lower, upper = inputs.box.float_bounds()
-    box = (lower.tobytes(), upper.tobytes())
-    if isinstance(inputs, Box):
-        return box
-    return (*box, inputs.norm, inputs.radius, tuple(inputs.center))
+    return (lower.tobytes(), upper.tobytes(), *(ball.key() for ball in inputs.balls))

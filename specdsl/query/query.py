@@ -10,6 +10,7 @@ property already: nobody else needs to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from specdsl.diagnostics import Diagnostic
 from specdsl.graph.graph import Graph, NodeId
-from specdsl.query.sets import InputSet
+from specdsl.query.sets import IndexArray, InputSet
 from specdsl.source import Span
 
 
@@ -41,29 +42,52 @@ class Case:
 class Variable:
     """One named group of entries of the input, for showing witnesses in the user's terms.
 
-    `start` is the position of its first entry in the flat input.
+    `positions`: where its entries stand in the flat input, row-major. Two variables may share
+    entries, where the property says that they are equal. `labels`: names of the values 0, 1, ...
+    of a category; `one_hot`: the value is the place of the 1 among the entries.
     """
 
     name: str
-    start: int
+    positions: IndexArray
     shape: tuple[int, ...]
     unit: str | None = None
+    labels: tuple[str, ...] = ()
+    one_hot: bool = False
+
+    @classmethod
+    def at(cls, name: str, start: int, shape: tuple[int, ...], unit: str | None = None) -> Variable:
+        """A variable whose entries stand one after another from `start` on."""
+        return cls(name, np.arange(start, start + prod(shape), dtype=np.int64), shape, unit)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Nonlinear:
+    """A place where a term of the property is not piecewise linear: a product of two varying terms.
+
+    `text`: the user's own; `chains`: where each factor gets its variables from, with words.
+    """
+
+    text: str
+    span: Span | None
+    chains: tuple[tuple[Span, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkCall:
     """One application of an original network inside the query graph, for replay.
 
-    `input` and `output` are nodes of the query graph: the network's raw input, in its own shape,
-    and its raw output (before any denormalisation). `model` holds the ONNX file's bytes: the
-    original file, or the export of an inline network. `labels` names the output's entries.
+    `inputs` and `outputs` are nodes of the query graph, in the model's order: the network's raw
+    inputs, in their own shapes, and its raw outputs (before any denormalisation). `model` holds the
+    ONNX file's bytes: the original file, or the export of an inline network. `labels` names the
+    entries of a single output. `hidden`: hidden values that the query reads, ONNX name and node.
     """
 
     name: str
     model: bytes = field(repr=False)
-    input: NodeId
-    output: NodeId
+    inputs: tuple[NodeId, ...]
+    outputs: tuple[NodeId, ...]
     labels: tuple[str, ...] = ()
+    hidden: tuple[tuple[str, NodeId], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,8 +96,9 @@ class Query:
 
     `graph` has one input and one output of shape (margins,). It is the semantic reference: backends
     may rewrite it for themselves, evidence is judged on it as it stands. `kind`: `forall` asks that
-    no case has a point, `exists` that one has. `warnings`: what the user should know beside the
-    verdict, for example that the claim is vacuous.
+    no case has a point, `exists` that one has. `integers`: entries of the flat input that take
+    whole numbers only. `nonlinear`: where the graph multiplies, for those who cannot.
+    `warnings`: what the user should know beside the verdict, for example that the claim is vacuous.
     """
 
     name: str
@@ -85,6 +110,25 @@ class Query:
     property_name: str = ""
     span: Span | None = None
     warnings: tuple[Diagnostic, ...] = ()
+    integers: IndexArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    nonlinear: tuple[Nonlinear, ...] = ()
+
+    def groups(self) -> tuple[Variable, ...]:
+        """The variables without what an earlier one holds: each flat entry once, or `input`."""
+        size = self.graph.size(self.graph.input)
+        taken = np.zeros(size, dtype=bool)
+        found: list[Variable] = []
+        for variable in self.variables:
+            fresh = variable.positions[~taken[variable.positions]]
+            taken[fresh] = True
+            if fresh.size:
+                whole = fresh.size == variable.positions.size
+                shape = variable.shape if whole else (fresh.size,)
+                found.append(Variable(variable.name, fresh, shape, variable.unit))
+        if not taken.all():
+            rest = np.flatnonzero(~taken)
+            found.append(Variable("input", rest, (rest.size,)))
+        return tuple(found)
 
     @property
     def margins(self) -> int:

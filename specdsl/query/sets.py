@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 ExactArray = npt.NDArray[np.object_]
 FloatArray = npt.NDArray[np.float64]
+IndexArray = npt.NDArray[np.int64]
 
 Norm = Literal["l1", "l2", "linf"]
 
@@ -60,8 +61,10 @@ class Box:
     def __post_init__(self) -> None:
         if self.lower.shape != self.upper.shape or self.lower.ndim != 1:
             raise ValueError("bounds of a box are flat and equally long")
-        if bool((self.lower > self.upper).any()):
-            raise EmptySet(f"lower > upper at entry {int(np.argmax(self.lower > self.upper))}")
+        # A fixed entry often holds one object twice, and it is comparing Fractions that takes time.
+        for entry, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):
+            if low is not high and low > high:
+                raise EmptySet(f"lower > upper at entry {entry}")
 
     @property
     def size(self) -> int:
@@ -73,6 +76,11 @@ class Box:
         """The smallest box around the set: itself."""
         return self
 
+    @property
+    def balls(self) -> tuple[Ball, ...]:
+        """The balls that cut the set: none."""
+        return ()
+
     def float_bounds(self) -> tuple[FloatArray, FloatArray]:
         """(lower, upper) as float64, rounded outward: the float box contains the exact one."""
         return round_down(self.lower), round_up(self.upper)
@@ -83,51 +91,88 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NormBall:
-    """`norm(x - center) <= radius` and `x` in `clip`. l1 or l2; a linf ball is a `Box`.
+class Ball:
+    """`norm(scale * (x[positions] - center)) <= radius`, in l1 or l2; a linf ball is a `Box`.
 
-    `clip` is the box the ball is intersected with, already cut to the ball's own hull.
+    `positions` are entries of the flat input, each once; `center` and `scale` are as long, `scale`
+    is positive and all ones where the norm is not weighted.
     Raises EmptySet for a negative radius.
     """
 
+    positions: IndexArray
     center: ExactArray
+    scale: ExactArray
     radius: Fraction
     norm: Norm
-    clip: Box
 
     def __post_init__(self) -> None:
         if self.radius < 0:
             raise EmptySet(f"radius {self.radius} is negative")
         if self.norm == "linf":
             raise ValueError("a linf ball is a Box")
+        if bool((self.scale <= 0).any()):
+            raise ValueError("the weights of a norm are positive")
 
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return self.center.shape[0]
-
-    @property
-    def box(self) -> Box:
-        """A box around the set."""
-        return self.clip
+    def hull(self) -> tuple[ExactArray, ExactArray]:
+        """(lower, upper): the smallest box around the ball, over `positions`."""
+        reach = self.radius / self.scale
+        return self.center - reach, self.center + reach
 
     def __contains__(self, point: ExactArray) -> bool:
-        """Whether an exact point lies in the ball and in the clip box, decided in rationals."""
-        if point not in self.clip:
-            return False
-        offset = point - self.center
+        """Whether an exact point of the whole input lies in the ball, decided in rationals."""
+        offset = self.scale * (point[self.positions] - self.center)
         if self.norm == "l1":
             return bool(np.abs(offset).sum() <= self.radius)
         return bool((offset * offset).sum() <= self.radius**2)
 
+    def key(self) -> object:
+        """Equal for equal balls."""
+        places = self.positions.tobytes()
+        return (places, tuple(self.center), tuple(self.scale), self.radius, self.norm)
 
-InputSet = Box | NormBall
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CutBox:
+    """`x` in `box` and in every one of `balls` (at least one). Made by `cut`.
+
+    `box` is already cut to the hulls of the balls. Balls may share entries.
+    """
+
+    box: Box
+    balls: tuple[Ball, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return self.box.size
+
+    def __contains__(self, point: ExactArray) -> bool:
+        """Whether an exact point lies in the box and in all balls."""
+        return point in self.box and all(point in ball for ball in self.balls)
+
+
+InputSet = Box | CutBox
+
+
+def cut(box: Box, balls: Sequence[Ball]) -> InputSet:
+    """The part of the box inside all balls; the box itself without balls.
+
+    Raises EmptySet where nothing is left of the hull.
+    """
+    if not balls:
+        return box
+    lower, upper = box.lower.copy(), box.upper.copy()
+    for ball in balls:
+        low, high = ball.hull()
+        lower[ball.positions] = np.maximum(lower[ball.positions], low)
+        upper[ball.positions] = np.minimum(upper[ball.positions], high)
+    return CutBox(Box(lower, upper), tuple(balls))
 
 
 def norm_ball(
     center: ExactArray, radius: Fraction, norm: Norm, clip: Box | None = None
 ) -> InputSet:
-    """The ball, intersected with `clip`. A linf ball comes back as a Box.
+    """The ball around a whole input, intersected with `clip`. A linf ball comes back as a Box.
 
     Raises EmptySet where nothing is left of the hull.
     """
@@ -137,4 +182,8 @@ def norm_ball(
     if clip is not None:
         lower, upper = np.maximum(lower, clip.lower), np.minimum(upper, clip.upper)
     hull = Box(lower, upper)
-    return hull if norm == "linf" else NormBall(center, radius, norm, hull)
+    if norm == "linf":
+        return hull
+    positions = np.arange(center.size, dtype=np.int64)
+    ones = exact([1] * center.size)
+    return cut(hull, [Ball(positions, center, ones, radius, norm)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -19,8 +21,9 @@ from specdsl.encoding.linear_model import LinearModel
 from specdsl.evidence import settle
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
-from specdsl.query.query import Atom, Case, Query
-from specdsl.query.sets import Box, InputSet, exact, norm_ball
+from specdsl.query.query import Atom, Case, Nonlinear, Query
+from specdsl.query.sets import Box, InputSet, Norm, exact, norm_ball
+from specdsl.source import Source, Span
 from specdsl.verdict import Falsified, Unknown, Verified
 from tests.strategies import margin_query
 
@@ -103,13 +106,73 @@ def test_a_case_without_atoms_is_its_input_set() -> None:
     assert isinstance(Lp().answer(query(1.0, 1.0, atoms=()), FOREVER).verdict, Falsified)
 
 
-def test_an_l1_ball_is_taken_and_an_l2_ball_is_not() -> None:
-    # On the unit l1 ball |x0| + |x1| <= 1, on its box up to 2.
-    ball = norm_ball(exact([0, 0]), Fraction(1), "l1")
-    assert isinstance(Milp().answer(query(-1.0, 1.5, ball), FOREVER).verdict, Verified)
-    assert isinstance(Milp().answer(query(-1.0, 1.5), FOREVER).verdict, Falsified)
-    with pytest.raises(Unsupported, match="l2"):
-        Milp().answer(query(-1.0, 1.5, norm_ball(exact([0, 0]), Fraction(1), "l2")), FOREVER)
+@pytest.mark.parametrize(
+    ("norm", "greatest"), [("l1", 1.0), ("l2", math.sqrt(2))], ids=["l1", "l2"]
+)
+def test_balls_are_taken(norm: Norm, greatest: float) -> None:
+    # |x0| + |x1| reaches 1 on the unit l1 ball, sqrt(2) on the l2 ball, 2 on their box.
+    ball = norm_ball(exact([0, 0]), Fraction(1), norm)
+    above, below = query(-1.0, greatest + 0.01, ball), query(-1.0, greatest - 0.01, ball)
+    proof = Milp().answer(above, FOREVER)
+    assert isinstance(proof.verdict, Verified)
+    assert proof.verdict.certificate.margin == pytest.approx(0.01, abs=1e-4)
+    witness = Milp().answer(below, FOREVER)
+    assert isinstance(witness.verdict, Falsified)
+    for case, answer in ((above, proof), (below, witness)):
+        assert settle(case, answer) is answer
+
+
+def test_lp_on_a_linear_margin_over_an_l2_ball_is_exact_up_to_the_gap() -> None:
+    network = GraphBuilder()
+    graph = network.build(network.add(ops.Input((1, 20)), name="x"))
+    ball = norm_ball(exact([0] * 20), Fraction(1), "l2")
+    ones, atoms = np.ones((1, 20), np.float32), ((Atom(0),),)
+    for distance in (1e-4, -1e-4):
+        bias = np.array([math.sqrt(20) + distance])
+        verdict = Lp().answer(margin_query(graph, ball, ones, bias, atoms), FOREVER).verdict
+        assert isinstance(verdict, Verified if distance > 0 else Falsified)
+
+
+def test_what_tangents_leave_is_said() -> None:
+    ball = norm_ball(exact([0, 0]), Fraction(1), "l2")
+    # Strictly below the true maximum of sqrt(2) by less than float32 and tolerances resolve.
+    tie = query(-1.0, math.sqrt(2), ball, (Atom(0, strict=True),))
+    verdict = Milp().answer(tie, FOREVER).verdict
+    assert isinstance(verdict, Unknown)
+    assert "of the radius" in verdict.reason
+
+
+def test_a_set_without_whole_numbers_is_verified() -> None:
+    fractional = Box(exact([Fraction(1, 4), -1]), exact([Fraction(3, 4), 1]))
+    plain = query(-1.0, 0.0, fractional)
+    for method in (Lp(), Milp()):
+        assert isinstance(method.answer(plain, FOREVER).verdict, Falsified)
+        whole = replace(plain, integers=np.array([0]))
+        assert isinstance(method.answer(whole, FOREVER).verdict, Verified)
+
+
+def test_whole_numbers_make_a_difference() -> None:
+    # |x0| + |x1| is at least 1/2 on [-1, 1] x [1/2, 1] and at least 1 where x1 is whole.
+    box = Box(exact([-1, Fraction(1, 2)]), exact([1, 1]))
+    plain = query(1.0, -0.75, box)
+    assert isinstance(Milp().answer(plain, FOREVER).verdict, Falsified)
+    whole = replace(plain, integers=np.array([1]))
+    assert isinstance(Milp().answer(whole, FOREVER).verdict, Verified)
+
+
+def test_products_are_relaxed_by_lp_and_refused_by_milp() -> None:
+    network = GraphBuilder()
+    x = network.add(ops.Input((1, 2)), name="x")
+    graph = network.build(network.add(ops.Square(), x))
+    one, atoms = np.ones((1, 2), np.float32), ((Atom(0),),)
+    text = Source("s.spec", "x * x")
+    place = Nonlinear("x * x", Span(text, 0, 5))
+    above = margin_query(graph, UNIT, one, np.array([0.25], np.float32), atoms)
+    above = replace(above, nonlinear=(place,))
+    with pytest.raises(Unsupported, match="x \\* x") as refused:
+        Milp().answer(above, FOREVER)
+    assert refused.value.place is place.span
+    assert isinstance(Lp().answer(above, FOREVER).verdict, Verified)
 
 
 @pytest.mark.parametrize("method", [Lp(), Milp()], ids=["lp", "milp"])

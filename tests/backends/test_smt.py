@@ -11,7 +11,7 @@ import z3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from specdsl.backend import Deadline, Unsupported
+from specdsl.backend import Deadline
 from specdsl.backends.milp import Milp
 from specdsl.backends.smt import Smt, write_smt2
 from specdsl.backends.smt.formula import encode_case, exact_point, number
@@ -23,7 +23,7 @@ from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact, norm_ball
 from specdsl.verdict import Falsified, Unknown, Verified
 from tests.backends.test_lp_milp import UNIT, query
-from tests.strategies import generators, queries
+from tests.strategies import generators, margin_query, queries
 
 FOREVER = Deadline.after(None)
 quick = settings(
@@ -43,7 +43,7 @@ def exact_query(op: ops.Op, bias: Fraction, strict: bool, box: Box) -> Query:
     shift = np.array([bias], dtype=object)
     node = builder.add(ops.Scale(np.array([Fraction(1)], dtype=object), shift), node)
     cases = (Case(box, (Atom(0, strict),)),)
-    return Query("exact", builder.build(node), cases, (Variable("x", 0, ()),), ())
+    return Query("exact", builder.build(node), cases, (Variable.at("x", 0, ()),), ())
 
 
 THIRD = Fraction(1, 3)
@@ -70,7 +70,7 @@ def test_the_least_rational_step_decides() -> None:
     assert isinstance(Smt().answer(below, FOREVER).verdict, Falsified)
 
 
-@pytest.mark.parametrize("op", [ops.Relu(), ops.LeakyRelu(0.125), ops.Clip(-0.5, 1.0)])
+@pytest.mark.parametrize("op", [ops.Relu(), ops.LeakyRelu(0.125), ops.Abs(), ops.Clip(-0.5, 1.0)])
 @given(data=st.data())
 @quick
 def test_the_formula_of_a_neuron_is_its_function(
@@ -126,7 +126,7 @@ def test_a_variable_may_be_named_like_a_layer(name: str) -> None:
     ball = norm_ball(exact([0, 0]), Fraction(1), "l1")
     for inputs, bias, expected in ((UNIT, 1.5, "sat"), (UNIT, 2.5, "unsat"), (ball, 0.5, "sat")):
         plain = query(-1.0, bias, inputs)
-        renamed = replace(plain, variables=(Variable(name, 0, (2,)),))
+        renamed = replace(plain, variables=(Variable.at(name, 0, (2,)),))
         kind = Falsified if expected == "sat" else Verified
         assert isinstance(Smt().answer(renamed, FOREVER).verdict, kind)
         assert isinstance(Milp().answer(renamed, FOREVER).verdict, kind)
@@ -141,8 +141,77 @@ def test_l1_balls_are_exact() -> None:
     assert isinstance(Smt().answer(query(-1.0, 1.0, ball), FOREVER).verdict, Falsified)
     strict = query(-1.0, 1.0, ball, (Atom(0, strict=True),))
     assert isinstance(Smt().answer(strict, FOREVER).verdict, Verified)
-    with pytest.raises(Unsupported, match="l2"):
-        Smt().answer(query(-1.0, 1.0, norm_ball(exact([0, 0]), Fraction(1), "l2")), FOREVER)
+
+
+def test_l2_balls_are_exact() -> None:
+    # On the ball of radius 5/4 around 0, |x0| + |x1| reaches (5/4) sqrt(2) = 1.76776...
+    ball = norm_ball(exact([0, 0]), Fraction(5, 4), "l2")
+    for bias, kind in ((1.7676, Falsified), (1.7679, Verified)):
+        tight = query(-1.0, bias, ball)
+        answer = Smt().answer(tight, FOREVER)
+        assert isinstance(answer.verdict, kind)
+        assert settle(tight, answer) is answer
+        solver = z3.Solver()
+        solver.from_string(write_smt2(tight))
+        assert (solver.check() == z3.sat) == (kind is Falsified)
+        assert "(set-logic QF_NRA)" in write_smt2(tight)
+
+
+def test_a_rational_tie_on_an_l2_ball_is_decided() -> None:
+    # The line 3 x + 4 y = 5 touches the unit disc at (3/5, 4/5), in no float32 point.
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((1, 2)), name="x")
+    graph = builder.build(x)
+    disc = norm_ball(exact([0, 0]), Fraction(1), "l2")
+    weight, bias = np.array([[-3.0, -4.0]], np.float32), np.array([5.0], np.float32)
+    strict = margin_query(graph, disc, weight, bias, ((Atom(0, strict=True),),))
+    assert isinstance(Smt().answer(strict, FOREVER).verdict, Verified)
+    weak = margin_query(graph, disc, weight, bias, ((Atom(0),),))
+    assert not isinstance(Smt().answer(weak, FOREVER).verdict, Verified)
+
+
+def test_an_irrational_point_is_a_candidate_and_no_crash() -> None:
+    # x^2 <= 2 and x^2 >= 2 only at sqrt(2): no rational point has that, so nothing is confirmed.
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((1,)), name="x")
+    square = builder.add(ops.Square(), x)
+    both = builder.add(ops.Dense(np.array([[1.0], [-1.0]]), np.array([-2.0, 2.0])), square)
+    box = Box(exact([1]), exact([2]))
+    case = Case(box, (Atom(0), Atom(1)))
+    tie = Query("tie", builder.build(both), (case,), (Variable.at("x", 0, ()),), ())
+    verdict = Smt().answer(tie, FOREVER).verdict
+    assert isinstance(verdict, Unknown)
+    strict = replace(tie, cases=(Case(box, (Atom(0, strict=True), Atom(1))),))
+    assert isinstance(Smt().answer(strict, FOREVER).verdict, Verified)
+
+
+def test_products_are_exact() -> None:
+    # x y on [-1, 2] x [-3, 1] has its least value -6 at (2, -3), its greatest 3 at (-1, -3).
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((1, 2)), name="x")
+    parts = [builder.add(ops.Select(np.array([[i]])), x) for i in (0, 1)]
+    graph = builder.build(builder.add(ops.Multiply(), *parts))
+    box = Box(exact([-1, -3]), exact([2, 1]))
+    one = np.ones((1, 1), np.float32)
+    for sign, bias, kind in ((1, 6, Falsified), (1, 6.001, Verified), (-1, 3.001, Verified)):
+        bound = np.array([bias])
+        asked = margin_query(graph, box, sign * one, bound, ((Atom(0),),))
+        assert isinstance(Smt().answer(asked, FOREVER).verdict, kind)
+
+
+def test_whole_numbers_are_whole() -> None:
+    box = Box(exact([-1, Fraction(1, 2)]), exact([1, 1]))
+    plain = query(1.0, -0.75, box)
+    assert isinstance(Smt().answer(plain, FOREVER).verdict, Falsified)
+    whole = replace(plain, integers=np.array([1]))
+    assert isinstance(Smt().answer(whole, FOREVER).verdict, Verified)
+    text = write_smt2(whole)
+    assert "(set-logic QF_LIRA)" in text
+    assert "Int)" in text
+    empty = replace(plain, cases=(Case(Box(exact([0, 0.25]), exact([1, 0.75])), (Atom(0),)),))
+    assert isinstance(Smt().answer(empty, FOREVER).verdict, Falsified)
+    empty = replace(empty, integers=np.array([1]))
+    assert isinstance(Smt().answer(empty, FOREVER).verdict, Verified)
 
 
 def test_a_case_without_atoms_is_its_input_set() -> None:
@@ -161,7 +230,7 @@ def wide_query() -> Query:
     node = builder.add(ops.Dense(rng.normal(size=(1, 40)), np.array([60.0])), node)
     box = Box(exact([-1] * 8), exact([1] * 8))
     cases = (Case(box, (Atom(0),)),)
-    return Query("wide", builder.build(node), cases, (Variable("x", 0, (8,)),), ())
+    return Query("wide", builder.build(node), cases, (Variable.at("x", 0, (8,)),), ())
 
 
 def test_the_deadline_is_kept() -> None:

@@ -67,7 +67,8 @@ def test_linear_bound_lies_below_the_row_at_every_point(seed: int) -> None:
 @given(seeds)
 @settings(max_examples=20, deadline=None)
 def test_a_batch_gives_what_its_boxes_give_alone(seed: int) -> None:
-    graph = random_graph(seed)
+    # The tangent of a square moves with its interval: a tighter one may give a looser line.
+    graph = random_graph(seed, products=False)
     compiled = compile_graph(graph)
     centers = torch.as_tensor(np.random.default_rng(seed).normal(size=(5, 40)))
     widths = torch.tensor([0.0, 0.01, 0.1, 0.5, 1.0], dtype=torch.float64)[:, None]

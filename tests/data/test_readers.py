@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from specdsl.data import Dataset, make_dataset, read_dataset
+from specdsl.data.cifar import read_cifar
 from specdsl.data.csv_table import read_csv
 from specdsl.data.idx import read_array, read_idx
-from specdsl.data.npz import read_npz
+from specdsl.data.npz import read_npy_pair, read_npz
 from specdsl.data.sklearn_sets import read_sklearn
 from specdsl.diagnostics import SpecError
 from specdsl.language.spec import DatasetDeclaration
@@ -198,3 +199,36 @@ class TestDeclaredTypes:
         assert found.code == code
         assert found.primary is not None
         assert found.primary.span == SPAN
+
+
+def test_npy_pairs_and_targets_that_are_numbers(tmp_path: Path) -> None:
+    inputs, targets = tmp_path / "x.npy", tmp_path / "y.npy"
+    np.save(inputs, np.arange(6).reshape(2, 3))
+    np.save(targets, np.array([[0.5], [-1.25]], dtype=np.float32))
+    data = read_npy_pair(inputs, targets, numbers=True)
+    assert [data.label(0), data.label(1)] == [Fraction(1, 2), Fraction(-5, 4)]
+    assert refused(lambda: read_npy_pair(inputs, targets)) == "E0513"
+    np.save(targets, np.array([0.5, np.inf]))
+    assert refused(lambda: read_npy_pair(inputs, targets, numbers=True)) == "E0511"
+    np.save(targets, np.array([0.5]))
+    assert refused(lambda: read_npy_pair(inputs, targets, numbers=True)) == "E0512"
+    np.save(targets, np.zeros((2, 3)))
+    assert refused(lambda: read_npy_pair(inputs, targets, numbers=True)) == "E0513"
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_cifar_in_its_binary_form(tmp_path: Path, classes: int) -> None:
+    path = tmp_path / "batch.bin"
+    pixels = np.arange(2 * 3072).astype(np.uint8).reshape(2, 3, 32, 32)
+    coarse = b"\7" if classes == 100 else b""
+    both = zip((3, 9), pixels, strict=True)
+    samples = [coarse + bytes([label]) + image.tobytes() for label, image in both]
+    path.write_bytes(b"".join(samples))
+    data = read_cifar(path, classes)
+    assert data.shape == (3, 32, 32)
+    assert [data.label(0), data.label(1)] == [3, 9]
+    assert (data.inputs == pixels).all()
+    assert refused(lambda: read_cifar(path, 110 - classes)) == "E0523"
+    assert refused(lambda: read_cifar(path, 20)) == "E0523"
+    path.write_bytes(b"")
+    assert refused(lambda: read_cifar(path, classes)) == "E0523"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from specdsl.evidence import Replayer, Suspected, confirm, settle
 from specdsl.graph import ops
@@ -180,8 +183,8 @@ def chained() -> Query:
     flat = builder.add(ops.Reshape((1,)), second)
     margin = builder.add(ops.Scale(np.array(-1.0), np.array(1.0)), flat)
     calls = (
-        NetworkCall("g", export(g), between, second),
-        NetworkCall("f", export(f), x, first),
+        NetworkCall("g", export(g), (between,), (second,)),
+        NetworkCall("f", export(f), (x,), (first,)),
     )
     case = Case(Box(exact([0]), exact([1])), (Atom(0),))
     return Query("chain", builder.build(margin), (case,), (), calls)
@@ -199,6 +202,109 @@ def test_networks_are_replayed_in_order_and_feed_one_another() -> None:
     assert found.replayed_with.startswith("onnxruntime")
 
 
+def two_ended(lie: float = 0.0) -> tuple[bytes, Graph]:
+    """A network (p, q) -> (p + q, relu(p) - q + lie), its inner relu called `inner`, as an ONNX
+    file and as a graph over both inputs side by side: outputs, then the inner value.
+    """
+    p, q, total, rest = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 2])
+        for name in ("p", "q", "total", "rest")
+    )
+    nodes = [
+        helper.make_node("Add", ["p", "q"], ["total"]),
+        helper.make_node("Relu", ["p"], ["inner"]),
+        helper.make_node("Sub", ["inner", "q"], ["difference"]),
+        helper.make_node("Add", ["difference", "lie"], ["rest"]),
+    ]
+    offset = numpy_helper.from_array(np.float32(lie), "lie")
+    made = helper.make_graph(nodes, "two", [p, q], [total, rest], [offset])
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(made, opset_imports=[opset], ir_version=8)
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((4,)), name="x")
+    for name, start in (("p", 0), ("q", 2)):
+        builder.add(ops.Select(np.array([[start, start + 1]])), x, name=name)
+    builder.add(ops.Sum((1.0, 1.0)), "p", "q", name="total")
+    builder.add(ops.Relu(), "p", name="inner")
+    builder.add(ops.Sum((1.0, -1.0)), "inner", "q", name="rest")
+    flat = builder.concat_flat("total", "rest", "inner")
+    return model.SerializeToString(), builder.build(flat)
+
+
+def two_ended_query(model: bytes, graph: Graph, hidden: bool) -> Query:
+    """Is total[0] + rest[0] + inner[0] >= 2 somewhere in [0, 1]^4?"""
+    builder = GraphBuilder()
+    x = builder.add(graph.op("x"), name="x")
+    end = builder.splice(graph, {"x": x})[graph.output]
+    weight = -np.array([[1.0, 0, 1, 0, 1, 0]])
+    margin = builder.add(ops.Dense(weight, np.array([2.0])), end)
+    read = (("inner", "inner"),) if hidden else ()
+    call = NetworkCall("g", model, ("p", "q"), ("total", "rest"), hidden=read)
+    case = Case(Box(exact([0] * 4), exact([1] * 4)), (Atom(0),))
+    return Query("two", builder.build(margin), (case,), (), (call,))
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_several_inputs_and_outputs_and_hidden_values_are_replayed(hidden: bool) -> None:
+    model, graph = two_ended()
+    found = confirm(two_ended_query(model, graph, hidden), np.array([1.0, 0.5, 0.25, 0.0]))
+    assert isinstance(found, Witness)
+    assert found.exact_margin == found.replayed_margin == -1
+    (call,) = found.calls
+    assert call.inputs.tolist() == [1.0, 0.5, 0.25, 0.0]
+    assert call.outputs.tolist() == [1.25, 0.5, 0.75, 0.5]
+
+
+def test_another_second_output_is_caught_by_the_replay() -> None:
+    model, _ = two_ended(lie=-5.0)
+    _, graph = two_ended()
+    found = confirm(two_ended_query(model, graph, hidden=True), np.array([1.0, 0.5, 0.25, 0.0]))
+    assert isinstance(found, Suspected)
+    assert found.exact_holds
+
+
+def test_a_call_that_reads_a_hidden_value_comes_after_the_network_it_is_in() -> None:
+    """g takes the inner value of f, and stands first in the list of calls and in the graph."""
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((1, 1)), name="x")
+    inner = builder.add(ops.Relu(), x, name="inner")
+    g = one_dimensional(ops.Dense(np.array([[2.0]]), np.zeros(1)))
+    doubled = builder.splice(g, {g.input: inner}, "g.")[g.output]
+    f = one_dimensional(ops.Relu(), ops.Dense(np.array([[3.0]]), np.zeros(1)))
+    end = builder.add(ops.Dense(np.array([[3.0]]), np.zeros(1)), inner)
+    flat = builder.concat_flat(doubled, end)
+    margin = builder.add(ops.Dense(np.array([[-1.0, -1.0]]), np.array([4.0])), flat)
+    content = export(f)
+    (hidden,) = [
+        n.output[0] for n in onnx.load_from_string(content).graph.node if n.op_type == "Relu"
+    ]
+    calls = (
+        NetworkCall("g", export(g), (inner,), (doubled,)),
+        NetworkCall("f", content, (x,), (end,), hidden=((hidden, inner),)),
+    )
+    case = Case(Box(exact([0]), exact([1])), (Atom(0),))
+    found = confirm(Query("chain", builder.build(margin), (case,), (), calls), np.array([1.0]))
+    assert isinstance(found, Witness)
+    assert [c.network for c in found.calls] == ["f", "g"]
+    assert found.replayed_margin == -1
+
+
+def test_witnesses_have_whole_numbers_where_they_must() -> None:
+    identity = one_dimensional(ops.Relu())
+    box = Box(exact([0]), exact([2]))
+    base = margin_query(identity, box, -np.eye(1), np.array([1.25]), ((Atom(0),),))
+    query = replace(base, integers=np.array([0]))
+    found = confirm(query, np.array([1.75]))
+    assert isinstance(found, Witness)
+    assert found.point.tolist() == [2]
+    assert confirm(query, np.array([1.3])) is None
+    fraction = confirm(base, np.array([1.75]))
+    assert isinstance(fraction, Witness)
+    settled = settle(query, Answer(Falsified(fraction), "liar", 0.0)).verdict
+    assert isinstance(settled, Unknown)
+    assert "whole number" in settled.reason
+
+
 def test_a_query_without_networks_needs_no_runtime() -> None:
     builder = GraphBuilder()
     x = builder.add(ops.Input((2,)), name="x")
@@ -213,7 +319,7 @@ def test_the_wrong_model_is_caught_by_the_replay() -> None:
     honest = above(one_dimensional(ops.Relu()), 0.5)
     (call,) = honest.calls
     other = export(one_dimensional(ops.Scale(np.array(-1.0), np.array(0.0))))
-    swapped = NetworkCall(call.name, other, call.input, call.output)
+    swapped = NetworkCall(call.name, other, call.inputs, call.outputs)
     query = Query("lie", honest.graph, honest.cases, (), (swapped,))
     assert isinstance(confirm(query, np.array([0.9])), Suspected)
 

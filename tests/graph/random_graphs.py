@@ -107,8 +107,16 @@ def _concat(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> No
 
 
 def _activation(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
-    kinds = (ops.Relu(), ops.LeakyRelu(0.25), ops.Clip(-0.5, 1.0))
-    return builder.add(kinds[int(rng.integers(0, 3))], node)
+    kinds = (ops.Relu(), ops.LeakyRelu(0.25), ops.Clip(-0.5, 1.0), ops.Abs())
+    return builder.add(kinds[int(rng.integers(0, len(kinds)))], node)
+
+
+def _product(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    """Of bounded factors: squares of squares leave float32 behind."""
+    bounded = builder.add(ops.Clip(-2.0, 2.0), node)
+    if rng.random() < 0.5:
+        return builder.add(ops.Square(), bounded)
+    return builder.add(ops.Multiply(), bounded, node)
 
 
 STEPS: tuple[Step, ...] = (
@@ -124,6 +132,7 @@ STEPS: tuple[Step, ...] = (
     _select,
     _concat,
     _activation,
+    _product,
 )
 INPUT_SHAPES = ((1, 3), (4,), (1, 2, 4), (1, 2, 3, 4), (1, 1, 1, 5))
 

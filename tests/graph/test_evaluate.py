@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable
 from fractions import Fraction
 from math import prod
 
@@ -20,6 +21,13 @@ from tests.graph.random_graphs import as_exact, graphs, random_points
 
 # float64 rounding of a few dozen operations, relative to the largest value met on the way.
 ROUNDING = 1e-12
+
+
+FRACTIONS = st.fractions(-3, 3, max_denominator=10**6)
+
+
+def exact_vector(values: Iterable[Fraction]) -> np.ndarray:
+    return np.array(list(values), dtype=object)
 
 
 def single(op: ops.Op, shape: tuple[int, ...]) -> Graph:
@@ -141,12 +149,29 @@ def test_piecewise_linear_ops_follow_their_facts(values: list[Fraction]) -> None
 
     point = np.empty(len(values), dtype=object)
     point[:] = values
-    for op in (Wave(), ops.Relu(), ops.LeakyRelu(0.125), ops.Clip(-0.5, 1.0)):
+    for op in (Wave(), ops.Relu(), ops.LeakyRelu(0.125), ops.Clip(-0.5, 1.0), ops.Abs()):
         graph = single(op, point.shape)
         exact = exactly(graph, point)
         assert list(exact) == [expected(op, v) for v in values]
         floating = evaluate(graph, {"x": point.astype(np.float64)[np.newaxis]})["y"][0]
         assert np.allclose(floating, exact.astype(np.float64), rtol=1e-14, atol=1e-14)
+
+
+@given(st.lists(st.tuples(FRACTIONS, FRACTIONS), min_size=1, max_size=6))
+def test_products_are_those_of_fractions(pairs: list[tuple[Fraction, Fraction]]) -> None:
+    left, right = (exact_vector(column) for column in zip(*pairs, strict=True))
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((len(pairs),)), name="x")
+    y = builder.add(ops.Input((len(pairs),)), name="y")
+    nodes = builder.add(ops.Multiply(), x, y), builder.add(ops.Square(), x)
+    graph = builder.build(*nodes)
+    values = evaluate_exact(graph, {"x": left, "y": right})
+    assert list(values[nodes[0]]) == [a * b for a, b in pairs]
+    assert list(values[nodes[1]]) == [a * a for a, _ in pairs]
+    points = {"x": left.astype(np.float64)[None], "y": right.astype(np.float64)[None]}
+    floating = evaluate(graph, points)
+    for node in nodes:
+        assert np.allclose(floating[node][0], values[node].astype(np.float64), rtol=1e-14)
 
 
 def test_given_nodes_stand_for_what_feeds_them() -> None:

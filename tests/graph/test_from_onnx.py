@@ -53,6 +53,15 @@ FORMS = {
     "sub from": one_node("Sub", [1, 3], {"c": floats(2, 3)}, operands=["c", "x"]),
     "mul": one_node("Mul", [2, 3], {"c": floats(2, 1)}),
     "mul by": one_node("Mul", [2, 3], {"c": floats()}, operands=["c", "x"]),
+    "mul itself": one_node("Mul", [2, 3], operands=["x", "x"]),
+    "abs": one_node("Abs", [2, 3]),
+    "pow": one_node("Pow", [2, 3], {"c": np.array(2.0, np.float32)}),
+    "pow five": one_node("Pow", [2, 3], {"c": np.array([5, 5, 5])}),
+    "pow one": one_node("Pow", [2, 3], {"c": np.array(1)}),
+    "max": one_node("Max", [2, 3], {"c": floats(3), "d": floats(2, 1, 3)}),
+    "max constant first": one_node("Max", [2, 3], {"c": floats(3)}, operands=["c", "x"]),
+    "min": one_node("Min", [2, 3], {"c": floats(3)}),
+    "max of one": one_node("Max", [2, 3], operands=["x"]),
     "div": one_node("Div", [2, 3], {"c": floats(3) + 3}),
     "neg": one_node("Neg", [2, 3]),
     "conv": one_node("Conv", [1, 2, 7, 6], {"w": floats(4, 2, 3, 2), "b": floats(4)}),
@@ -222,7 +231,11 @@ def test_an_output_without_input_is_a_constant() -> None:
 
 
 REFUSED = {
-    "product": (model([("Mul", ["x", "x"], ["y"], {})], [1, 3]), "E0605"),
+    "fractional exponent": (
+        model([("Pow", ["x", "c"], ["y"], {})], [1, 3], {"c": np.array(0.5, np.float32)}),
+        "E0605",
+    ),
+    "computed exponent": (model([("Pow", ["x", "x"], ["y"], {})], [1, 3]), "E0605"),
     "matrix product": (model([("MatMul", ["x", "x"], ["y"], {})], [3, 3]), "E0605"),
     "division by zero": (
         model([("Div", ["x", "c"], ["y"], {})], [1, 3], {"c": np.zeros(1, np.float32)}),

@@ -12,11 +12,14 @@ from specdsl.diagnostics import SpecError, render
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.exact import evaluate_exact
-from specdsl.graph.layers import _BUILDERS, build_network
+from specdsl.graph.layer_builders import BUILDERS
+from specdsl.graph.layers import build_network
 from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.graph.runtime import Runtime
 from specdsl.language import syntax
-from specdsl.language.schemas import LAYERS
+from specdsl.language.evaluation import evaluate as evaluate_constant
+from specdsl.language.layer_schemas import LAYERS
+from specdsl.language.parsing.parser import parse
 from specdsl.language.spec import Value
 from specdsl.source import Source, Span
 
@@ -76,7 +79,7 @@ THIRD = Fraction(1, 3)
 
 
 def test_every_layer_of_the_language_is_built() -> None:
-    assert set(_BUILDERS) == set(LAYERS.schemas)
+    assert set(BUILDERS) == set(LAYERS.schemas) - LAYERS.to_come
 
 
 def test_the_tiny_network_of_the_examples() -> None:
@@ -179,11 +182,72 @@ def test_a_missing_flatten_is_what_the_help_says() -> None:
     assert caught.value.diagnostics[0].help == "put `layer flatten` before it"
 
 
-def test_skips_and_settings_are_not_supported_yet() -> None:
-    source = Source("net.spec", "skip add(from = a, by = b)")
-    span = Span(source, 0, 4)
-    name = syntax.Name("a", span=span)
-    for layer in (syntax.Skip(name, span=span), syntax.Setting("init", name, span=span)):
-        with pytest.raises(SpecError) as caught:
-            build_network("net", [layer], (2,), lambda _: Fraction(0))
-        assert caught.value.diagnostics[0].code == "E0901"
+def test_pools_and_batch_norm_with_given_numbers() -> None:
+    net = network(
+        [
+            ("average_pool", (2,), {"stride": 1, "padding": 1}),
+            ("batch_norm", (), {"mean": 1, "variance": [3, 3], "gamma": 2, "epsilon": 1}),
+            ("avgpool", ([3, 1],), {}),
+            ("hardtanh", (), {}),
+            ("dropout", (Fraction(1, 2),), {}),
+        ],
+        (2, 2, 2),
+    )
+    assert net.graph.shapes[net.graph.output] == (1, 2, 1, 3)
+    first = [1, 2, 3, 4]
+    # Windows of 2 x 2 with a border of zeros, minus 1, over sqrt(3 + 1), times 2; then columns.
+    windows = [[Fraction(w, 4) - 1 for w in row] for row in ([1, 3, 2], [4, 10, 6], [3, 7, 4])]
+    columns = [sum(column, Fraction(0)) / 3 for column in zip(*windows, strict=True)]
+    expected = [min(max(c, Fraction(-1)), Fraction(1)) for c in columns]
+    assert exact_output(net, [*first, *first]) == expected * 2
+    point = np.array([*first, *first], dtype=np.float32).reshape(1, 2, 2, 2)
+    ran = Runtime(net.model, "net").run(point)
+    assert np.allclose(ran.reshape(-1), [float(v) for v in expected * 2], atol=1e-6)
+
+
+def parsed(text: str, shape: tuple[int, ...]) -> ImportedNetwork:
+    (item,) = parse(Source("t.spec", f"network f: A -> B {{ {text} }}")).items
+    assert isinstance(item, syntax.Network)
+    return build_network("f", item.layers, shape, lambda e: evaluate_constant(e, {}))
+
+
+def test_skips_add_what_a_named_layer_gave() -> None:
+    net = parsed(
+        "layer c1 = dense(weight = [[1, 2], [3, 4]]) layer relu "
+        "skip add(from = c1, by = dense(weight = [[1, 0], [0, -1]], bias = [1/3, 0])) "
+        "skip add(from = input) init = ibp(seed = 0)",
+        (2,),
+    )
+    x, y = Fraction(-2), Fraction(1, 7)
+    c1 = [x + 2 * y, 3 * x + 4 * y]
+    relu = [max(c, Fraction(0)) for c in c1]
+    assert exact_output(net, [x, y]) == [relu[0] + c1[0] + THIRD + x, relu[1] - c1[1] + y]
+    point = np.array([[float(x), float(y)]], dtype=np.float32)
+    ran = Runtime(net.model, "f").run(point).reshape(-1)
+    assert np.allclose(ran, [float(v) for v in exact_output(net, [x, y])], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("skip concat(from = input)", "E0620"),
+        ("skip input", "E0620"),
+        ("skip add(from = c9)", "E0620"),
+        ("skip add(by = relu)", "E0620"),
+        ("layer c = dense(weight = [[1, 1]]) skip add(from = input)", "E0621"),
+        ("layer average_pool(2)", "E0621"),
+        ("layer batch_norm", "E0622"),
+        ("layer dense(3)", "E0622"),
+        ("layer batch_norm(mean = 0, variance = 0, epsilon = 0)", "E0620"),
+        ("layer batch_norm(mean = [1, 2, 3], variance = 0)", "E0621"),
+        ("layer sigmoid", "E0901"),
+        ("layer tanh", "E0901"),
+        ("layer max_pool(2)", "E0901"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_where_it_stands(text: str, code: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parsed(text, (2,))
+    (found,) = caught.value.diagnostics
+    assert found.code == code
+    assert found.primary is not None

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdsl.query.query import Query
-from specdsl.query.sets import Box, NormBall
+from specdsl.query.sets import Box, CutBox
 from tests.conftest import Golden
 from tests.query.specs import (
     HEAD,
@@ -183,7 +183,7 @@ def test_equal_margins_are_one_row() -> None:
 
 
 def test_balls() -> None:
-    for norm, kind in (("linf", Box), ("l2", NormBall), ("l1", NormBall)):
+    for norm, kind in (("linf", Box), ("l2", CutBox), ("l1", CutBox)):
         query = one(
             "space Image { pixels: real[2, 2] in [0, 1] }\n"
             "network h: Image -> real[2] { layer flatten layer dense("

@@ -18,7 +18,7 @@ from specdsl.query.elaboration.formula import (
     TooManyClauses,
     clauses,
     compare,
-    compare_extreme,
+    compare_extremes,
     conjunction,
     count_clauses,
     disjunction,
@@ -27,7 +27,15 @@ from specdsl.query.elaboration.formula import (
     predicts,
     same_prediction,
 )
-from specdsl.query.elaboration.symbolic import Entry, Linear, Prediction, absolute, entries, linear
+from specdsl.query.elaboration.symbolic import (
+    Entry,
+    Extreme,
+    Linear,
+    Prediction,
+    absolute,
+    entries,
+    linear,
+)
 
 ENTRIES: list[Entry] = [(0, 0), (0, 1), (1, 0)]
 SMALL = st.integers(-2, 2).map(Fraction)
@@ -111,10 +119,30 @@ def test_absolute_values_compare_by_cases(
 ) -> None:
     known = {(1, i): v for i, v in enumerate(values)}
     largest = absolute([Linear.entry(1, i) for i in range(len(values))])
-    found = holds(compare_extreme(operator, largest.plus(-bound)), known)
+    found = holds(compare_extremes(operator, largest, Extreme("max", (bound,))), known)
     size = max(map(abs, values))
     direct = {"<=": size <= bound, "<": size < bound, ">=": size >= bound, ">": size > bound}
     assert found == direct.get(operator, size == bound)
+
+
+EXTREMES = st.builds(
+    lambda kind, options: Extreme(kind, tuple(options)),
+    st.sampled_from(["max", "min"]),
+    st.lists(EXPRESSIONS, min_size=1, max_size=3),
+)
+
+
+@given(st.sampled_from(["<=", "<", ">=", ">", "==", "!="]), EXTREMES, EXTREMES, VALUES)
+def test_extremes_compare_as_their_values_do(
+    operator: str, left: Extreme, right: Extreme, values: Values
+) -> None:
+    def at(extreme: Extreme) -> Fraction:
+        known = [o.at(values) if isinstance(o, Linear) else o for o in extreme.options]
+        return max(known) if extreme.kind == "max" else min(known)
+
+    a, b = at(left), at(right)
+    direct = {"<=": a <= b, "<": a < b, ">=": a >= b, ">": a > b, "==": a == b, "!=": a != b}
+    assert holds(compare_extremes(operator, left, right), values) == direct[operator]
 
 
 @given(EXPRESSIONS, EXPRESSIONS, SMALL, VALUES)

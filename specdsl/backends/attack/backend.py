@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from specdsl.backend import Capabilities, Deadline
-from specdsl.backends.attack.descent import descend
+from specdsl.backends.attack.descent import Effort, descend
 from specdsl.bounds.compiled import compile_graph
+from specdsl.encoding.integers import round_inward
 from specdsl.evidence import Replayer, Suspected
 from specdsl.graph.rewrites import simplify
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
+from specdsl.query.sets import EmptySet
 from specdsl.verdict import Answer, Falsified, Unknown, Verdict
 
 
@@ -26,7 +28,11 @@ class Attack:
     timeout: float | None = None
     name: ClassVar[str] = "attack"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        verifies=False, falsifies=True, complete=False, norms=frozenset({"l1", "l2"})
+        verifies=False,
+        falsifies=True,
+        complete=False,
+        norms=frozenset({"l1", "l2"}),
+        nonlinear=True,
     )
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
@@ -41,16 +47,14 @@ class Attack:
         compiled = compile_graph(simplify(query.graph))
         suspected: Suspected | None = None
         attempts = 0
+        effort = Effort(self.steps, self.restarts, self.seed)
         for group in group_cases(query):
-            found = descend(
-                compiled,
-                group,
-                steps=self.steps,
-                restarts=self.restarts,
-                seed=self.seed,
-                deadline=deadline,
-            )
-            for candidate in found:
+            try:
+                inputs = round_inward(group.inputs, query.integers)
+            except EmptySet:
+                continue
+            rounded = replace(group, inputs=inputs)
+            for candidate in descend(compiled, rounded, query.integers, effort, deadline):
                 outcome = replayer.confirm(candidate.point.cpu().numpy(), [candidate.case])
                 attempts += 1
                 if isinstance(outcome, Suspected):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from math import isfinite
 from typing import ClassVar, Literal
 
 import torch
@@ -11,11 +12,14 @@ import torch
 from specdsl.backend import Capabilities, Deadline
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.crown import propagate
+from specdsl.bounds.joint import MANY_STEPS, case_bounds
 from specdsl.bounds.margins import bound_margins, deciding_margins, interval_margins, margin_rows
-from specdsl.bounds.region import input_region
+from specdsl.bounds.region import InputRegion, input_region
+from specdsl.encoding.integers import round_inward
 from specdsl.graph.rewrites import simplify
 from specdsl.query.groups import CaseGroup, group_cases
 from specdsl.query.query import Query
+from specdsl.query.sets import EmptySet
 from specdsl.verdict import Answer, Certificate, Unknown, Verdict, Verified
 
 
@@ -27,7 +31,11 @@ class Incomplete:
     timeout: float | None = None
     name: ClassVar[str] = "incomplete"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        verifies=True, falsifies=False, complete=False, norms=frozenset({"l1", "l2"})
+        verifies=True,
+        falsifies=False,
+        complete=False,
+        norms=frozenset({"l1", "l2"}),
+        nonlinear=True,
     )
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
@@ -43,21 +51,33 @@ class Incomplete:
         for group in group_cases(query):
             if deadline.passed:
                 return Unknown(deadline.expiry, timeout=True)
+            try:
+                inputs = round_inward(group.inputs, query.integers)
+            except EmptySet:
+                continue
             with torch.no_grad():
-                worst = min(worst, float(self._bound(compiled, group).min()))
+                region = input_region(inputs, compiled.like)
+                worst = min(worst, float(self._bound(compiled, group, region).min()))
         if worst > 0:
             trusted = ("float64 rounding",)
-            return Verified(Certificate(f"incomplete/{self.method}", worst, trusted))
+            # Where no case has any input at all, there is no margin to speak of.
+            margin = worst if isfinite(worst) else None
+            return Verified(Certificate(f"incomplete/{self.method}", margin, trusted))
         advice = "use `search` or `milp`, which split what bounds alone cannot settle"
         return Unknown(f"bounds alone do not settle it; best bound {worst:.4g}", worst, advice)
 
-    def _bound(self, compiled: CompiledGraph, group: CaseGroup) -> torch.Tensor:
+    def _bound(
+        self, compiled: CompiledGraph, group: CaseGroup, region: InputRegion
+    ) -> torch.Tensor:
         """Best bound of each case of the group: (1, cases)."""
-        region = input_region(group.inputs, compiled.like)
         propagated = propagate(compiled, region, tighten=self.method != "interval")
-        proven = interval_margins(group, compiled, propagated)
-        if self.method != "interval":
-            rows = margin_rows(compiled, group)
-            crown = bound_margins(compiled, rows, region, propagated).proven
-            proven = crown if self.method == "crown" else torch.maximum(proven, crown)
-        return deciding_margins(group, proven)
+        rows = margin_rows(compiled, group)
+        by_intervals = interval_margins(group, compiled, propagated)
+        if self.method == "interval":
+            least = deciding_margins(group, by_intervals)
+            return least.where(~region.is_empty[:, None], torch.full_like(least, torch.inf))
+        crown = bound_margins(compiled, rows, region, propagated)
+        least = case_bounds(group, crown, region, slack=0.0, steps=MANY_STEPS).least
+        if self.method == "crown":
+            return least
+        return torch.maximum(least, deciding_margins(group, by_intervals))

@@ -22,7 +22,11 @@ class Lp:
     timeout: float | None = None
     name: ClassVar[str] = "lp"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        verifies=True, falsifies=True, complete=False, norms=frozenset({"l1"})
+        verifies=True,
+        falsifies=True,
+        complete=False,
+        norms=frozenset({"l1", "l2"}),
+        nonlinear=True,
     )
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:

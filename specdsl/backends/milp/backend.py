@@ -23,7 +23,7 @@ class Milp:
     gap: float = 0.0
     name: ClassVar[str] = "milp"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1"})
+        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
     )
 
     def __post_init__(self) -> None:

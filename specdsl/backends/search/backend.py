@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from torch import Tensor
-
 from specdsl.backend import Capabilities, Deadline
+from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.input_splitting import Outcome, Problem, Progress, search_group
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.rounding import rounding_slack
-from specdsl.evidence import Replayer, Suspected
+from specdsl.encoding.integers import round_inward
+from specdsl.evidence import Replayer
 from specdsl.graph.rewrites import simplify
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
-from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
+from specdsl.query.sets import EmptySet
+from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +33,38 @@ class Search:
     timeout: float | None = None
     name: ClassVar[str] = "search"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
+        verifies=True,
+        falsifies=True,
+        complete=True,
+        norms=frozenset({"l1", "l2"}),
+        nonlinear=True,
     )
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified, Falsified with a confirmed witness, or Unknown with what is left open."""
         start = time.monotonic()
         self.capabilities.require(self.name, query)
-        confirmer = _Confirmer(Replayer(query))
+        confirmer = Confirmer(Replayer(query))
         progress = Progress()
         verdict = self._decide(query, confirmer, deadline, progress)
         statistics = {"domains": float(progress.domains), "leaves": float(progress.leaves)}
         return Answer(verdict, f"search/{self.split}", time.monotonic() - start, statistics)
 
     def _decide(
-        self, query: Query, confirmer: _Confirmer, deadline: Deadline, progress: Progress
+        self, query: Query, confirmer: Confirmer, deadline: Deadline, progress: Progress
     ) -> Verdict:
         compiled = compile_graph(simplify(query.graph))
         for group in group_cases(query):
-            slack = rounding_slack(query.graph, group.inputs)
-            problem = Problem(compiled, group, slack)
+            try:
+                inputs = round_inward(group.inputs, query.integers)
+            except EmptySet:
+                continue
+            slack = rounding_slack(query.graph, inputs)
+            problem = Problem(compiled, replace(group, inputs=inputs), slack, query)
             outcome = search_group(problem, self.batch, confirmer, deadline, progress)
             if outcome != "verified":
                 return _not_verified(outcome, progress, confirmer, deadline)
-        margin = None if progress.clipped else progress.bound
+        margin = None if progress.unmeasured else progress.bound
         certificate = Certificate(
             "search/input", margin, ("float64 rounding",), leaves=progress.leaves
         )
@@ -63,7 +72,7 @@ class Search:
 
 
 def _not_verified(
-    outcome: Outcome, progress: Progress, confirmer: _Confirmer, deadline: Deadline
+    outcome: Outcome, progress: Progress, confirmer: Confirmer, deadline: Deadline
 ) -> Falsified | Unknown:
     if confirmer.witness is not None:
         return Falsified(confirmer.witness)
@@ -77,30 +86,3 @@ def _not_verified(
         return Unknown(f"{deadline.expiry}; {open_part}", bound, advice, True)
     reason = f"a box is too small to split in float64; {open_part}"
     return Unknown(reason, bound, "use `smt` or `milp`, which are exact there")
-
-
-@dataclass(slots=True)
-class _Confirmer:
-    """Confirms points and remembers what came of it."""
-
-    replayer: Replayer
-    witness: Witness | None = None
-    suspected: Suspected | None = None
-    refused: int = 0
-
-    def __call__(self, point: Tensor, case: int) -> bool:
-        if self.refused >= MAX_REFUSED:
-            return False
-        outcome = self.replayer.confirm(point.detach().cpu().numpy(), [case])
-        if isinstance(outcome, Suspected):
-            self.suspected = outcome
-        elif outcome is not None:
-            self.witness = outcome
-            return True
-        self.refused += 1
-        return False
-
-
-# Points on the decision boundary are met again in every batch; after so many refusals they cost
-# more than they can find.
-MAX_REFUSED = 200

@@ -6,30 +6,43 @@ smallest box around that half-space's part has a closed form per coordinate.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from specdsl.backends.search.domains import Domains
 from specdsl.bounds.crown import LinearLower
-from specdsl.bounds.margins import ROUNDING_PART
+from specdsl.bounds.joint import Mixtures
+from specdsl.bounds.region import ROUNDING_PART
 from specdsl.query.groups import CaseGroup
 
 # A clipped face moves out again by this part of the box's edge, far above rounding.
 OUTWARD_PART = 1e-6
 
 
-def clip(domains: Domains, linear: LinearLower, group: CaseGroup, slack: float = 0.0) -> Domains:
+def clip(
+    domains: Domains,
+    linear: LinearLower,
+    group: CaseGroup,
+    slack: float = 0.0,
+    mixtures: tuple[Mixtures, ...] = (),
+) -> Domains:
     """The same domains with boxes shrunk; what is cut away holds no point of any open case.
 
-    Within a case every atom must hold, so its half-spaces are intersected; over the open cases the
-    hull is taken. `linear` holds the bounds of the group's margins: (domains, rows, inputs).
+    Within a case every atom must hold, so its half-spaces are intersected, that of the atoms'
+    weighted sum as well; over the open cases the hull is taken. `linear` holds the bounds of the
+    group's margins: (domains, rows, inputs); `mixtures` are counted by domain and case.
     """
-    lower, upper = _halfspace_boxes(domains, linear, slack)
+    boxes = _halfspace_boxes(domains, _HalfSpaces.of(linear, domains, slack))
+    cuts = [_MixedBoxes.of(domains, part, slack) for part in mixtures]
     hull_lower, hull_upper = domains.upper.clone(), domains.lower.clone()
     for position, atoms in enumerate(group.atoms):
         rows = [a.index for a in atoms]
-        case_lower = lower[:, rows].amax(1) if rows else domains.lower
-        case_upper = upper[:, rows].amin(1) if rows else domains.upper
+        case_lower = boxes.lower[:, rows].amax(1) if rows else domains.lower
+        case_upper = boxes.upper[:, rows].amin(1) if rows else domains.upper
+        for cut in cuts:
+            case_lower, case_upper = cut.shrink(position, case_lower, case_upper)
         is_open = domains.open_cases[:, position, None]
         hull_lower = hull_lower.where(~is_open, hull_lower.minimum(case_lower))
         hull_upper = hull_upper.where(~is_open, hull_upper.maximum(case_upper))
@@ -39,24 +52,73 @@ def clip(domains: Domains, linear: LinearLower, group: CaseGroup, slack: float =
     # Half-spaces that miss the box would cross the faces; such boxes are refuted elsewhere with
     # the rounding margin, and kept whole here.
     whole = (new_lower > new_upper).any(1, keepdim=True)
-    return Domains(
-        domains.lower.where(whole, new_lower),
-        domains.upper.where(whole, new_upper),
-        domains.bound,
-        domains.open_cases,
+    return domains.within(
+        domains.lower.where(whole, new_lower), domains.upper.where(whole, new_upper)
     )
 
 
-def _halfspace_boxes(domains: Domains, linear: LinearLower, slack: float) -> tuple[Tensor, Tensor]:
-    """Per row: the smallest box around the part of the domain where the row's line is <= 0."""
-    coefficients = linear.coefficients
+@dataclass(frozen=True, slots=True, eq=False)
+class _HalfSpaces:
+    """`coefficients . x + constant <= room`: (domains, rows, inputs) and twice (domains, rows)."""
+
+    coefficients: Tensor
+    constant: Tensor
+    room: Tensor
+
+    @classmethod
+    def of(cls, linear: LinearLower, domains: Domains, slack: float) -> _HalfSpaces:
+        """Where the lines may be <= 0, for all that rounding may have added to them."""
+        farthest = domains.lower.abs().maximum(domains.upper.abs())[:, None]
+        size = linear.constant.abs() + (linear.coefficients.abs() * farthest).sum(2)
+        return cls(linear.coefficients, linear.constant, ROUNDING_PART * size + slack)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Boxes:
+    """Ends of boxes."""
+
+    lower: Tensor
+    upper: Tensor
+
+
+def _halfspace_boxes(domains: Domains, cut: _HalfSpaces) -> _Boxes:
+    """Per row: the smallest box around the part of the domain in the row's half-space."""
+    coefficients = cut.coefficients
     lower, upper = domains.lower[:, None], domains.upper[:, None]
-    least = torch.minimum(coefficients * lower, coefficients * upper).sum(2) + linear.constant
-    # The least value is lowered by what rounding may have added, which widens the kept part.
-    size = linear.constant.abs() + (coefficients.abs() * lower.abs().maximum(upper.abs())).sum(2)
-    room = (ROUNDING_PART * size + slack - least).clamp(min=0)[:, :, None]
+    least = torch.minimum(coefficients * lower, coefficients * upper).sum(2) + cut.constant
+    room = (cut.room - least).clamp(min=0)[:, :, None]
     # A coefficient of 0 allows everything: the quotient is infinite, or NaN without room.
     reach = (room / coefficients.abs()).nan_to_num(nan=float("inf"))
-    new_upper = upper.expand_as(reach).where(coefficients <= 0, upper.minimum(lower + reach))
-    new_lower = lower.expand_as(reach).where(coefficients >= 0, lower.maximum(upper - reach))
-    return new_lower, new_upper
+    return _Boxes(
+        lower.expand_as(reach).where(coefficients >= 0, lower.maximum(upper - reach)),
+        upper.expand_as(reach).where(coefficients <= 0, upper.minimum(lower + reach)),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _MixedBoxes:
+    """What the half-spaces of weighted sums leave of their domains: (pairs, inputs)."""
+
+    mixtures: Mixtures
+    boxes: _Boxes
+
+    @classmethod
+    def of(cls, domains: Domains, mixtures: Mixtures, slack: float) -> _MixedBoxes:
+        cut = _HalfSpaces(
+            mixtures.coefficients[:, None],
+            mixtures.constant[:, None],
+            mixtures.rounding[:, None] + slack,
+        )
+        boxes = _halfspace_boxes(domains.take(mixtures.regions), cut)
+        return cls(mixtures, _Boxes(boxes.lower[:, 0], boxes.upper[:, 0]))
+
+    def shrink(self, case: int, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The boxes (domains, inputs) of a case, cut by its weighted sums."""
+        own = self.mixtures.cases == case
+        if not bool(own.any()):
+            return lower, upper
+        at = self.mixtures.regions[own]
+        lower, upper = lower.clone(), upper.clone()
+        lower[at] = torch.maximum(lower[at], self.boxes.lower[own])
+        upper[at] = torch.minimum(upper[at], self.boxes.upper[own])
+        return lower, upper

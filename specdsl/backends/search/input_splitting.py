@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -11,20 +10,19 @@ from torch import Tensor
 
 from specdsl.backend import Deadline
 from specdsl.backends.search.clipping import clip
-from specdsl.backends.search.domains import Domains
+from specdsl.backends.search.confirming import Confirmer, only_point
+from specdsl.backends.search.domains import Domains, Lattice, has_point
 from specdsl.backends.search.splitting import bisect, sensitivity, splittable
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import LinearLower, propagate
 from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.joint import Mixtures, case_bounds
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
 from specdsl.bounds.projection import Projector
-from specdsl.bounds.region import Ball, InputRegion, input_region
+from specdsl.bounds.region import Balls, InputRegion, input_region
 from specdsl.query.groups import CaseGroup
-
-Confirm = Callable[[Tensor, int], bool]
-"""Given a flat point and a case of the query: whether it is a confirmed witness."""
-
+from specdsl.query.query import Query
 
 Outcome = Literal["verified", "falsified", "timeout", "exhausted"]
 
@@ -33,8 +31,8 @@ Outcome = Literal["verified", "falsified", "timeout", "exhausted"]
 class Progress:
     """What a search knows at any time; updated after every batch.
 
-    `bound`: the smallest margin bound of a refuted domain so far; `clipped`: whether parts of boxes
-    were cut away, of which nothing but a positive margin is known;
+    `bound`: the smallest margin bound of a refuted domain so far; `unmeasured`: whether parts were
+    cut away or judged exactly, of which nothing but a positive margin is known;
     `open_bound`: the worst bound of a domain still open, `open_domains` their number; `domains` and
     `leaves`: boxes bounded and boxes refuted.
     """
@@ -42,69 +40,220 @@ class Progress:
     domains: int = 0
     leaves: int = 0
     bound: float = float("inf")
-    clipped: bool = False
+    unmeasured: bool = False
     open_bound: float = -float("inf")
     open_domains: int = 0
+
+    def refute(self, count: int, *, bounded: bool = True) -> None:
+        """Count refuted boxes; `bounded` where they were not counted as bounded before."""
+        self.leaves += count
+        self.domains += count if bounded else 0
+
+    def note_open(self, *open_parts: Domains) -> None:
+        """What is left to do."""
+        bounds = torch.cat([part.bound for part in open_parts])
+        self.open_domains = len(bounds)
+        self.open_bound = float(bounds.min())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """One group of cases over a compiled graph.
+    """One group of cases of a query over its compiled graph.
 
-    A margin counts as positive above `slack` only (from `bounds.rounding.rounding_slack`).
+    The group's inputs have whole ends where the query's inputs are whole numbers. A margin counts
+    as positive above `slack` only (from `bounds.rounding.rounding_slack`).
     """
 
     compiled: CompiledGraph
     group: CaseGroup
     slack: float
+    query: Query
 
 
 def search_group(
-    problem: Problem, batch: int, confirm: Confirm, deadline: Deadline, progress: Progress
+    problem: Problem, batch: int, confirmer: Confirmer, deadline: Deadline, progress: Progress
 ) -> Outcome:
-    """Search one group until it is settled, the time is over or a box cannot be cut any further.
+    """Search one group until it is settled or the time is over.
 
-    `verified`: every box was refuted for every case; `falsified`: `confirm` accepted a point.
+    `verified`: every box was refuted for every case; `falsified`: a point was confirmed;
+    `exhausted`: all that is left are boxes that cannot be cut any further.
     """
-    compiled, group = problem.compiled, problem.group
-    root = input_region(group.inputs, compiled.like)
-    projector = Projector(root)
-    sensitivities = sensitivity(compiled, group, root)
-    stack = _root_domains(root, len(group.members))
-    while len(stack):
-        _note_open(progress, stack)
-        if deadline.passed:
-            return "timeout"
-        chosen, stack = stack.pop_worst(batch)
-        chosen = _meeting(chosen, root.ball, progress)
-        if not len(chosen):
-            continue
-        linear, chosen = _bound(problem, root.ball, chosen, progress)
-        if not len(chosen):
-            continue
-        if _falsified(compiled, group, chosen, linear, projector, confirm):
-            return "falsified"
-        if not bool(splittable(chosen).all()):
-            _note_open(progress, stack.join(chosen))
-            return "exhausted"
-        kept = clip(chosen, linear, group, problem.slack)
-        progress.clipped |= bool(
-            (kept.lower > chosen.lower).any() | (kept.upper < chosen.upper).any()
+    return _Search(problem, batch, confirmer, progress).run(deadline)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Bounded:
+    """A batch after bounding: what is open, its linear bounds and those of conjunctions."""
+
+    domains: Domains
+    linear: LinearLower
+    mixtures: tuple[Mixtures, ...]
+
+    def take(self, kept: Tensor) -> _Bounded:
+        """What is left of it at a mask of domains."""
+        linear = self.linear
+        return _Bounded(
+            self.domains.take(kept),
+            LinearLower(linear.coefficients[kept], linear.constant[kept], linear.lower[kept]),
+            tuple(part.take(kept) for part in self.mixtures),
         )
-        chosen = kept
-        levels = _levels(len(chosen), len(stack), batch)
-        stack = stack.join(bisect(chosen, linear, sensitivities, levels))
-    return "verified"
 
 
-def _root_domains(root: InputRegion, cases: int) -> Domains:
-    box = root.box
-    return Domains(
-        box.lower,
-        box.upper,
-        box.lower.new_full((1,), -float("inf")),
-        torch.ones(1, cases, dtype=torch.bool),
-    )
+@dataclass(slots=True)
+class _Search:
+    """`stuck`: open domains that cannot be cut. Those that are one point each leave the others to
+    be searched; `stopped`: one is more than that, and its like are too many to go on.
+    """
+
+    problem: Problem
+    batch: int
+    confirmer: Confirmer
+    progress: Progress
+    root: InputRegion = field(init=False)
+    lattice: Lattice = field(init=False)
+    projector: Projector = field(init=False)
+    sensitivities: Tensor = field(init=False)
+    stuck: Domains = field(init=False)
+    stopped: bool = False
+
+    def __post_init__(self) -> None:
+        compiled, group = self.problem.compiled, self.problem.group
+        self.root = input_region(group.inputs, compiled.like)
+        integers = torch.as_tensor(self.problem.query.integers)
+        self.lattice = Lattice.of(integers, group.inputs.size)
+        self.projector = Projector(self.root, integers)
+        self.sensitivities = sensitivity(compiled, group, self.root)
+        self.stuck = self._whole().take(torch.zeros(0, dtype=torch.int64))
+
+    def run(self, deadline: Deadline) -> Outcome:
+        stack = self._whole()
+        while len(stack):
+            self.progress.note_open(stack, self.stuck)
+            if deadline.passed:
+                return "timeout"
+            chosen, stack = stack.pop_worst(self.batch)
+            chosen = self._meeting(chosen)
+            if not len(chosen):
+                continue
+            bounded = self._bound(chosen)
+            if not len(bounded.domains):
+                continue
+            if self._falsified(bounded):
+                return "falsified"
+            bounded = self._cuttable(bounded)
+            if self.confirmer.witness is not None:
+                return "falsified"
+            if self.stopped:
+                self.progress.note_open(stack, bounded.domains, self.stuck)
+                return "exhausted"
+            if not len(bounded.domains):
+                continue
+            clipped = self._clip(bounded)
+            levels = _levels(len(clipped.domains), len(stack), self.batch)
+            parts = bisect(
+                clipped.domains, clipped.linear, self.sensitivities, self.lattice, levels
+            )
+            stack = stack.join(parts)
+        if len(self.stuck):
+            self.progress.note_open(self.stuck)
+            return "exhausted"
+        return "verified"
+
+    def _whole(self) -> Domains:
+        box, cases = self.root.box, len(self.problem.group.members)
+        bound = box.lower.new_full((1,), -float("inf"))
+        return Domains(box.lower, box.upper, bound, torch.ones(1, cases, dtype=torch.bool))
+
+    def _region(self, domains: Domains) -> InputRegion:
+        balls: Balls | None = self.root.balls
+        return InputRegion(Interval(domains.lower, domains.upper), balls)
+
+    def _meeting(self, domains: Domains) -> Domains:
+        """The domains that the balls reach: the others are empty."""
+        if self.root.balls is None:
+            return domains
+        empty = self._region(domains).is_empty
+        self.progress.refute(int(empty.sum()))
+        return domains.take(~empty)
+
+    def _bound(self, domains: Domains) -> _Bounded:
+        """Bounds of a batch, and what is left open by them."""
+        compiled, group = self.problem.compiled, self.problem.group
+        progress = self.progress
+        rows = margin_rows(compiled, group)
+        with torch.no_grad():
+            region = self._region(domains)
+            margins = bound_margins(compiled, rows, region, propagate(compiled, region))
+            found = case_bounds(group, margins, region, self.problem.slack)
+        cases = found.least
+        is_open = domains.open_cases & (cases <= 0)
+        closed_now = domains.open_cases & ~is_open
+        if bool(closed_now.any()):
+            progress.bound = min(progress.bound, float(cases[closed_now].min()))
+        kept = is_open.any(1)
+        progress.domains += len(domains)
+        progress.refute(int((~kept).sum()), bounded=False)
+        worst = cases.where(is_open, torch.full_like(cases, float("inf"))).amin(1)
+        remaining = Domains(domains.lower, domains.upper, worst, is_open)
+        return _Bounded(remaining, margins.linear, found.mixtures).take(kept)
+
+    def _falsified(self, bounded: _Bounded) -> bool:
+        """Try the centre of every domain, the corner where its deciding line is least, and where
+        lines of several atoms are least together.
+        """
+        domains, linear, group = bounded.domains, bounded.linear, self.problem.group
+        points = (domains.lower + domains.upper) / 2
+        if len(group.rows):
+            row = linear.lower.argmin(1)
+            slope = linear.coefficients[torch.arange(len(domains)), row]
+            corner = domains.lower.where(slope >= 0, domains.upper)
+            points = torch.cat([points, corner, *(part.points for part in bounded.mixtures)])
+        points = self.projector.project(points)
+        with torch.no_grad():
+            margins = evaluate(self.problem.compiled, points)[:, torch.as_tensor(group.rows)]
+        best = deciding_margins(group, margins).min(0)
+        for member, value, position in zip(
+            group.members, best.values.tolist(), best.indices.tolist(), strict=True
+        ):
+            if value <= 0 and self.confirmer.confirm(points[position], member):
+                return True
+        return False
+
+    def _cuttable(self, bounded: _Bounded) -> _Bounded:
+        """What can be cut; the rest is judged exactly where it is one point, or stuck."""
+        cut = splittable(bounded.domains, self.lattice)
+        if not bool(cut.all()):
+            left = bounded.domains.take(~cut)
+            still = torch.tensor([self._is_open(left, i) for i in range(len(left))])
+            self.progress.refute(int((~still).sum()), bounded=False)
+            self.progress.unmeasured |= not bool(still.all())
+            self.stuck = self.stuck.join(left.take(still))
+        return bounded.take(cut)
+
+    def _is_open(self, domains: Domains, index: int) -> bool:
+        """Whether some open case of a domain is not refuted at the only point the domain holds."""
+        group, query = self.problem.group, self.problem.query
+        for position, member in enumerate(group.members):
+            if not bool(domains.open_cases[index, position]):
+                continue
+            inputs = query.cases[member].inputs
+            point = only_point(domains.lower[index], domains.upper[index], inputs)
+            self.stopped |= point is None
+            if point is None or self.confirmer.decide(point, member) != "refuted":
+                return True
+        return False
+
+    def _clip(self, bounded: _Bounded) -> _Bounded:
+        """Boxes cut down to where their bounds still allow a violation."""
+        domains = bounded.domains
+        group, slack = self.problem.group, self.problem.slack
+        kept = clip(domains, bounded.linear, group, slack, bounded.mixtures)
+        changed = (kept.lower > domains.lower).any() | (kept.upper < domains.upper).any()
+        self.progress.unmeasured |= bool(changed)
+        inward = self.lattice.inward(kept)
+        left = has_point(inward)
+        self.progress.refute(int((~left).sum()), bounded=False)
+        return _Bounded(inward, bounded.linear, bounded.mixtures).take(left)
 
 
 def _levels(open_now: int, waiting: int, batch: int) -> int:
@@ -116,70 +265,3 @@ def _levels(open_now: int, waiting: int, batch: int) -> int:
 
 
 MAX_LEVELS = 4
-
-
-def _meeting(domains: Domains, ball: Ball | None, progress: Progress) -> Domains:
-    """The domains that the ball reaches: the others are empty, and bounds on nothing may cross."""
-    if ball is None:
-        return domains
-    met = ball.reaches(Interval(domains.lower, domains.upper))
-    progress.domains += int((~met).sum())
-    progress.leaves += int((~met).sum())
-    return domains.take(met)
-
-
-def _bound(
-    problem: Problem, ball: Ball | None, domains: Domains, progress: Progress
-) -> tuple[LinearLower, Domains]:
-    """Bounds of a batch: the linear bounds and domains of those not refuted."""
-    compiled, group = problem.compiled, problem.group
-    rows = margin_rows(compiled, group)
-    with torch.no_grad():
-        region = InputRegion(Interval(domains.lower, domains.upper), ball)
-        margins = bound_margins(compiled, rows, region, propagate(compiled, region))
-        cases = deciding_margins(group, margins.proven - problem.slack)
-    is_open = domains.open_cases & (cases <= 0)
-    closed_now = domains.open_cases & ~is_open
-    if bool(closed_now.any()):
-        progress.bound = min(progress.bound, float(cases[closed_now].min()))
-    kept = is_open.any(1)
-    progress.domains += len(domains)
-    progress.leaves += int((~kept).sum())
-    worst = cases.where(is_open, torch.full_like(cases, float("inf"))).amin(1)
-    remaining = Domains(domains.lower, domains.upper, worst, is_open).take(kept)
-    linear = LinearLower(
-        margins.linear.coefficients[kept], margins.linear.constant[kept], margins.linear.lower[kept]
-    )
-    return linear, remaining
-
-
-def _falsified(
-    compiled: CompiledGraph,
-    group: CaseGroup,
-    domains: Domains,
-    linear: LinearLower,
-    projector: Projector,
-    confirm: Confirm,
-) -> bool:
-    """Try the centre of every domain and the corner where its deciding line is least."""
-    points = (domains.lower + domains.upper) / 2
-    if len(group.rows):
-        row = linear.lower.argmin(1)
-        slope = linear.coefficients[torch.arange(len(domains)), row]
-        points = torch.cat([points, domains.lower.where(slope >= 0, domains.upper)])
-    points = projector.project(points)
-    with torch.no_grad():
-        margins = evaluate(compiled, points)[:, torch.as_tensor(group.rows)]
-    distance = deciding_margins(group, margins)
-    best = distance.min(0)
-    for member, value, position in zip(
-        group.members, best.values.tolist(), best.indices.tolist(), strict=True
-    ):
-        if value <= 0 and confirm(points[position], member):
-            return True
-    return False
-
-
-def _note_open(progress: Progress, stack: Domains) -> None:
-    progress.open_domains = len(stack)
-    progress.open_bound = float(stack.bound.min())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from specdsl.backends.search.domains import Domains
+from specdsl.backends.search.domains import Domains, Lattice
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import LinearLower
 from specdsl.bounds.forward import evaluate
@@ -25,6 +25,8 @@ def sensitivity(compiled: CompiledGraph, group: CaseGroup, root: InputRegion) ->
     points = (box.lower + unit * (box.upper - box.lower)).requires_grad_(True)
     margins = evaluate(compiled, points)[:, group.rows]
     total = torch.full_like(box.lower[0], torch.finfo(box.lower.dtype).tiny)
+    if not margins.requires_grad:  # no margin depends on the input
+        return total
     for column in margins.unbind(1):
         (gradient,) = torch.autograd.grad(column.sum(), points, retain_graph=True)
         total = total + gradient.abs().mean(0)
@@ -37,23 +39,29 @@ LEAST_PART = 1e-3
 
 
 def bisect(
-    domains: Domains, linear: LinearLower, sensitivities: Tensor, levels: int = 1
+    domains: Domains,
+    linear: LinearLower,
+    sensitivities: Tensor,
+    lattice: Lattice,
+    levels: int = 1,
 ) -> Domains:
-    """Every domain cut in two along its best input, `levels` times: 2**levels children each.
+    """Every domain cut in two along its best input, `levels` times: at most 2**levels children.
 
     The score of an input is how much the margins' linear bounds vary along its edge. Since these
     bounds are flat where relaxations are loose, every slope counts at least a part of what the
-    input's sensitivity suggests (`sensitivities`: (inputs,), from `sensitivity`). Midpoints are
-    shared by both halves, so nothing between them is lost.
+    input's sensitivity suggests (`sensitivities`: (inputs,), from `sensitivity`). A domain without
+    an edge to cut stays as it is.
     """
     slopes = linear.coefficients.abs().sum(1)
     level = (slopes / sensitivities).amax(1, keepdim=True)
     slopes = slopes + SENSITIVITY_PART * level * sensitivities
     for _ in range(levels):
         edges = domains.upper - domains.lower
-        score = (edges * slopes).where(edges > 0, torch.full_like(edges, -1.0))
-        domains = _halve(domains, score.argmax(1))
-        slopes = slopes.repeat(2, 1)
+        score = (edges * slopes).where(lattice.cuttable(domains), torch.full_like(edges, -1.0))
+        best = score.max(1)
+        cut = best.values >= 0
+        domains = _halve(domains, best.indices, cut, lattice)
+        slopes = torch.cat([slopes, slopes[cut]])
     return domains
 
 
@@ -62,25 +70,16 @@ def bisect(
 SENSITIVITY_PART = 0.2
 
 
-def _halve(domains: Domains, inputs: Tensor) -> Domains:
+def _halve(domains: Domains, inputs: Tensor, cut: Tensor, lattice: Lattice) -> Domains:
+    """The lower halves (and the domains that are not cut), then the upper ones."""
     index = inputs[:, None]
-    middle = (domains.lower.gather(1, index) + domains.upper.gather(1, index)) / 2
-    left = Domains(
-        domains.lower,
-        domains.upper.scatter(1, index, middle),
-        domains.bound,
-        domains.open_cases,
-    )
-    right = Domains(
-        domains.lower.scatter(1, index, middle),
-        domains.upper,
-        domains.bound,
-        domains.open_cases,
-    )
-    return left.join(right)
+    below, above = (ends.gather(1, index) for ends in lattice.ends(domains))
+    below = below.where(cut[:, None], domains.upper.gather(1, index))
+    left = domains.within(domains.lower, domains.upper.scatter(1, index, below))
+    right = domains.within(domains.lower.scatter(1, index, above), domains.upper)
+    return left.join(right.take(cut))
 
 
-def splittable(domains: Domains) -> Tensor:
-    """Whether some edge still has a float64 strictly inside: (domains,)."""
-    middle = (domains.lower + domains.upper) / 2
-    return ((domains.lower < middle) & (middle < domains.upper)).any(1)
+def splittable(domains: Domains, lattice: Lattice) -> Tensor:
+    """Whether some edge can still be cut: (domains,)."""
+    return lattice.cuttable(domains).any(1)

@@ -11,7 +11,15 @@ from typing import Any, ClassVar
 import z3
 
 from specdsl.backend import Capabilities, Deadline
-from specdsl.backends.smt.formula import CaseFormula, OutOfTime, encode_case, exact_point, number
+from specdsl.backends.smt.formula import (
+    CaseFormula,
+    OutOfTime,
+    encode_case,
+    exact_point,
+    logic,
+    number,
+)
+from specdsl.backends.smt.tangents import TangentBall
 from specdsl.evidence import Replayer, Suspected
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
@@ -19,6 +27,9 @@ from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Ve
 # Z3's own point often lies exactly on the boundary, where float32 rounding decides. Deeper points
 # are looked for at these parts of the margin's range below 0, nearest first.
 DEPTHS = (Fraction(1, 2**20), Fraction(1, 2**14), Fraction(1, 2**8))
+# Each round of tangents at least halves the errors in the entries that matter: after some 20, a
+# ball is known to a millionth of its radius. The exact polynomial decides what is closer than that.
+MOST_ROUNDS = 50
 # Z3 takes the timeout as a 32-bit number of milliseconds.
 LONGEST_TIMEOUT = 2**32 - 2
 
@@ -30,7 +41,11 @@ class Smt:
     timeout: float | None = None
     name: ClassVar[str] = "smt"
     capabilities: ClassVar[Capabilities] = Capabilities(
-        verifies=True, falsifies=True, complete=True, norms=frozenset({"l1"})
+        verifies=True,
+        falsifies=True,
+        complete=True,
+        norms=frozenset({"l1", "l2"}),
+        nonlinear=True,
     )
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
@@ -65,7 +80,11 @@ def _decide_case(
     formula: CaseFormula, case: int, replayer: Replayer, deadline: Deadline
 ) -> Witness | Unknown | None:
     """A confirmed witness, None where Z3 refutes the case, else why it stays open."""
-    solver = z3.SolverFor("QF_LRA")
+    if formula.balls and not formula.products:
+        outcome = _decide_by_tangents(formula, case, replayer, deadline)
+        if not isinstance(outcome, Unknown) or deadline.passed:
+            return outcome
+    solver = z3.SolverFor(logic(formula.whole, formula.polynomial))
     solver.add(formula.assertions)
     result = _check(solver, deadline)
     if result == z3.unsat:
@@ -82,6 +101,34 @@ def _decide_case(
         return Unknown(suspected.reason, advice="the decision hangs on float32 rounding")
     reason = "Z3 has an exact point of the case, but no float32 input near it is one"
     return Unknown(reason, advice="the decision hangs on less than float32 resolves")
+
+
+def _decide_by_tangents(
+    formula: CaseFormula, case: int, replayer: Replayer, deadline: Deadline
+) -> Witness | Unknown | None:
+    """The same with l2 balls bounded from outside by tangents, which leaves a linear formula: what
+    it refutes is refuted, and its points are tried after they were pulled into the balls.
+    """
+    solver = z3.SolverFor(logic(formula.whole, polynomial=False))
+    solver.add([*formula.network, *formula.atoms])
+    balls = [TangentBall(ball) for ball in formula.balls]
+    for ball in balls:
+        solver.add(ball.start())
+    for _ in range(MOST_ROUNDS):
+        result = _check(solver, deadline)
+        if result == z3.unsat:
+            return None
+        if result != z3.sat:
+            return _gave_up(solver, deadline)
+        point = exact_point(solver.model(), formula.inputs)
+        outcome = replayer.confirm(point, [case])
+        if isinstance(outcome, Witness):
+            return outcome
+        tangents = [row for ball in balls for row in ball.cut_off(point)]
+        if not tangents:
+            break
+        solver.add(tangents)
+    return Unknown("Z3's points lie on the border of an l2 ball")
 
 
 def _points(solver: Any, formula: CaseFormula, deadline: Deadline) -> Iterator[Any]:

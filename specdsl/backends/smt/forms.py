@@ -45,6 +45,17 @@ class ExactRange:
             upper = nextafter(upper, inf)
         return ExactRange(Fraction(lower), Fraction(upper))
 
+    def times(self, other: ExactRange) -> ExactRange:
+        """Of products."""
+        corners = [a * b for a in (self.lower, self.upper) for b in (other.lower, other.upper)]
+        return ExactRange(min(corners), max(corners))
+
+    def squared(self) -> ExactRange:
+        """Of squares."""
+        ends = (self.lower * self.lower, self.upper * self.upper)
+        around_zero = self.lower <= 0 <= self.upper
+        return ExactRange(Fraction(0) if around_zero else min(ends), max(ends))
+
 
 def form_range(form: LinearForm, variables: Sequence[ExactRange]) -> ExactRange:
     """What the ranges of its variables imply, exactly."""

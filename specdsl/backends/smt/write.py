@@ -6,12 +6,13 @@ import re
 
 import z3
 
-from specdsl.backends.smt.formula import encode_case
+from specdsl.backends.smt.formula import encode_case, logic
 from specdsl.query.query import Query
 
 
 def write_smt2(query: Query) -> str:
-    """One `check-sat` over exact rationals (QF_LRA): `sat` where some case has a point.
+    """One `check-sat` over exact numbers: `sat` where some case has a point. The logic is QF_LRA,
+    or what products, l2 balls and whole-number inputs ask for.
 
     The input's variables have the user's names; inner ones say layer and neuron. With more than
     one case, inner names begin with `case_K.` and the cases stand in one disjunction.
@@ -31,7 +32,9 @@ def write_smt2(query: Query) -> str:
         solver.add(z3.BoolVal(False))
     body = solver.to_smt2().split("\n")
     kept = [line for line in body if not line.startswith((";", "(set-info"))]
-    return _numbered("\n".join([*_header(query), *kept]))
+    polynomial = any(formula.polynomial for formula in formulas)
+    found = logic(bool(query.integers.size), polynomial)
+    return _numbered("\n".join([*_header(query, found), *kept]))
 
 
 def _numbered(text: str) -> str:
@@ -47,10 +50,10 @@ def _numbered(text: str) -> str:
     )
 
 
-def _header(query: Query) -> list[str]:
+def _header(query: Query, found: str) -> list[str]:
     point = "counterexample" if query.kind == "forall" else "witness"
     name = " ".join(query.name.split())
     return [
         f"; {name}: sat means that a {point} exists",
-        "(set-logic QF_LRA)",
+        f"(set-logic {found})",
     ]

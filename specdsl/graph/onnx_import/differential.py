@@ -7,6 +7,7 @@ more.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -14,8 +15,10 @@ import numpy.typing as npt
 
 from specdsl.diagnostics import SpecError
 from specdsl.graph.evaluate import evaluate
-from specdsl.graph.graph import Graph
+from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.runtime import Runtime
+
+FloatArray = npt.NDArray[np.float64]
 
 POINTS = 32
 # 1e-5 of the largest output: some hundred float32 roundings (6e-8 each), which is what sums of a
@@ -30,26 +33,42 @@ MAX_ENTRIES = 2**24
 
 
 def compare_with_runtime(graph: Graph, model: bytes, name: str, *, seed: int = 0) -> None:
-    """Compare `graph` with ONNX Runtime on `POINTS` seeded random points, one by one.
+    """Compare all outputs of `graph` with ONNX Runtime's on `POINTS` seeded random points, one by
+    one.
 
     Raises SpecError: E0610 with the largest difference where they disagree, E0611 where the runtime
     refuses the model.
     """
     runtime = Runtime(model, name)
-    points = random_points(graph.shapes[graph.input], seed)
+    inputs = {n: random_points(graph.shapes[n], seed + i) for i, n in enumerate(graph.inputs)}
     largest = max(prod(graph.shapes[n]) for n in graph.order)
     step = max(1, min(POINTS, MAX_ENTRIES // largest))
-    usable = False
+    usable = [False for _ in graph.outputs]
     for start in range(0, POINTS, step):
-        chunk = points[start : start + step]
-        expected = np.stack([runtime.run(p).reshape(-1) for p in chunk]).astype(np.float64)
-        if expected.shape[1] != graph.size(graph.output):
-            found = f"{expected.shape[1]} outputs, the graph {graph.size(graph.output)}"
-            raise SpecError.of("E0610", f"network `{name}`: ONNX Runtime gives {found}")
-        double = _outputs(graph, chunk.astype(np.float64))
-        usable |= _agree(name, start, expected, _outputs(graph, chunk), double)
-    if not usable:
+        chunk = {n: points[start : start + step] for n, points in inputs.items()}
+        expected = _replayed(runtime, graph, chunk)
+        single = _outputs(graph, chunk)
+        double = _outputs(graph, {n: points.astype(np.float64) for n, points in chunk.items()})
+        for i, values in enumerate(zip(expected, single, double, strict=True)):
+            usable[i] |= _agree(name, start, *values)
+    if not all(usable):
         raise SpecError.of("E0610", f"network `{name}`: no finite output at any random point")
+
+
+def _replayed(
+    runtime: Runtime, graph: Graph, inputs: Mapping[NodeId, npt.NDArray[np.float32]]
+) -> list[FloatArray]:
+    """The runtime's outputs, each (points, entries)."""
+    points = zip(*(inputs[n] for n in graph.inputs), strict=True)
+    said = [runtime.run_many(point) for point in points]
+    results: list[FloatArray] = []
+    for node, values in zip(graph.outputs, zip(*said, strict=True), strict=True):
+        stacked = np.stack([v.reshape(-1) for v in values]).astype(np.float64)
+        if stacked.shape[1] != graph.size(node):
+            found = f"{stacked.shape[1]} outputs, the graph {graph.size(node)}"
+            raise SpecError.of("E0610", f"network `{runtime.name}`: ONNX Runtime gives {found}")
+        results.append(stacked)
+    return results
 
 
 def random_points(shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
@@ -62,18 +81,20 @@ def random_points(shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
     return points.astype(np.float32)
 
 
-def _outputs(graph: Graph, points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _outputs(graph: Graph, inputs: Mapping[NodeId, npt.NDArray[np.floating]]) -> list[FloatArray]:
+    """Our outputs in the type of the inputs, each (points, entries)."""
     with np.errstate(over="ignore", invalid="ignore"):
-        values = evaluate(graph, {graph.input: points}, [graph.output])[graph.output]
-    return values.reshape(len(points), -1).astype(np.float64)
+        values = evaluate(graph, inputs, graph.outputs)
+    flat = (values[n].reshape(values[n].shape[0], -1) for n in graph.outputs)
+    return [v.astype(np.float64) for v in flat]
 
 
 def _agree(
     name: str,
     start: int,
-    expected: npt.NDArray[np.float64],
-    single: npt.NDArray[np.float64],
-    double: npt.NDArray[np.float64],
+    expected: FloatArray,
+    single: FloatArray,
+    double: FloatArray,
 ) -> bool:
     """Whether anything could be compared; raises E0610 where it disagrees."""
     moderate = np.isfinite(single) & (np.abs(double) < FLOAT32_SAFE)

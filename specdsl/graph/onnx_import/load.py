@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from types import MappingProxyType
 from typing import NoReturn
 
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
-from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.graph.graph import Graph, GraphBuilder, NodeId
 from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
 from specdsl.graph.onnx_import.differential import compare_with_runtime
 from specdsl.graph.onnx_import.read import OnnxModel, OnnxNode, read
@@ -17,25 +19,38 @@ from specdsl.graph.onnx_import.rules import RULES
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportedNetwork:
-    """A network with one input and one output, and the ONNX bytes that replay it.
+    """A network and the ONNX bytes that replay it.
 
-    `graph` has the shapes of the model, its batch axis (bound to 1) included; node ids are the
-    names of the ONNX values. `model` is the file as it was read.
+    `graph` has the shapes of the model, its batch axes (bound to 1) included, and its inputs and
+    outputs in the model's order. `model` is the file as it was read. `value_nodes`: the node of
+    every value that the model names and computes, hidden ones and outputs.
     """
 
     name: str
     graph: Graph
     model: bytes = field(repr=False)
     opset: int
+    value_nodes: Mapping[str, NodeId] = field(default_factory=dict[str, NodeId])
+    output_names: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[NodeId, ...]:
+        """Nodes of the inputs, in the model's order; each is called as in the model."""
+        return self.graph.inputs
+
+    @property
+    def outputs(self) -> tuple[NodeId, ...]:
+        """Nodes of the outputs, in the model's order; one may stand for several outputs."""
+        return self.graph.outputs
 
     @property
     def input_size(self) -> int:
-        """Number of entries of the input."""
+        """Number of entries of the only input."""
         return self.graph.size(self.graph.input)
 
     @property
     def output_size(self) -> int:
-        """Number of entries of the output."""
+        """Number of entries of the only output."""
         return self.graph.size(self.graph.output)
 
 
@@ -45,10 +60,12 @@ def load_onnx(content: bytes, name: str, *, check: bool = True) -> ImportedNetwo
     `name` is what diagnostics call the network. Raises SpecError (no span): E0600 to E0614.
     """
     model = read(content, name, RULES)
-    graph = _Importer(model).build()
+    importer = _Importer(model)
+    graph = importer.build()
     if check:
         compare_with_runtime(graph, content, name)
-    return ImportedNetwork(name, graph, content, model.opset)
+    nodes = importer.value_nodes(graph)
+    return ImportedNetwork(name, graph, content, model.opset, nodes, model.outputs)
 
 
 class _Importer:
@@ -60,14 +77,21 @@ class _Importer:
         self.values: dict[str, Value] = dict(model.initializers)
 
     def build(self) -> Graph:
-        model = self.model
-        if model.input in self.values:
-            self._refuse("E0601", f"`{model.input}` is an input and an initializer")
-        node = self.builder.add(ops.Input(model.input_shape), name=model.input)
-        self.values[model.input] = Computed(node, model.input_shape)
-        for onnx_node in model.nodes:
+        for entry in self.model.inputs:
+            node = self.builder.add(ops.Input(entry.shape), name=entry.name)
+            self.values[entry.name] = Computed(node, entry.shape)
+        for onnx_node in self.model.nodes:
             self._apply(onnx_node)
-        return self.builder.build(self._output())
+        return self.builder.build(*(self._output(name) for name in self.model.outputs))
+
+    def value_nodes(self, graph: Graph) -> Mapping[str, NodeId]:
+        """Every computed value that some output depends on, by its name in the model."""
+        kept = set(graph.order)
+        inputs = {entry.name for entry in self.model.inputs}
+        found = {n: v.node for n, v in self.values.items() if isinstance(v, Computed)}
+        return MappingProxyType(
+            {n: node for n, node in found.items() if node in kept and n not in inputs}
+        )
 
     def _apply(self, node: OnnxNode) -> None:
         operands = tuple(self.values[o] if o else None for o in node.operands)
@@ -83,11 +107,11 @@ class _Importer:
             if name:
                 self.values[name] = value
 
-    def _output(self) -> str:
-        name = self.model.output
+    def _output(self, name: str) -> NodeId:
         value = self.values[name]
         if not isinstance(value, Computed):
             value = Computed(self.builder.add(ops.Constant(value), name=name), value.shape)
+            self.values[name] = value
         if not prod(value.shape):
             self._refuse("E0609", f"the output `{name}` has no entries")
         return value.node

@@ -53,15 +53,22 @@ class OnnxNode:
         return f"node `{self.name or self.results[0]}`"
 
 
+@dataclass(frozen=True, slots=True)
+class OnnxInput:
+    """A float32 input; a dynamic first axis is bound to 1."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class OnnxModel:
-    """A model with one float32 input and one output; the input's batch axis is bound to 1."""
+    """A model with its inputs (those that are no initializers) and outputs, in its own order."""
 
     name: str
     opset: int
-    input: str
-    input_shape: tuple[int, ...]
-    output: str
+    inputs: tuple[OnnxInput, ...]
+    outputs: tuple[str, ...]
     initializers: Mapping[str, Tensor]
     nodes: tuple[OnnxNode, ...]
 
@@ -77,16 +84,15 @@ def read(content: bytes, name: str, supported: Iterable[str]) -> OnnxModel:
     _guard_ops(proto, name, supported)
     opset = _opset(proto, name)
     initializers = {t.name: _tensor(t, name, t.name) for t in proto.graph.initializer}
-    input_name, input_shape = _input(proto, name, initializers)
+    inputs = _inputs(proto, name, initializers)
     _guard_names(proto, name)
     nodes = tuple(_node(n, name) for n in proto.graph.node)
     _check(proto, name)
     return OnnxModel(
         name=name,
         opset=opset,
-        input=input_name,
-        input_shape=input_shape,
-        output=_output(proto, name),
+        inputs=inputs,
+        outputs=_outputs(proto, name),
         initializers=initializers,
         nodes=nodes,
     )
@@ -181,11 +187,16 @@ def _guard_names(proto: onnx.ModelProto, name: str) -> None:
             _refuse("E0601", name, f"nothing computes the output `{output.name}`")
 
 
-def _opset(proto: onnx.ModelProto, name: str) -> int:
+def newest_opset() -> int:
+    """The newest version of the standard opset that the onnx package knows."""
     from onnx.defs import onnx_opset_version
 
+    return onnx_opset_version()
+
+
+def _opset(proto: onnx.ModelProto, name: str) -> int:
     versions = {o.version for o in proto.opset_import if o.domain in {"", "ai.onnx"}}
-    newest = onnx_opset_version()
+    newest = newest_opset()
     if len(versions) != 1:
         _refuse("E0614", name, f"it declares {len(versions)} versions of the standard opset")
     (version,) = versions
@@ -274,14 +285,19 @@ def _attribute(proto: Any, name: str, label: str) -> Attribute:
 # --- inputs and outputs --------------------------------------------------------------------------
 
 
-def _input(
+def _inputs(
     proto: onnx.ModelProto, name: str, initializers: Mapping[str, Tensor]
-) -> tuple[str, tuple[int, ...]]:
+) -> tuple[OnnxInput, ...]:
+    """Models of old exporters list their initializers among the inputs: those are none."""
     inputs = [i for i in proto.graph.input if i.name not in initializers]
-    if len(inputs) != 1:
-        names = ", ".join(f"`{i.name}`" for i in inputs) or "none"
-        _refuse("E0607", name, f"one input is needed, found {len(inputs)}: {names}")
-    (found,) = inputs
+    if not inputs:
+        _refuse("E0607", name, "it has no input")
+    if len({i.name for i in inputs}) != len(inputs):
+        _refuse("E0601", name, "two inputs have one name")
+    return tuple(OnnxInput(found.name, _input_shape(found, name)) for found in inputs)
+
+
+def _input_shape(found: onnx.ValueInfoProto, name: str) -> tuple[int, ...]:
     _require_float(found, name, "input")
     if not found.type.tensor_type.HasField("shape"):
         _refuse("E0608", name, f"input `{found.name}` has no shape")
@@ -297,15 +313,15 @@ def _input(
             _refuse("E0608", name, text, help="export the network with fixed shapes")
     if len(shape) > MAX_RANK or prod(shape) > MAX_TENSOR_ENTRIES:
         _refuse("E0602", name, f"input `{found.name}` has {prod(shape)} entries")
-    return found.name, tuple(shape)
+    return tuple(shape)
 
 
-def _output(proto: onnx.ModelProto, name: str) -> str:
-    if len(proto.graph.output) != 1:
-        names = ", ".join(f"`{o.name}`" for o in proto.graph.output) or "none"
-        _refuse("E0607", name, f"one output is needed, found {len(proto.graph.output)}: {names}")
-    _require_float(proto.graph.output[0], name, "output")
-    return proto.graph.output[0].name
+def _outputs(proto: onnx.ModelProto, name: str) -> tuple[str, ...]:
+    if not proto.graph.output:
+        _refuse("E0607", name, "it has no output")
+    for output in proto.graph.output:
+        _require_float(output, name, "output")
+    return tuple(output.name for output in proto.graph.output)
 
 
 def _require_float(value: onnx.ValueInfoProto, name: str, role: str) -> None:

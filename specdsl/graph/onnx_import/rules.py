@@ -15,17 +15,12 @@ from types import MappingProxyType
 import numpy as np
 
 from specdsl.graph import ops
+from specdsl.graph.onnx_import import elementwise_rules as elementwise
 from specdsl.graph.onnx_import import layout_rules as layout
 from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
 from specdsl.graph.onnx_import.read import Tensor
 
 Rule = Callable[[NodeCall], tuple[Value, ...]]
-
-ZERO = np.zeros((), dtype=np.float32)
-ONE = np.ones((), dtype=np.float32)
-# Exporters write the ends of float32 for "no bound" (they are the defaults before opset 11).
-FLOAT32_MAX = float(np.finfo(np.float32).max)
-
 
 # --- products with weights -----------------------------------------------------------------------
 
@@ -33,7 +28,7 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 def _matmul(call: NodeCall) -> tuple[Value, ...]:
     left, right = call.operand(0), call.operand(1)
     if isinstance(left, Computed) and isinstance(right, Computed):
-        call.refuse("a product of two computed values is not supported")
+        call.refuse("a matrix product of two computed values is not supported")
     if isinstance(left, Computed):
         return (_times_right(call, left, _matrix(call, call.weight(1, "weight"))),)
     if not isinstance(right, Computed):
@@ -84,7 +79,7 @@ def _gemm(call: NodeCall) -> tuple[Value, ...]:
     alpha, beta = call.number("alpha", 1.0), call.number("beta", 1.0)
     turned = [call.integer("transA", 0) != 0, call.integer("transB", 0) != 0]
     if isinstance(left, Computed) and isinstance(right, Computed):
-        call.refuse("a product of two computed values is not supported")
+        call.refuse("a matrix product of two computed values is not supported")
     if not isinstance(left, Computed) and not isinstance(right, Computed):
         call.refuse("a product of two constants is not supported")
     if any(len(o.shape) != 2 for o in (left, right)):
@@ -119,7 +114,7 @@ def _multiplied(weight: Tensor, factor: float) -> Tensor:
 
 
 def _offset(call: NodeCall, x: Computed, offset: Tensor | None) -> Computed:
-    return x if offset is None else call.add(ops.Scale(ONE, offset), x)
+    return x if offset is None else call.add(ops.Scale(elementwise.ONE, offset), x)
 
 
 # --- convolution and pooling ---------------------------------------------------------------------
@@ -175,94 +170,7 @@ def _averaged(
     return call.add(op, x)
 
 
-# --- elementwise ---------------------------------------------------------------------------------
-
-
-def _add(call: NodeCall) -> tuple[Value, ...]:
-    return _sum(call, 1.0)
-
-
-def _sub(call: NodeCall) -> tuple[Value, ...]:
-    return _sum(call, -1.0)
-
-
-def _sum(call: NodeCall, sign: float) -> tuple[Value, ...]:
-    """`left + sign * right`."""
-    left, right = call.operand(0), call.operand(1)
-    if not isinstance(left, Computed) and not isinstance(right, Computed):
-        if left.dtype.kind == "i":
-            return (layout.integer_arithmetic(call, left, right),)
-        left = call.constant_node(left)
-    shape = layout.broadcast_shape(call, left.shape, right.shape)
-    if isinstance(left, Computed) and isinstance(right, Computed):
-        operands = call.broadcast(left, shape), call.broadcast(right, shape)
-        return (call.add(ops.Sum((1.0, sign)), *operands),)
-    if isinstance(left, Computed):
-        shift = np.float32(sign) * call.weight(1, "constant")
-        return (call.add(ops.Scale(ONE, shift), call.broadcast(left, shape)),)
-    x = call.broadcast(call.computed(1), shape)
-    return (call.add(ops.Scale(np.asarray(np.float32(sign)), call.weight(0, "constant")), x),)
-
-
-def _total(call: NodeCall) -> tuple[Value, ...]:
-    """The sum of any number of operands."""
-    operands = [call.computed(i) for i in range(len(call.operands))]
-    if not operands:
-        call.refuse("a sum of nothing", code="E0601")
-    shape = operands[0].shape
-    for operand in operands:
-        shape = layout.broadcast_shape(call, shape, operand.shape)
-    spread = [call.broadcast(o, shape) for o in operands]
-    return (call.add(ops.Sum((1.0,) * len(spread)), *spread),)
-
-
-def _mul(call: NodeCall) -> tuple[Value, ...]:
-    left, right = call.operand(0), call.operand(1)
-    if not isinstance(left, Computed) and not isinstance(right, Computed):
-        if left.dtype.kind == "i":
-            return (layout.integer_arithmetic(call, left, right),)
-        left = call.constant_node(left)
-    if isinstance(left, Computed) and isinstance(right, Computed):
-        call.refuse("a product of two computed values is not supported")
-    if isinstance(left, Computed):
-        return (_scaled(call, left, call.weight(1, "factor")),)
-    return (_scaled(call, call.computed(1), call.weight(0, "factor")),)
-
-
-def _div(call: NodeCall) -> tuple[Value, ...]:
-    left, right = call.operand(0), call.operand(1)
-    if not isinstance(left, Computed) and not isinstance(right, Computed):
-        if left.dtype.kind == "i":
-            return (layout.integer_arithmetic(call, left, right),)
-        left = call.constant_node(left)
-    if isinstance(right, Computed):
-        call.refuse("division by a computed value is not supported")
-    divisor = call.weight(1, "divisor")
-    if not divisor.all():
-        call.refuse("division by a constant that holds 0")
-    x = left if isinstance(left, Computed) else call.constant_node(left)
-    return (_scaled(call, x, _reciprocal(divisor)),)
-
-
-def _reciprocal(divisor: Tensor) -> Tensor:
-    """`1 / divisor`, exactly: as floats where these are exact, else as fractions."""
-    exact = np.empty(divisor.shape, dtype=object)
-    exact.reshape(-1)[:] = [1 / Fraction(float(d)) for d in divisor.reshape(-1)]
-    rounded = exact.astype(np.float64)
-    same = all(Fraction(r) == e for r, e in zip(rounded.flat, exact.flat, strict=True))
-    return rounded if same else exact
-
-
-def _scaled(call: NodeCall, x: Computed, factor: Tensor) -> Computed:
-    shape = layout.broadcast_shape(call, x.shape, factor.shape)
-    return call.add(ops.Scale(factor, ZERO), call.broadcast(x, shape))
-
-
-def _neg(call: NodeCall) -> tuple[Value, ...]:
-    x = call.operand(0)
-    if not isinstance(x, Computed):
-        return (-x,)
-    return (_scaled(call, x, -ONE),)
+# --- the rest ------------------------------------------------------------------------------------
 
 
 def _batch_norm(call: NodeCall) -> tuple[Value, ...]:
@@ -281,56 +189,6 @@ def _batch_norm(call: NodeCall) -> tuple[Value, ...]:
     return (call.add(ops.BatchNorm(gamma, beta, mean, variance, epsilon), x),)
 
 
-def _relu(call: NodeCall) -> tuple[Value, ...]:
-    return (call.add(ops.Relu(), call.computed(0)),)
-
-
-def _leaky_relu(call: NodeCall) -> tuple[Value, ...]:
-    slope = call.number("alpha", float(np.float32(0.01)))
-    if not 0 <= slope <= 1:
-        call.refuse(f"the slope is {slope}, not in [0, 1]")
-    return (call.add(ops.LeakyRelu(slope), call.computed(0)),)
-
-
-def _clip(call: NodeCall) -> tuple[Value, ...]:
-    """A bound at the end of float32 is no bound; one bound alone is a shifted ReLU."""
-    x = call.computed(0)
-    lower = _clip_bound(call, 1, "min", -FLOAT32_MAX)
-    upper = _clip_bound(call, 2, "max", FLOAT32_MAX)
-    lowered, raised = lower > -FLOAT32_MAX, upper < FLOAT32_MAX
-    if lowered and raised:
-        if lower >= upper:
-            call.refuse(f"min {lower} is not below max {upper}")
-        return (call.add(ops.Clip(lower, upper), x),)
-    if lowered:
-        above = call.add(ops.Relu(), _affine(call, x, 1.0, -lower))
-        return (_affine(call, above, 1.0, lower),)
-    if raised:
-        below = call.add(ops.Relu(), _affine(call, x, -1.0, upper))
-        return (_affine(call, below, -1.0, upper),)
-    return (x,)
-
-
-def _affine(call: NodeCall, x: Computed, scale: float, shift: float) -> Computed:
-    if scale == 1.0 and shift == 0.0:
-        return x
-    return call.add(ops.Scale(np.asarray(np.float32(scale)), np.asarray(np.float32(shift))), x)
-
-
-def _clip_bound(call: NodeCall, index: int, name: str, default: float) -> float:
-    if call.opset >= 11:
-        bound = call.optional_weight(index, f"bound `{name}`")
-        if bound is None:
-            return default
-        if bound.size != 1:
-            call.refuse(f"bound `{name}` has shape {bound.shape}")
-        return float(bound.reshape(-1)[0])
-    value = call.node.attributes.get(name, default)
-    if not isinstance(value, float) or np.isnan(value):
-        call.refuse(f"attribute `{name}` is not a number", code="E0601")
-    return value
-
-
 def _dropout(call: NodeCall) -> tuple[Value, ...]:
     mode = call.optional(2)
     if mode is not None and (isinstance(mode, Computed) or mode.any()):
@@ -344,16 +202,17 @@ def _identity(call: NodeCall) -> tuple[Value, ...]:
 
 RULES: Mapping[str, Rule] = MappingProxyType(
     {
-        "Add": _add,
+        "Abs": elementwise.absolute,
+        "Add": elementwise.add,
         "AveragePool": _average_pool,
         "BatchNormalization": _batch_norm,
         "Cast": layout.cast,
-        "Clip": _clip,
+        "Clip": elementwise.clip,
         "Concat": layout.concat,
         "Constant": layout.constant,
         "ConstantOfShape": layout.constant_of_shape,
         "Conv": _conv,
-        "Div": _div,
+        "Div": elementwise.divide,
         "Dropout": _dropout,
         "Expand": layout.expand,
         "Flatten": layout.flatten,
@@ -361,19 +220,22 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Gemm": _gemm,
         "GlobalAveragePool": _global_average_pool,
         "Identity": _identity,
-        "LeakyRelu": _leaky_relu,
+        "LeakyRelu": elementwise.leaky_relu,
         "MatMul": _matmul,
-        "Mul": _mul,
-        "Neg": _neg,
+        "Max": elementwise.maximum,
+        "Min": elementwise.minimum,
+        "Mul": elementwise.multiply,
+        "Neg": elementwise.negate,
         "Pad": layout.pad,
-        "Relu": _relu,
+        "Pow": elementwise.power,
+        "Relu": elementwise.relu,
         "Reshape": layout.reshape,
         "Shape": layout.shape,
         "Slice": layout.slice_,
         "Split": layout.split,
         "Squeeze": layout.squeeze,
-        "Sub": _sub,
-        "Sum": _total,
+        "Sub": elementwise.subtract,
+        "Sum": elementwise.total,
         "Transpose": layout.transpose,
         "Unsqueeze": layout.unsqueeze,
     }

@@ -1,22 +1,21 @@
-"""From formulas to a `Query`: exact input boxes, shared margins, one graph."""
+"""From formulas to cases: exact input sets, shared margins."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isqrt
 
 import numpy as np
 
-from specdsl.graph.graph import Graph, NodeId
-from specdsl.graph.ops import Array, Dense
-from specdsl.query.elaboration.formula import Below, Clause, Formula, clauses
-from specdsl.query.elaboration.regions import BoundArray, Region
-from specdsl.query.elaboration.resources import compact
-from specdsl.query.elaboration.scene import Scene
+from specdsl.graph import ops
+from specdsl.query.elaboration.formula import Clause, Formula, clauses
+from specdsl.query.elaboration.layout import Layout
+from specdsl.query.elaboration.scene import OpStep, Scene
 from specdsl.query.elaboration.symbolic import INPUT, Linear
 from specdsl.query.query import Atom, Case
-from specdsl.query.sets import Box, InputSet
+from specdsl.query.sets import Ball, Box, EmptySet, ExactArray, InputSet, Norm
 
 MAX_CASES = 10_000
 """More cases are a property written in a way that multiplies out, not a question to answer."""
@@ -32,25 +31,26 @@ class Bound:
     strict: bool
 
 
-def bound_of(atom: Below) -> Bound | None:
-    """The atom as a bound on one input entry; None where it says more than that."""
-    if len(atom.expression.terms) != 1:
+def bound_of(expression: Linear, strict: bool) -> Bound | None:
+    """`expression <= 0` as a bound on one input entry; None where it says more than that."""
+    if len(expression.terms) != 1:
         return None
-    ((source, position), coefficient) = atom.expression.terms[0]
+    ((source, position), coefficient) = expression.terms[0]
     if source != INPUT:
         return None
-    value = -atom.expression.constant / coefficient
-    return Bound(position, value, upper=coefficient > 0, strict=atom.strict)
+    value = -expression.constant / coefficient
+    return Bound(position, value, upper=coefficient > 0, strict=strict)
 
 
 @dataclass(slots=True)
 class Assembly:
-    """Cases and margin rows as they are found; equal boxes and equal rows are shared."""
+    """Cases and margin rows as they are found; equal sets and equal rows are shared."""
 
     scene: Scene
-    region: Region
+    layout: Layout
     rows: dict[Linear, int] = field(default_factory=dict)
-    boxes: dict[tuple[Bound, ...], InputSet | None] = field(default_factory=dict)
+    _sets: dict[object, InputSet | None] = field(default_factory=dict)
+    _balls: dict[Linear, Ball | None] = field(default_factory=dict)
 
     def cases(self, unsafe: Formula) -> tuple[Case, ...]:
         """The cases of a formula that can have a point.
@@ -60,51 +60,112 @@ class Assembly:
         found = (self._case(clause) for clause in clauses(unsafe, MAX_CASES))
         return tuple(case for case in found if case is not None)
 
+    def row(self, expression: Linear) -> int:
+        """The margin that computes an expression (in places of the layout)."""
+        return self.rows.setdefault(expression, len(self.rows))
+
     def _case(self, clause: Clause) -> Case | None:
         bounds: list[Bound] = []
+        balls: list[Linear] = []
         atoms: list[Atom] = []
         for atom in clause:
-            bound = bound_of(atom)
+            expression = atom.expression.renamed(self.layout.places)
+            if isinstance(expression, Fraction):
+                if expression > 0 or (atom.strict and expression == 0):
+                    return None
+                continue
+            bound = bound_of(expression, atom.strict)
+            ball = None if bound is not None else self._ball(expression)
             if bound is not None:
                 bounds.append(bound)
-            # The box is closed, so that a strict bound is stated once more as an atom.
-            if bound is None or bound.strict:
-                index = self.rows.setdefault(atom.expression, len(self.rows))
-                atoms.append(Atom(index, atom.strict))
-        key = tuple(bounds)
-        if key not in self.boxes:
-            self.boxes[key] = self._inputs(bounds)
-        inputs = self.boxes[key]
+            if ball is not None:
+                balls.append(expression)
+            # Sets are closed, so that a strict bound is stated once more as an atom.
+            if (bound is None and ball is None) or atom.strict:
+                atoms.append(Atom(self.row(expression), atom.strict))
+        key = (tuple(bounds), tuple(balls))
+        if key not in self._sets:
+            self._sets[key] = self._inputs(bounds, balls)
+        inputs = self._sets[key]
         return None if inputs is None else Case(inputs, tuple(dict.fromkeys(atoms)))
 
-    def _inputs(self, bounds: Sequence[Bound]) -> InputSet | None:
-        lower, upper = self.region.lower.copy(), self.region.upper.copy()
+    def _inputs(self, bounds: Sequence[Bound], balls: Sequence[Linear]) -> InputSet | None:
+        lower, upper = self.layout.lower.copy(), self.layout.upper.copy()
         for bound in bounds:
             side, choose = (upper, min) if bound.upper else (lower, max)
             old = side[bound.position]
             side[bound.position] = bound.value if old is None else choose(old, bound.value)
-        inputs = self.region.inputs(lower, upper)
+        found = [ball for e in balls if (ball := self._balls[e]) is not None]
+        inputs = self.layout.inputs(lower, upper, found)
         if inputs is not None and any(_excluded(bound, inputs.box) for bound in bounds):
             return None
         return inputs
 
-    def graph(self) -> Graph:
-        """Input to margins. Input entries are read beside the outputs only where a row does."""
-        # A query without any row still has a graph; no case reads this margin, which is always 0.
-        rows = tuple(self.rows) or (Linear((), Fraction(0)),)
-        used = sorted({source for row in rows for (source, _), _ in row.terms})
-        read = used or [len(self.scene.calls) or INPUT]
-        nodes: list[NodeId] = [self.scene.node(source) for source in read]
-        builder = self.scene.builder
-        self.scene.node(INPUT)
-        starts: dict[int, int] = {}
-        width = 0
-        for source, node in zip(read, nodes, strict=True):
-            starts[source] = width
-            width += int(np.prod(builder.shape(node), dtype=np.int64))
-        joined = builder.concat_flat(*nodes, name="read")
-        weight, offset = _matrix(rows, starts, width)
-        return builder.build(builder.add(Dense(weight, offset), joined, name="margins"))
+    # --- norms that are sets ---------------------------------------------------------------------
+
+    def _ball(self, expression: Linear) -> Ball | None:
+        """`sum of |a x + b| <= c` and `sum of (a x + b)^2 <= c` over input entries as a ball."""
+        if expression not in self._balls:
+            try:
+                self._balls[expression] = self._as_ball(expression)
+            except EmptySet:
+                self._balls[expression] = None
+        return self._balls[expression]
+
+    def _as_ball(self, expression: Linear) -> Ball | None:
+        terms = [(self._distance(*entry), c) for entry, c in expression.terms]
+        if any(found is None or c <= 0 for found, c in terms):
+            return None
+        kinds = {found.kind for found, _ in terms if found is not None}
+        places = [found.position for found, _ in terms if found is not None]
+        if len(kinds) != 1 or len(set(places)) != len(places):
+            return None
+        squared = kinds == {ops.Square}
+        radius = _root(-expression.constant) if squared else -expression.constant
+        weights = [_root(c) if squared else c for _, c in terms]
+        if radius is None or any(w is None for w in weights):
+            return None
+        norm: Norm = "l2" if squared else "l1"
+        scales = [
+            w * abs(found.slope)
+            for (found, _), w in zip(terms, weights, strict=True)
+            if found and w
+        ]
+        centers = [-found.offset / found.slope for found, _ in terms if found is not None]
+        return Ball(np.array(places), _array(centers), _array(scales), radius, norm)
+
+    def _distance(self, source: int, position: int) -> _Distance | None:
+        """What one entry is the size or square of, where that is one scaled input entry."""
+        if source == INPUT:
+            return None
+        step = self.scene.steps[self.scene.source(source).step]
+        if not isinstance(step, OpStep) or not isinstance(step.op, ops.Abs | ops.Square):
+            return None
+        operand = step.operands[0][position]
+        inner = operand.renamed(self.layout.places) if isinstance(operand, Linear) else None
+        if not isinstance(inner, Linear) or len(inner.terms) != 1 or inner.terms[0][0][0] != INPUT:
+            return None
+        ((_, place), slope) = inner.terms[0]
+        return _Distance(type(step.op), place, slope, inner.constant)
+
+
+@dataclass(frozen=True, slots=True)
+class _Distance:
+    """`|slope * x[position] + offset|`, or its square."""
+
+    kind: type[ops.Op]
+    position: int
+    slope: Fraction
+    offset: Fraction
+
+
+def _root(value: Fraction) -> Fraction | None:
+    """The square root where it is rational."""
+    if value < 0:
+        return None
+    top, bottom = isqrt(value.numerator), isqrt(value.denominator)
+    exact = top * top == value.numerator and bottom * bottom == value.denominator
+    return Fraction(top, bottom) if exact else None
 
 
 def _excluded(bound: Bound, box: Box) -> bool:
@@ -113,34 +174,7 @@ def _excluded(bound: Bound, box: Box) -> bool:
     return bound.strict and low == high == bound.value
 
 
-def _matrix(rows: Sequence[Linear], starts: dict[int, int], width: int) -> tuple[Array, Array]:
-    """Rows as an exact matrix; float64 where no entry is rounded by it."""
-    weight = np.empty((len(rows), width), dtype=object)
-    weight.fill(Fraction(0))
-    offset = np.empty(len(rows), dtype=object)
-    for i, row in enumerate(rows):
-        offset[i] = row.constant
-        for (source, position), coefficient in row.terms:
-            weight[i, starts[source] + position] = coefficient
-    return compact(weight), compact(offset)
-
-
-def joint_region(scene: Scene) -> Region:
-    """The set of all variables together: the product of their boxes.
-
-    Raises ValueError where one of several is a ball: their product is neither box nor ball.
-    """
-    regions = [variable.region for variable in scene.variables]
-    if len(regions) == 1:
-        return regions[0]
-    if any(region.ball is not None for region in regions):
-        raise ValueError("a product with a ball")
-    if not regions:
-        zero = np.array([Fraction(0)], dtype=object)
-        return Region((1,), None, zero, zero)
-    lower, upper = (_joined([getattr(r, side) for r in regions]) for side in ("lower", "upper"))
-    return Region((lower.size,), None, lower, upper)
-
-
-def _joined(parts: Sequence[BoundArray]) -> BoundArray:
-    return np.concatenate(parts)
+def _array(values: Sequence[Fraction]) -> ExactArray:
+    result = np.empty(len(values), dtype=object)
+    result[:] = values
+    return result

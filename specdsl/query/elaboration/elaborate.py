@@ -8,6 +8,7 @@ from pathlib import Path
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
+from specdsl.language.modules.wording import full_text
 from specdsl.language.spec import Spec
 from specdsl.query.elaboration.builtins import BUILTINS
 from specdsl.query.elaboration.environment import EMPTY, Sample, bind_names, let_locals
@@ -63,7 +64,7 @@ def elaborate(spec: Spec, resources: Resources) -> tuple[Obligation, ...]:
 def _obligation(
     spec: Spec, check: int, expression: syntax.Expr, leaf: _Leaf, taken: dict[str, int]
 ) -> Obligation:
-    written = _title(expression)
+    written = full_text(expression)
     name = leaf.name or written
     title = written if isinstance(expression, syntax.Name | syntax.Call | syntax.Unary) else name
     title += f"[{','.join(leaf.path)}]" if leaf.path else ""
@@ -84,11 +85,6 @@ def _obligation(
     )
 
 
-def _title(expression: syntax.Expr) -> str:
-    """The user's text on one line."""
-    return " ".join(expression.span.text.split())
-
-
 def _kind(goal: Goal) -> Kind:
     step = goal.step
     clauses = step if isinstance(step, tuple) else ()
@@ -104,7 +100,7 @@ class _Planner:
     def __init__(self, spec: Spec, resources: Resources) -> None:
         self.spec = spec
         # Nothing is quantified here: the scene stays empty.
-        self.interpreter = Interpreter(spec, Scene(resources), BUILTINS)
+        self.interpreter = Interpreter(spec, Scene(), resources, BUILTINS)
 
     def leaves(self, leaf: _Leaf) -> Iterator[_Leaf]:
         """The obligations that make up one claim, at least one."""

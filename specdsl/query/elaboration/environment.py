@@ -47,7 +47,14 @@ class Closure:
     environment: Environment
 
 
-Local = Tensor | Sample | SamplePart | Thunk | Closure
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """A meaning that is known already; `value` is a `Meaning`."""
+
+    value: object
+
+
+Local = Tensor | Sample | SamplePart | Thunk | Closure | Fixed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

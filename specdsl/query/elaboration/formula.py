@@ -6,10 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
-from itertools import pairwise
 from math import prod
 
-from specdsl.query.elaboration.symbolic import Entry, EntryArray, Extreme, Linear, Prediction
+from specdsl.query.elaboration.symbolic import Entry, Extreme, Linear, Prediction
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +119,21 @@ def compare(operator: str, left: Fraction | Linear, right: Fraction | Linear) ->
             return disjunction(below(e, strict=True) for e in (left - right, right - left))
 
 
-def compare_extreme(operator: str, extreme: Extreme) -> Formula:
-    """`extreme operator 0`, by cases: a maximum is <= 0 where every option is."""
+def compare_extremes(operator: str, left: Extreme, right: Extreme) -> Formula:
+    """`left operator right`, by cases: a maximum is <= something where every option is."""
     if operator in {"==", "!="}:
-        equal = conjunction(compare_extreme(o, extreme) for o in ("<=", ">="))
+        equal = conjunction(compare_extremes(o, left, right) for o in ("<=", ">="))
         return equal if operator == "==" else negate(equal)
-    parts = (compare(operator, option, Fraction(0)) for option in extreme.options)
-    every = (extreme.kind == "max") == (operator in {"<=", "<"})
-    return conjunction(parts) if every else disjunction(parts)
+    if operator in {">=", ">"}:
+        return compare_extremes("<=" if operator == ">=" else "<", right, left)
+    all_left, all_right = left.kind == "max", right.kind == "min"
+    if all_right and not all_left:
+        # Some option of the left below every one of the right.
+        rows = (conjunction(compare(operator, a, b) for b in right.options) for a in left.options)
+        return disjunction(rows)
+    join = conjunction if all_right else disjunction
+    parts = (join(compare(operator, a, b) for b in right.options) for a in left.options)
+    return conjunction(parts) if all_left else disjunction(parts)
 
 
 def predicts(prediction: Prediction, label: int) -> Formula:
@@ -162,15 +168,6 @@ def same_prediction(first: Prediction, second: Prediction) -> Formula:
         for c in range(len(first.scores))
     )
     return Stated(claim, differ)
-
-
-def chain(operators: Iterable[str], operands: Iterable[EntryArray]) -> Iterable[Formula]:
-    """`a <= b < c` for tensors that broadcast: each neighbouring pair, entry by entry."""
-    import numpy as np
-
-    for operator, (a, b) in zip(operators, pairwise(operands), strict=True):
-        left, right = np.broadcast_arrays(a, b)
-        yield from (compare(operator, x, y) for x, y in zip(left.flat, right.flat, strict=True))
 
 
 # --- taking apart --------------------------------------------------------------------------------

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from math import prod
 
 import numpy as np
 
-from specdsl.diagnostics import SpecError, suggestion
+from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
 from specdsl.language.constants import MAX_CALL_DEPTH, NORMS
 from specdsl.language.spec import Spec
 from specdsl.query.elaboration import regions
+from specdsl.query.elaboration.access import (
+    apply_network,
+    attribute,
+    hidden_value,
+    index,
+    loops_later,
+    subset,
+)
+from specdsl.query.elaboration.arithmetic import magnitude, numeric
 from specdsl.query.elaboration.environment import (
     EMPTY,
     Closure,
     Environment,
+    Fixed,
     Local,
     Sample,
     SamplePart,
@@ -27,27 +36,26 @@ from specdsl.query.elaboration.environment import (
     let_locals,
     thunks,
 )
-from specdsl.query.elaboration.formula import (
-    Formula,
-    conjunction,
-    disjunction,
-    negate,
-    truth,
-)
+from specdsl.query.elaboration.formula import Formula, conjunction, disjunction, negate, truth
 from specdsl.query.elaboration.meaning import (
+    Choice,
     Claim,
     DatasetValue,
+    FieldLabel,
+    Group,
+    ImageSet,
     Meaning,
     Truths,
     misfit,
     value_meaning,
 )
-from specdsl.query.elaboration.operators import comparison, magnitude, operation
+from specdsl.query.elaboration.networks import Composition, HiddenValue, LoadedNetwork
+from specdsl.query.elaboration.operators import comparison, operation
 from specdsl.query.elaboration.regions import FiniteSet, Member, Region
-from specdsl.query.elaboration.resources import LoadedNetwork
-from specdsl.query.elaboration.samples import members, sample_part, sliced
+from specdsl.query.elaboration.resources import Resources
+from specdsl.query.elaboration.samples import members, sample_part
 from specdsl.query.elaboration.scene import Scene
-from specdsl.query.elaboration.symbolic import NotLinear, Prediction, Tensor, constant, entries
+from specdsl.query.elaboration.symbolic import Prediction, Tensor, constant
 
 BuiltIn = Callable[["Interpreter", syntax.Call, Environment], "Meaning"]
 """The meaning of a call of one of the language's own functions."""
@@ -56,10 +64,12 @@ BuiltIn = Callable[["Interpreter", syntax.Call, Environment], "Meaning"]
 class Interpreter:
     """Gives expressions their meaning for one obligation, in the scene of its query."""
 
-    def __init__(self, spec: Spec, scene: Scene, builtins: Mapping[str, BuiltIn]) -> None:
+    def __init__(
+        self, spec: Spec, scene: Scene, resources: Resources, builtins: Mapping[str, BuiltIn]
+    ) -> None:
         self.spec = spec
         self.scene = scene
-        self.resources = scene.resources
+        self.resources = resources
         self.builtins = builtins
         # Arguments are named many times but evaluated once. The thunk is kept with its value, so
         # that its identity is not reused.
@@ -74,18 +84,19 @@ class Interpreter:
             raise SpecError.of("E0205", "calls nest too deeply", expression.span)
         try:
             return self._meaning(expression, environment)
-        except NotLinear:
-            text = "products and quotients of quantified values are not supported yet"
-            raise SpecError.of("E0901", text, expression.span) from None
         except SpecError as error:
             raise error.at(expression.span) from error
 
     def tensor(self, expression: syntax.Expr, environment: Environment) -> Tensor:
         """An expression that is a tensor of numbers."""
         found = self.meaning(expression, environment)
-        if isinstance(found, Tensor):
-            return found
-        raise misfit("a number or tensor", expression)
+        try:
+            tensor = numeric(found, self.scene)
+        except SpecError as error:
+            raise error.at(expression.span) from error
+        if tensor is None:
+            raise misfit("a number or tensor", expression)
+        return tensor
 
     def formula(self, expression: syntax.Expr, environment: Environment) -> Formula:
         """An expression that is true or false."""
@@ -128,7 +139,9 @@ class Interpreter:
             raise misfit("a whole number", expression)
         return int(found)
 
-    def set(self, expression: syntax.Expr, environment: Environment) -> Region | FiniteSet:
+    def set(
+        self, expression: syntax.Expr, environment: Environment
+    ) -> Region | FiniteSet | ImageSet:
         """An expression after `in`. A dataset becomes its members."""
         if isinstance(expression, syntax.List):
             if len(expression.items) != 2:
@@ -137,7 +150,7 @@ class Interpreter:
             return regions.interval(low, high)
         found = self.meaning(expression, environment)
         match found:
-            case Region() | FiniteSet():
+            case Region() | FiniteSet() | ImageSet():
                 return found
             case DatasetValue():
                 return members(found, self.spec, self.resources, expression.span)
@@ -150,7 +163,9 @@ class Interpreter:
             case Thunk():
                 return self._force(local)
             case SamplePart(sample, part):
-                return self._sample(sample, part)
+                return self.sample(sample, part)
+            case Fixed(value):
+                return value  # type: ignore[return-value]
             case _:
                 return local
 
@@ -167,9 +182,9 @@ class Interpreter:
             case syntax.Name():
                 return self._name(expression, environment)
             case syntax.Attribute():
-                return self._attribute(expression, environment)
+                return attribute(expression, environment, self)
             case syntax.Index():
-                return self._index(expression, environment)
+                return index(expression, environment, self)
             case syntax.Call():
                 return self._call(expression, environment)
             case syntax.Unary() | syntax.Binary():
@@ -186,8 +201,7 @@ class Interpreter:
             case syntax.IfThenElse(condition=condition, yes=yes, no=no):
                 decided = self.truth(condition, environment)
                 if decided is None:
-                    text = "conditions on quantified variables are not supported yet"
-                    raise SpecError.of("E0901", text, condition.span)
+                    return self._choice(condition, yes, no, environment)
                 return self.meaning(yes if decided else no, environment)
             case syntax.Range(first=first, last=last):
                 low, high = self.integer(first, environment), self.integer(last, environment)
@@ -201,9 +215,37 @@ class Interpreter:
                     raise misfit("a list of equal shapes", expression)
                 return Tensor(np.stack(values))
             case syntax.Absolute(operand=operand):
-                return magnitude(self.tensor(operand, environment))
+                return magnitude(self.meaning(operand, environment), self.scene)
+            case syntax.Subset():
+                return subset(expression, environment, self)
+            case syntax.SetOf():
+                return self._image(expression, environment)
             case _:
                 raise SpecError.of("E0901", "this is not supported yet", expression.span)
+
+    def _choice(
+        self, condition: syntax.Expr, yes: syntax.Expr, no: syntax.Expr, environment: Environment
+    ) -> Meaning:
+        """`if` with a condition that varies: claims by cases, numbers as a choice."""
+        holds = self.formula(condition, environment)
+        first, second = self.meaning(yes, environment), self.meaning(no, environment)
+        if isinstance(first, Claim | Truths):
+            claims = (self.formula(yes, environment), self.formula(no, environment))
+            met = conjunction((holds, claims[0]))
+            return Claim(disjunction((met, conjunction((negate(holds), claims[1])))))
+        return Choice(((holds, first), (negate(holds), second)))
+
+    def _image(self, expression: syntax.SetOf, environment: Environment) -> Meaning:
+        """`{ body for binders where condition }`: its members where all binders are finite."""
+        sets = [self.set(binder.set, environment) for binder in expression.binders[:1]]
+        if not all(isinstance(found, FiniteSet) for found in sets):
+            return ImageSet(expression, environment)
+        comprehension = syntax.Comprehension(
+            expression.body, expression.binders, expression.where, span=expression.span
+        )
+        values = self._comprehended(comprehension, environment)
+        members = (Member(Fixed(value), str(i)) for i, value in enumerate(values))
+        return FiniteSet(tuple(members))
 
     # --- names -----------------------------------------------------------------------------------
 
@@ -224,7 +266,7 @@ class Interpreter:
     def _declared(self, name: str) -> Meaning:
         spec = self.spec
         if name in spec.networks:
-            return self.resources.network(spec, name)
+            return self._network(name)
         if name in spec.datasets:
             return DatasetValue(name, 0, None)
         if name in spec.spaces:
@@ -238,7 +280,18 @@ class Interpreter:
                 return constant(Fraction(enum.labels.index(name)))
         if name in NORMS:
             return name
+        if name in spec.systems:
+            raise loops_later()
+        if any(name == field.name for space in spec.spaces.values() for field in space.fields):
+            return FieldLabel(name)
         raise SpecError.of("E0201", f"nothing is called `{name}`")
+
+    def _network(self, name: str) -> Meaning:
+        """A network from a file or layers, or the expression of others that it stands for."""
+        declaration = self.spec.networks[name]
+        if declaration.value is None:
+            return self.resources.network(self.spec, name)
+        return self.meaning(declaration.value, EMPTY)
 
     def _let(self, definition: syntax.Let, name: str) -> Meaning:
         if name not in self._lets:
@@ -258,59 +311,14 @@ class Interpreter:
         if isinstance(found, tuple) and position < len(found):
             return found[position]
         if isinstance(found, Sample):
-            return self._sample(found, "label" if position else "input")
+            return self.sample(found, "label" if position else "input")
+        if isinstance(found, Group) and position < len(found.values):
+            return found.values[position]
         raise misfit("several values", expression)
 
-    # --- access ----------------------------------------------------------------------------------
-
-    def _attribute(self, expression: syntax.Attribute, environment: Environment) -> Meaning:
-        base, name = self.meaning(expression.base, environment), expression.name
-        if isinstance(base, Sample) and name in ("input", "label"):
-            return self._sample(base, name)
-        if isinstance(base, Tensor) and base.space is not None:
-            start = 0
-            for field in base.space.fields:
-                size = prod(field.type.shape)
-                if field.name == name:
-                    return Tensor(base.flat[start : start + size].reshape(field.type.shape))
-                start += size
-        if isinstance(base, Tensor) and name in base.labels:
-            return Tensor(np.asarray(base.flat[base.labels.index(name)]))
-        known = base.labels if isinstance(base, Tensor) else ()
-        raise SpecError.of(
-            "E0752",
-            f"`{expression.base.span.text}` has no part `{name}`",
-            expression.name_span,
-            help=suggestion(name, known),
-        )
-
-    def _index(self, expression: syntax.Index, environment: Environment) -> Meaning:
-        base = self.meaning(expression.base, environment)
-        if isinstance(base, DatasetValue) and len(expression.items) == 1:
-            return self._samples(base, expression.items[0], environment)
-        if isinstance(base, Tensor) and len(expression.items) == base.values.ndim:
-            position: list[int] = []
-            for item, extent in zip(expression.items, base.values.shape, strict=True):
-                if isinstance(item, syntax.Slice):
-                    raise SpecError.of("E0901", "slices of tensors are not supported yet")
-                index = self.integer(item, environment)
-                if not 0 <= index < extent:
-                    text = f"there is no entry {index}: entries are 0 to {extent - 1}"
-                    raise SpecError.of("E0752", text, item.span)
-                position.append(index)
-            return Tensor(entries([base.values[tuple(position)]], ()))
-        raise misfit("something with entries", expression.base)
-
-    def _sample(self, sample: Sample, part: str) -> Tensor:
+    def sample(self, sample: Sample, part: str) -> Tensor:
+        """The input or label of a sample."""
         return sample_part(sample, part, self.spec, self.resources)
-
-    def _samples(
-        self, base: DatasetValue, item: syntax.Expr | syntax.Slice, environment: Environment
-    ) -> Meaning:
-        if not isinstance(item, syntax.Slice):
-            return Sample(base.name, base.start + self.integer(item, environment), item.span)
-        start, stop = (e and self.integer(e, environment) for e in (item.start, item.stop))
-        return sliced(base, start, stop, item.span)
 
     # --- calls -----------------------------------------------------------------------------------
 
@@ -322,16 +330,49 @@ class Interpreter:
             and not self._is_declared(function.name, environment)
         ):
             return self.builtins[function.name](self, expression, environment)
+        if isinstance(function, syntax.Attribute) and function.name == "hidden":
+            base = self.meaning(function.base, environment)
+            if isinstance(base, LoadedNetwork | Composition):
+                return hidden_value(base, expression, environment, self)
         found = self.meaning(function, environment)
         if isinstance(found, Closure):
             return self.enter(found, thunks(expression, environment), environment)
-        if isinstance(found, LoadedNetwork):
-            arguments = list(thunks(expression, environment))
-            if len(arguments) == 1:
-                argument = self.tensor(arguments[0].expression, environment)
-                said = self.scene.call(found, argument)
-                return Tensor(said.values, said.whole, None, found.labels)
+        if isinstance(found, LoadedNetwork | Composition | HiddenValue):
+            arguments = [t.expression for t in thunks(expression, environment)]
+            tensors = [self.tensor(argument, environment) for argument in arguments]
+            return apply_network(found, tensors, self)
         raise misfit("a function", function)
+
+    def expand(self, call: syntax.Call, environment: Environment) -> list[Meaning]:
+        """The arguments of a built-in that takes any number: comprehensions become their members.
+
+        Raises SpecError E0752 for named arguments.
+        """
+        found: list[Meaning] = []
+        for argument in call.arguments:
+            if isinstance(argument, syntax.NamedArgument):
+                raise SpecError.of("E0752", "arguments are given by position", argument.span)
+            if isinstance(argument, syntax.Comprehension):
+                found += self._comprehended(argument, environment)
+            else:
+                found.append(self.meaning(argument, environment))
+        return found
+
+    def _comprehended(
+        self, comprehension: syntax.Comprehension, environment: Environment
+    ) -> Iterator[Meaning]:
+        span = comprehension.span
+        clause = syntax.QuantifierClause("forall", comprehension.binders, span=span)
+        for bound in self.finite_bindings(clause, environment):
+            where = comprehension.where
+            if where is not None:
+                kept = self.truth(where, bound)
+                if kept is None:
+                    text = "a condition here must be known before anything is quantified"
+                    raise SpecError.of("E0901", text, where.span, help="move it into the claim")
+                if not kept:
+                    continue
+            yield self.meaning(comprehension.body, bound)
 
     def callee(
         self, expression: syntax.Name | syntax.Call, environment: Environment
@@ -407,11 +448,11 @@ class Interpreter:
                 shown = self.formula(claim, environment)
                 return conjunction((shown, self.unrolled(rest, environment, kind)))
             case syntax.QuantifierClause():
-                bindings = self._finite_bindings(clause, environment)
+                bindings = self.finite_bindings(clause, environment)
                 parts = (self.unrolled(rest, bound, clause.kind) for bound in bindings)
                 return conjunction(parts) if clause.kind == "forall" else disjunction(parts)
 
-    def _finite_bindings(
+    def finite_bindings(
         self, clause: syntax.QuantifierClause, environment: Environment
     ) -> Iterator[Environment]:
         environments = [environment]

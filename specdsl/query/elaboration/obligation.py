@@ -5,25 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
-from specdsl.language import syntax
 from specdsl.language.spec import ExactArray, Spec
-from specdsl.query.elaboration.assemble import MAX_CASES, Assembly, joint_region
-from specdsl.query.elaboration.builtins import BUILTINS
-from specdsl.query.elaboration.environment import Environment, Sample, let_locals
-from specdsl.query.elaboration.formula import Formula, TooManyClauses, conjunction, negate
-from specdsl.query.elaboration.goal import (
-    Goal,
-    Kind,
-    effective,
-    has_quantifier,
-    one_binder_each,
-    open_expression,
-)
-from specdsl.query.elaboration.interpret import Interpreter
-from specdsl.query.elaboration.regions import FiniteSet, Unbounded
+from specdsl.query.elaboration.assemble import MAX_CASES, Assembly
+from specdsl.query.elaboration.claims import Claims, Question, ask
+from specdsl.query.elaboration.emission import Emitted, emit
+from specdsl.query.elaboration.environment import Sample
+from specdsl.query.elaboration.formula import Formula, TooManyClauses, conjunction
+from specdsl.query.elaboration.goal import Goal, Kind
+from specdsl.query.elaboration.layout import Layout, equal_entries, lay_out, shown_variables
+from specdsl.query.elaboration.regions import Unbounded
 from specdsl.query.elaboration.resources import Resources
-from specdsl.query.elaboration.scene import Scene
-from specdsl.query.query import Case, Query
+from specdsl.query.query import Case, Nonlinear, Query
 from specdsl.source import Span
 
 
@@ -56,7 +48,8 @@ class Obligation:
         E06xx), constructs that are not supported (E0901), too many cases (E0750).
         """
         try:
-            return _Prefix(self, resources).query()
+            question = ask(self.goal, self.spec, resources)
+            return Assembler(question, self.span).query(self.id, self.property_name)
         except SpecError as error:
             raise error.at(self.span, f"in `{self.id}`") from error
 
@@ -70,134 +63,64 @@ class Obligation:
         return data.input(self.sample_of.index).reshape(-1)
 
 
-class _Prefix:
-    """Goes through the quantifiers in front of a claim, then turns what they govern into cases."""
+class Assembler:
+    """A question as cases over one graph."""
 
-    def __init__(self, obligation: Obligation, resources: Resources) -> None:
-        self.obligation = obligation
-        self.scene = Scene(resources)
-        self.interpreter = Interpreter(obligation.spec, self.scene, BUILTINS)
-        self.kind: Kind | None = None
-        self.outer: Span | None = None
-        self.conditions: list[tuple[syntax.Expr, Environment]] = []
+    def __init__(self, question: Question, span: Span) -> None:
+        self.question = question
+        self.span = span
+        self.claims: Claims = question.claims
+        scene = self.claims.scene
+        self.layout: Layout = lay_out(scene, equal_entries(scene, question.wanted))
+        self.assembly = Assembly(scene, self.layout)
 
-    def query(self) -> Query:
-        goal = self._innermost(self.obligation.goal)
-        assumed = conjunction(self.interpreter.formula(e, env) for e, env in self.conditions)
-        claim = self._claim(goal)
-        # A `forall` asks for a point where the claim fails, an `exists` for one where it holds.
-        wanted = negate(claim) if self.kind != "exists" else claim
-        return self._assemble(assumed, conjunction((assumed, wanted)))
-
-    def _innermost(self, goal: Goal) -> Goal:
-        """The goal behind all leading quantifiers, which become variables of the scene."""
-        while True:
-            following = self._open(goal)
-            if following is None:
-                return goal
-            goal = following
-
-    def _open(self, goal: Goal) -> Goal | None:
-        """One step inwards, or None where a formula begins."""
-        step = goal.step
-        if isinstance(step, tuple):
-            return self._clause(step, goal)
-        opened = open_expression(step, goal, self.interpreter)
-        if opened is not None:
-            return opened
-        if isinstance(step, syntax.Binary):
-            return self._decided(step, goal)
-        return None
-
-    def _decided(self, step: syntax.Binary, goal: Goal) -> Goal | None:
-        """The right side of a connective whose left side is constant and leaves it open."""
-        spec = self.obligation.spec
-        if step.operator not in {"and", "or", "=>"} or not has_quantifier(step.right, spec):
-            return None
-        if has_quantifier(step.left, spec):
-            return None
-        left = self.interpreter.truth(step.left, goal.environment)
-        if left is None:
-            return None
-        open_side = left if step.operator in {"and", "=>"} else not left
-        return Goal(step.right, goal.environment, goal.negated) if open_side else None
-
-    def _clause(self, clauses: tuple[syntax.Clause, ...], goal: Goal) -> Goal | None:
-        clause, rest = clauses[0], clauses[1:]
-        environment = goal.environment
-        match clause:
-            case syntax.Let():
-                bound = environment.bind(let_locals(clause, environment))
-                return Goal(rest, bound, goal.negated)
-            case syntax.WhereClause(condition=condition):
-                self.conditions.append((condition, environment))
-                return Goal(rest, environment, goal.negated)
-            case syntax.ShowClause(claim=claim):
-                return None if rest else Goal(claim, environment, goal.negated)
-            case syntax.QuantifierClause(kind=kind, binders=(binder,)):
-                bound = self._quantify(kind, binder, goal)
-                return None if bound is None else Goal(rest, bound, goal.negated)
-            case syntax.QuantifierClause():
-                return Goal((*one_binder_each(clause), *rest), environment, goal.negated)
-
-    def _quantify(self, kind: str, binder: syntax.Binder, goal: Goal) -> Environment | None:
-        """The names with a new variable; None where a finite set begins a formula."""
-        region = self.interpreter.set(binder.set, goal.environment)
-        if isinstance(region, FiniteSet):
-            return None
-        self._check_kind(effective(kind, goal.negated), binder)
-        if len(binder.names) != 1:
-            raise SpecError.of("E0752", "a variable over a region has one name", binder.span)
-        (name,) = binder.names
-        try:
-            variable = self.scene.quantify(name, region)
-        except SpecError as error:
-            raise error.at(binder.span) from error
-        return goal.environment.bind({name: variable})
-
-    def _check_kind(self, kind: Kind, binder: syntax.Binder) -> None:
-        if self.kind not in (None, kind):
-            raise SpecError.of(
-                "E0901",
-                "alternating quantifiers are not supported yet",
-                binder.span,
-                secondary=[(self.outer, "inside this one")] if self.outer else [],
-            )
-        self.kind, self.outer = kind, binder.span
-
-    def _claim(self, goal: Goal) -> Formula:
-        step = goal.step
-        if isinstance(step, tuple):
-            formula = self.interpreter.unrolled(step, goal.environment)
-        else:
-            formula = self.interpreter.formula(step, goal.environment)
-        return negate(formula) if goal.negated else formula
-
-    def _assemble(self, assumed: Formula, wanted: Formula) -> Query:
-        obligation, scene = self.obligation, self.scene
-        try:
-            region = joint_region(scene)
-        except ValueError:
-            text = "several variables of which one ranges over an l1 or l2 ball"
-            raise SpecError.of("E0901", f"{text} are not supported yet", self.outer) from None
-        assembly = Assembly(scene, region)
-        cases = self._guarded(assembly, wanted)
+    def query(self, name: str, property_name: str) -> Query:
+        """The whole question as one query."""
+        cases = self.cases(self.assembly, self.question.wanted)
         warnings: tuple[Diagnostic, ...] = ()
-        if not cases and scene.variables and not self._guarded(Assembly(scene, region), assumed):
-            warnings = (self._vacuous(),)
+        assumed = conjunction(self.claims.assumed)
+        if not cases and self.claims.scene.variables:
+            aside = Assembly(self.claims.scene, self.layout)
+            if not self.cases(aside, assumed):
+                warnings = (self._vacuous(name),)
+        return self.finish(name, property_name, cases, warnings)
+
+    def finish(
+        self,
+        name: str,
+        property_name: str,
+        cases: tuple[Case, ...],
+        warnings: tuple[Diagnostic, ...] = (),
+    ) -> Query:
+        """The query over cases that were made with this assembly."""
+        scene = self.claims.scene
+        emitted = emit(scene, self.layout, tuple(self.assembly.rows))
         return Query(
-            name=obligation.id,
-            graph=assembly.graph(),
+            name=name,
+            graph=emitted.graph,
             cases=cases,
-            variables=scene.shown_variables(),
-            calls=tuple(scene.calls),
-            kind=self.kind or "forall",
-            property_name=obligation.property_name,
-            span=obligation.span,
+            variables=shown_variables(scene, self.layout),
+            calls=emitted.calls,
+            kind=self.question.kind,
+            property_name=property_name,
+            span=self.span,
             warnings=warnings,
+            integers=self.layout.integers,
+            nonlinear=self._nonlinear(emitted),
         )
 
-    def _guarded(self, assembly: Assembly, formula: Formula) -> tuple[Case, ...]:
+    def _nonlinear(self, emitted: Emitted) -> tuple[Nonlinear, ...]:
+        """Where the claim multiplies, and which networks do."""
+        if not emitted.multiplies:
+            return ()
+        inside = (
+            Nonlinear(f"{name}(...)", self.span, ((declared, f"`{name}` multiplies inside"),))
+            for name, declared in emitted.multiplying_networks
+        )
+        return (*self.claims.scene.nonlinear, *inside)
+
+    def cases(self, assembly: Assembly, formula: Formula) -> tuple[Case, ...]:
+        """The cases of a formula. Raises SpecError E0750, E0754."""
         try:
             return assembly.cases(formula)
         except TooManyClauses as error:
@@ -205,27 +128,27 @@ class _Prefix:
                 "E0750",
                 f"the negated claim multiplies out to {error.count} cases; the limit is "
                 f"{MAX_CASES}",
-                self.obligation.span,
+                self.span,
                 help="split it into several properties, or state it with fewer alternatives",
             ) from error
         except Unbounded as error:
             raise self._unbounded(error.position) from error
 
     def _unbounded(self, position: int) -> SpecError:
-        shown = [v for v in self.scene.shown_variables() if v.start <= position]
-        name = shown[-1].name if shown else "input"
+        shown = shown_variables(self.claims.scene, self.layout)
+        name = next((v.name for v in shown if position in v.positions), "input")
         return SpecError.of(
             "E0754",
             f"`{name}` is unbounded: nothing can be proven over an infinite set",
-            self.outer,
+            self.claims.outer,
             help=f"give it bounds in its space, or add `where {name} >= ... and {name} <= ...`",
         )
 
-    def _vacuous(self) -> Diagnostic:
-        conditions = [expression for expression, _ in self.conditions]
+    def _vacuous(self, name: str) -> Diagnostic:
+        conditions = self.claims.conditions
         return diagnostic(
             "W0750",
-            f"`{self.obligation.id}` says nothing: no input satisfies its conditions",
-            conditions[0].span if conditions else self.outer,
+            f"`{name}` says nothing: no input satisfies its conditions",
+            conditions[0].span if conditions else self.claims.outer,
             label="never true within the bounds" if conditions else "this set is empty",
         )

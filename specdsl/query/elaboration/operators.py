@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
+from dataclasses import replace
 from itertools import pairwise
-
-import numpy as np
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
 from specdsl.query.elaboration import regions
+from specdsl.query.elaboration.arithmetic import arithmetic, minus, numeric, place_at, power
+from specdsl.query.elaboration.comparisons import compared
 from specdsl.query.elaboration.environment import Environment
 from specdsl.query.elaboration.formula import Formula, conjunction, disjunction, negate, truth
-from specdsl.query.elaboration.meaning import (
-    Claim,
-    Meaning,
-    Meanings,
-    Truths,
-    arithmetic,
-    compared,
-    minus,
-    misfit,
-)
-from specdsl.query.elaboration.regions import Region
-from specdsl.query.elaboration.symbolic import Tensor, absolute, constant
+from specdsl.query.elaboration.meaning import Claim, Meaning, Meanings, Truths, misfit
+from specdsl.query.elaboration.regions import FiniteSet, Region
+
+LARGEST_POWER = 16
+"""Higher powers multiply too often to be bounded well."""
 
 
 def operation(
@@ -33,23 +26,58 @@ def operation(
     if isinstance(expression, syntax.Unary):
         if expression.operator == "not":
             return Claim(negate(meanings.formula(expression.operand, environment)))
-        return minus(meanings.meaning(expression.operand, environment))
+        return minus(meanings.meaning(expression.operand, environment), meanings.scene)
     operator = expression.operator
     if operator in {"and", "or", "=>"}:
         return Claim(_connective(expression, environment, meanings))
     if operator == "&":
-        left, right = (meanings.set(s, environment) for s in (expression.left, expression.right))
-        if isinstance(left, Region) and isinstance(right, Region):
-            return regions.intersect(left, right)
-        raise SpecError.of("E0901", "intersections of finite sets are not supported yet")
+        return _intersection(expression, environment, meanings)
+    left, right = (meanings.meaning(s, environment) for s in (expression.left, expression.right))
     if operator == "^":
-        base = meanings.number(expression.left, environment)
-        power = meanings.integer(expression.right, environment)
-        if base == 0 and power < 0:
-            raise SpecError.of("E0404", "division by zero")
-        return constant(Fraction(base**power))
-    sides = (meanings.meaning(s, environment) for s in (expression.left, expression.right))
-    return arithmetic(operator, *sides)
+        return _power(expression, left, environment, meanings)
+    return arithmetic(operator, left, right, meanings.scene, expression)
+
+
+def _power(
+    expression: syntax.Binary, base: Meaning, environment: Environment, meanings: Meanings
+) -> Meaning:
+    exponent = meanings.integer(expression.right, environment)
+    tensor = numeric(base, meanings.scene)
+    if tensor is None:
+        raise misfit("a number", expression.left)
+    if abs(exponent) > LARGEST_POWER and tensor.constant is None:
+        text = f"powers above {LARGEST_POWER} of varying values are not supported"
+        raise SpecError.of("E0901", text, expression.right.span)
+    place = place_at(expression, tensor, meanings.scene)
+    return power(tensor, exponent, meanings.scene, place)
+
+
+def _intersection(
+    expression: syntax.Binary, environment: Environment, meanings: Meanings
+) -> Meaning:
+    left, right = (meanings.set(s, environment) for s in (expression.left, expression.right))
+    if isinstance(left, Region) and isinstance(right, Region):
+        return regions.intersect(left, right)
+    if isinstance(right, FiniteSet):
+        left, right = right, left
+    if isinstance(left, FiniteSet):
+        return _kept(left, right, expression, meanings)
+    raise SpecError.of("E0901", "intersections of images are not supported yet")
+
+
+def _kept(
+    finite: FiniteSet, other: object, expression: syntax.Binary, meanings: Meanings
+) -> FiniteSet:
+    """The members of a finite set that lie in another set."""
+    kept: list[regions.Member] = []
+    for member in finite.members:
+        value = meanings.resolve(member.value)
+        inside = _inside(value, other, expression, meanings)
+        if inside not in (truth(True), truth(False)):
+            raise SpecError.of("E0901", "this intersection depends on quantified variables")
+        if inside == truth(True):
+            kept.append(member)
+    return replace(finite, members=tuple(kept))
 
 
 def _connective(expression: syntax.Binary, environment: Environment, meanings: Meanings) -> Formula:
@@ -63,16 +91,6 @@ def _connective(expression: syntax.Binary, environment: Environment, meanings: M
     right = meanings.formula(expression.right, environment)
     join = conjunction if expression.operator == "and" else disjunction
     return join((left, right))
-
-
-def magnitude(tensor: Tensor) -> Meaning:
-    """`|x|`: exact for constants; of one varying number known by comparisons only."""
-    known = tensor.constant
-    if known is not None:
-        return Tensor(np.asarray(np.abs(known), dtype=object))
-    if tensor.scalar is None:
-        raise SpecError.of("E0901", "absolute values of tensors are not supported yet")
-    return absolute([tensor.scalar])
 
 
 # --- comparisons ---------------------------------------------------------------------------------
@@ -89,7 +107,7 @@ def comparison(
         return Claim(negate(inside) if expression.negated else inside)
     sides = [meanings.meaning(operand, environment) for operand in expression.operands]
     parts = [
-        compared(operator, a, b, expression)
+        compared(operator, a, b, meanings.scene, expression)
         for operator, (a, b) in zip(expression.operators, pairwise(sides), strict=True)
     ]
     count = max(len(part) for part in parts)
@@ -105,11 +123,26 @@ def _membership(
 ) -> Formula:
     element = meanings.meaning(expression.element, environment)
     found = meanings.set(expression.set, environment)
+    return _inside(element, found, expression, meanings)
+
+
+def _inside(
+    element: Meaning, found: object, expression: syntax.Expr, meanings: Meanings
+) -> Formula:
     if isinstance(found, Region):
-        if isinstance(element, Tensor):
-            return regions.contains(found, element)
-        raise misfit("a tensor", expression.element)
-    options = (meanings.resolve(member.value) for member in found.members)
-    return disjunction(
-        conjunction(compared("==", element, option, expression)) for option in options
+        tensor = numeric(element, meanings.scene)
+        if tensor is None:
+            raise misfit("a tensor", expression)
+        return regions.contains(found, tensor, meanings.scene)
+    if isinstance(found, FiniteSet):
+        options = (meanings.resolve(member.value) for member in found.members)
+        return disjunction(
+            conjunction(compared("==", element, option, meanings.scene, expression))
+            for option in options
+        )
+    raise SpecError.of(
+        "E0705",
+        "membership in an image asks whether some value exists: an alternation of quantifiers",
+        expression.span,
+        help="name the value with `let` and compare with it",
     )

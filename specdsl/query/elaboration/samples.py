@@ -7,7 +7,8 @@ from specdsl.language.spec import ExactArray, Spec
 from specdsl.language.types import RecordType, TensorType, Type
 from specdsl.query.elaboration.environment import Sample
 from specdsl.query.elaboration.meaning import DatasetValue
-from specdsl.query.elaboration.regions import FiniteSet, Member, space_shape
+from specdsl.query.elaboration.networks import space_shape
+from specdsl.query.elaboration.regions import FiniteSet, Member
 from specdsl.query.elaboration.resources import Resources
 from specdsl.query.elaboration.symbolic import Tensor, constant
 from specdsl.source import Span
@@ -59,5 +60,5 @@ def _typed(values: ExactArray, kind: Type, spec: Spec) -> Tensor:
     """In the shape, and with the fields, of the declared type."""
     if isinstance(kind, RecordType) and kind.name in spec.spaces:
         space = spec.spaces[kind.name]
-        return Tensor(values.reshape(space_shape(space)), None, space)
+        return Tensor(values.reshape(space_shape(space)), space)
     return Tensor(values.reshape(kind.shape) if isinstance(kind, TensorType) else values)

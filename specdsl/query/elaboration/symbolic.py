@@ -1,4 +1,4 @@
-"""Exact linear expressions of quantified inputs and network outputs, and tensors of them.
+"""Exact linear expressions of quantified inputs and of computed values, and tensors of them.
 
 A tensor is a numpy array of dtype object whose entries are `Fraction`s (constants) or `Linear`s, so
 numpy's own arithmetic, broadcasting and indexing work on it.
@@ -17,9 +17,11 @@ import numpy.typing as npt
 from specdsl.language.spec import ExactArray, Space
 
 Entry = tuple[int, int]
-"""(source, position): source 0 is the flat input, every other one a network's output."""
+"""(source, position): source 0 is the flat input, every other one a computed value of a scene."""
 
 INPUT = 0
+
+Scalar = "Fraction | Linear"
 
 EntryArray = npt.NDArray[np.object_]
 """An array of `Fraction` and `Linear`."""
@@ -89,9 +91,26 @@ class Linear:
     def __rtruediv__(self, other: object) -> Fraction | Linear:
         raise NotLinear
 
+    @property
+    def only(self) -> Entry | None:
+        """The entry that this is, by itself; None where it is more than one entry."""
+        if len(self.terms) == 1 and not self.constant and self.terms[0][1] == 1:
+            return self.terms[0][0]
+        return None
+
     def at(self, values: Mapping[Entry, Fraction]) -> Fraction:
         """The exact value where every entry has one."""
         return sum((c * values[e] for e, c in self.terms), self.constant)
+
+    def renamed(self, places: npt.NDArray[np.int64]) -> Fraction | Linear:
+        """With entry p of the input standing at `places[p]`."""
+        if all(source != INPUT for (source, _), _ in self.terms):
+            return self
+        terms: dict[Entry, Fraction] = {}
+        for (source, position), coefficient in self.terms:
+            entry = (source, int(places[position]) if source == INPUT else position)
+            terms[entry] = terms.get(entry, Fraction(0)) + coefficient
+        return linear(terms, self.constant)
 
 
 def linear(terms: Mapping[Entry, Fraction], constant: Fraction) -> Fraction | Linear:
@@ -112,13 +131,11 @@ def entries(values: Iterable[Fraction | Linear], shape: tuple[int, ...]) -> Entr
 class Tensor:
     """Numbers of one shape.
 
-    `whole`: the source whose every entry this is, in order, or None; networks take such tensors.
     `space`: set where the tensor is a value of a space, its fields packed one after another.
     `labels` names the entries of a vector.
     """
 
     values: EntryArray
-    whole: int | None = None
     space: Space | None = None
     labels: tuple[str, ...] = ()
 
@@ -141,6 +158,11 @@ class Tensor:
 
 def constant(value: Fraction) -> Tensor:
     """A number as a tensor without axes."""
+    return scalar(value)
+
+
+def scalar(value: Fraction | Linear) -> Tensor:
+    """One expression as a tensor without axes."""
     return Tensor(entries([value], ()))
 
 
@@ -148,7 +170,7 @@ def variable(source: int, shape: tuple[int, ...], space: Space | None, start: in
     """The entries of a source from `start` on, in the given shape."""
     size = int(np.prod(shape, dtype=np.int64))
     values = entries((Linear.entry(source, start + i) for i in range(size)), shape)
-    return Tensor(values, None, space)
+    return Tensor(values, space)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +197,11 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Extreme:
-    """The largest or smallest of several linear expressions: known only by comparisons."""
+    """The largest or smallest of several linear expressions.
+
+    Comparisons take it apart by cases, which every backend can use better than a node of the graph;
+    only where it is computed with further does it become one.
+    """
 
     kind: Literal["max", "min"]
     options: tuple[Fraction | Linear, ...]
@@ -187,6 +213,10 @@ class Extreme:
         """With something added to every option."""
         return Extreme(self.kind, tuple(o + other for o in self.options))
 
+    def joined(self, other: Extreme) -> Extreme:
+        """The sum of two of one kind: the largest sum of an option of each."""
+        return Extreme(self.kind, tuple(a + b for a in self.options for b in other.options))
+
     def times(self, factor: Fraction) -> Extreme:
         """Multiplied by a constant; a negative one turns the largest into the smallest."""
         scaled = tuple(o * abs(factor) for o in self.options)
@@ -197,3 +227,25 @@ class Extreme:
 def absolute(values: Sequence[Fraction | Linear]) -> Extreme:
     """The largest absolute value of several expressions."""
     return Extreme("max", tuple(v for value in values for v in (value, -value)))
+
+
+def extreme(
+    kind: Literal["max", "min"], options: Sequence[Fraction | Linear]
+) -> Extreme | Fraction | Linear:
+    """The extreme of options: itself where only one is left, a number where all are."""
+    known = [o for o in options if isinstance(o, Fraction)]
+    varying = tuple(dict.fromkeys(o for o in options if isinstance(o, Linear)))
+    best = (max(known) if kind == "max" else min(known)) if known else None
+    kept = varying if best is None else (*varying, best)
+    return kept[0] if len(kept) == 1 else Extreme(kind, kept)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Root:
+    """The square root of `square`, which is a sum of squares: an l2 norm. Known by comparisons."""
+
+    square: Fraction | Linear
+
+    def times(self, factor: Fraction) -> Root:
+        """Multiplied by a constant that is not negative."""
+        return Root(self.square * factor**2)

@@ -19,8 +19,9 @@ from specdsl.diagnostics import SpecError
 from specdsl.graph.graph import GraphBuilder
 from specdsl.graph.ops import Array, Dense, Input
 from specdsl.query.query import Atom, Case, NetworkCall, Query, Variable
-from specdsl.query.sets import Box, ExactArray
-from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, commands
+from specdsl.query.sets import Box, EmptySet, ExactArray
+from specdsl.query.vnnlib.reading import decode, without_collection
+from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, commands, shown
 from specdsl.query.vnnlib.v1_terms import Bound, Constraint, Row, RowAtom, Terms
 from specdsl.source import Source
 
@@ -63,7 +64,8 @@ def read_problem(content: bytes | str, name: str) -> Problem:
 
     Raises SpecError: E0505 not UTF-8; E1000 to E1008 with the place in the file.
     """
-    return _Reader(_source(content, name)).read()
+    with without_collection():
+        return _Reader(decode(content, name)).read()
 
 
 def bind(problem: Problem, network: ImportedNetwork) -> Query:
@@ -91,8 +93,8 @@ def bind(problem: Problem, network: ImportedNetwork) -> Query:
         name=problem.name,
         graph=builder.build(margins),
         cases=problem.cases,
-        variables=(Variable("X", 0, (problem.inputs,)),),
-        calls=(NetworkCall(network.name, network.model, raw, output),),
+        variables=(Variable.at("X", 0, (problem.inputs,)),),
+        calls=(NetworkCall(network.name, network.model, (raw,), (output,)),),
         property_name=problem.name,
     )
 
@@ -133,16 +135,6 @@ def _is_float(value: Fraction) -> bool:
         return False
 
 
-def _source(content: bytes | str, name: str) -> Source:
-    if isinstance(content, str):
-        return Source(name, content)
-    try:
-        return Source(name, content.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        message = f"`{name}` is not UTF-8 text (byte {error.start})"
-        raise SpecError.of("E0505", message) from error
-
-
 @dataclass(slots=True)
 class _Reader:
     """Goes through the commands once; `plain` and `choices` are the assertions so far."""
@@ -172,7 +164,7 @@ class _Reader:
         elif head not in _IGNORED:
             raise self.terms.error(
                 "E1002",
-                f"`{head or '('}` is not a command of VNN-LIB 1.0 that has a meaning here",
+                f"`{shown(head or '(')}` is not a command of VNN-LIB 1.0 that has a meaning here",
                 command.start,
                 "declare with `(declare-const X_0 Real)`, constrain with `(assert ...)`",
             )
@@ -191,7 +183,7 @@ class _Reader:
         if isinstance(formula, Word):
             if formula.text not in ("true", "false"):
                 raise self.terms.error(
-                    "E1002", f"expected a formula, found `{formula.text}`", formula.start
+                    "E1002", f"expected a formula, found `{shown(formula.text)}`", formula.start
                 )
             return [()] if (formula.text == "true") != negated else []
         head, operands = formula.head, formula.items[1:]
@@ -290,16 +282,19 @@ class _Cases:
                 message = f"more than {MAX_ENTRIES} input bounds over all cases"
                 raise self.reader.terms.error("E1007", message, 0)
             low, high = self._bounded(lower, "lower"), self._bounded(upper, "upper")
-            if bool((low > high).any()):
+            try:
+                self.boxes[key] = Box(low, high)
+            except EmptySet:
                 return None
-            self.boxes[key] = Box(low, high)
         return self.boxes[key]
 
     def _bounded(
         self, values: list[Fraction | None], side: Literal["lower", "upper"]
     ) -> ExactArray:
-        if None in values:
-            raise self.reader.terms.unbounded(values.index(None), side)
+        # `None in values` would ask every Fraction whether it equals None.
+        for index, value in enumerate(values):
+            if value is None:
+                raise self.reader.terms.unbounded(index, side)
         result = np.empty(len(values), dtype=object)
         result[:] = values
         return result

@@ -22,6 +22,9 @@ MAX_EXPONENT = 400
 """Larger literals are no float64 anyway, and cost memory out of proportion to the file."""
 
 
+MAX_SHOWN = 60
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`(operator left right)` with two plain words."""
@@ -93,7 +96,7 @@ def commands(source: Source) -> Iterator[Comparison | Form]:
         if stack:
             stack[-1].items.append(node)
         elif isinstance(node, Word):
-            message = f"expected a command such as `(assert ...)`, found `{node.text}`"
+            message = f"expected a command such as `(assert ...)`, found `{shown(node.text)}`"
             raise syntax_error(source, "E1000", message, node.start)
         else:
             yield node
@@ -118,10 +121,15 @@ def number(word: str) -> Fraction | None:
     return Fraction(digits * 10**power) if power >= 0 else Fraction(digits, 10**-power)
 
 
+def shown(word: str) -> str:
+    """A word in a message: hostile files hold words of megabytes."""
+    return word if len(word) <= MAX_SHOWN else word[:MAX_SHOWN] + "..."
+
+
 def syntax_error(
     source: Source, code: str, message: str, start: int, help: str | None = None
 ) -> SpecError:
     """A located error; the span is the word or parenthesis at `start`."""
-    word = re.compile(r"[^\s();]+|.", re.DOTALL).match(source.text, start)
+    word = re.compile(r"[^\s();]{1,400}|.", re.DOTALL).match(source.text, start)
     end = word.end() if word else start + 1
     return SpecError.of(code, message, Span(source, start, end), help=help)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from specdsl.diagnostics import SpecError
-from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, number, syntax_error
+from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, number, shown, syntax_error
 from specdsl.source import Source
 
 VariableKey = tuple[Literal["X", "Y"], int]
@@ -52,7 +52,7 @@ class Terms:
 
     source: Source
     rows: list[Row] = field(default_factory=list)
-    _row_index: dict[Row, int] = field(default_factory=dict)
+    _row_index: dict[tuple[object, ...], int] = field(default_factory=dict)
     _declared: dict[VariableKey, int] = field(default_factory=dict)
     _words: dict[str, _Linear] = field(default_factory=dict)
     _compared: dict[tuple[str, str, str, bool], list[tuple[Constraint, ...]]] = field(
@@ -78,7 +78,7 @@ class Terms:
             )
         key = _key(match)
         if key in self._declared:
-            raise self.error("E1005", f"`{words[1]}` is declared twice", command.start)
+            raise self.error("E1005", f"`{shown(words[1])}` is declared twice", command.start)
         self._declared[key] = command.start
 
     def counts(self) -> tuple[int, int]:
@@ -118,9 +118,10 @@ class Terms:
     def compare_forms(self, node: Form, negated: bool) -> list[tuple[Constraint, ...]]:
         """`(operator left right)` with expressions inside. Raises E1002, E1003, E1004, E1008."""
         if node.head not in ("<=", "<", ">=", ">", "=") or len(node.items) != 3:
+            count = max(len(node.items) - 1, 0)
             raise self.error(
                 "E1002",
-                f"`{node.head or '('}` with {max(len(node.items) - 1, 0)} operands is no formula",
+                f"`{shown(node.head or '(')}` with {count} operands is no formula",
                 node.start,
                 "formulas are `<=`, `<`, `>=`, `>`, `=` with two operands, and `and`, `or`, `not`",
             )
@@ -156,16 +157,25 @@ class Terms:
             simple = coefficient in (1, -1) and not plain.terms
             value = plain.constant if simple else -margin.constant / coefficient
             return [(Bound(index, is_lower=coefficient < 0, value=value),)]
-        row = Row(tuple(sorted(margin.terms.items())), margin.constant)
-        if row not in self._row_index:
-            self._row_index[row] = len(self.rows)
-            self.rows.append(row)
-        atom = RowAtom(self._row_index[row], strict)
+        atom = RowAtom(self._row(margin), strict)
         if kind == "X" and not rest:
             # A strict bound: the closed box, and the strict inequality beside it.
             bound = Bound(index, coefficient < 0, -margin.constant / coefficient)
             return [(bound, atom)]
         return [(atom,)]
+
+    def _row(self, margin: _Linear) -> int:
+        """The place of a row among the rows; equal ones share it."""
+        terms = (
+            tuple(sorted(margin.terms.items())) if len(margin.terms) > 1 else margin.terms.items()
+        )
+        # Numerators and denominators: hashing a Fraction costs a modular inverse.
+        parts = [(key, value.numerator, value.denominator) for key, value in terms]
+        key = (margin.constant.numerator, margin.constant.denominator, *parts)
+        index = self._row_index.setdefault(key, len(self.rows))
+        if index == len(self.rows):
+            self.rows.append(Row(tuple(terms), margin.constant))
+        return index
 
     # --- expressions ----------------------------------------------------------------------------
 
@@ -176,7 +186,7 @@ class Terms:
             raise self.error("E1002", "a comparison where a number is expected", node.start)
         operands = [self._expression(item) for item in node.items[1:]]
         if node.head not in ("+", "-", "*", "/") or not operands:
-            message = f"`{node.head or '('}` is no arithmetic operator of VNN-LIB 1.0"
+            message = f"`{shown(node.head or '(')}` is no arithmetic operator of VNN-LIB 1.0"
             raise self.error("E1002", message, node.start)
         result, *others = operands
         if node.head == "-" and not others:
@@ -218,7 +228,7 @@ class Terms:
         match = _VARIABLE.fullmatch(word.text)
         key = _key(match) if match else None
         if key is None or key not in self._declared:
-            raise self.error("E1004", f"`{word.text}` is not declared", word.start)
+            raise self.error("E1004", f"`{shown(word.text)}` is not declared", word.start)
         return _Linear({key: Fraction(1)}, _ZERO)
 
 
