@@ -151,6 +151,45 @@ CODES: dict[str, Code] = {
         "nested too deeply",
         "The expression has more levels than can be worked through. Split it with `let`.",
     ),
+    "E0210": Code(
+        "import cycle",
+        "A file imports itself, perhaps through others. Move what they share into a file that "
+        "imports none of them.",
+    ),
+    "E0211": Code(
+        "no such name in a module",
+        "After the dot stands something that the imported file declares at its top level: a "
+        "parameter, space, network, region, property or label, or the name of one of its checks.",
+    ),
+    "E0212": Code(
+        "module as a value",
+        "The name after `import ... as` stands for a whole file. Pick something from it with a "
+        "dot; only `check` takes a module alone.",
+    ),
+    "E0213": Code(
+        "`with` names no parameter",
+        "`import ... with { name = value }` sets what the imported file declares with `param`, and "
+        "nothing else.",
+    ),
+    "E0214": Code(
+        "too many imports",
+        "A program imports at most 64 files, 16 deep, of a million characters in all. Each "
+        "`import` counts, because each is a copy with its own parameters.",
+    ),
+    "E0215": Code(
+        "nothing to check in a module",
+        "`check m` runs the checks and queries that the file of `m` holds, and it holds none.",
+    ),
+    "E0216": Code(
+        "word of the language hidden from a module",
+        "The file declares a name that an imported file uses with the meaning the language gives "
+        "it. The module must mean the same wherever it is imported: choose another name here.",
+    ),
+    "E0217": Code(
+        "module without a name",
+        "Without `as` a module is called like its file, so the name of the file must be a name of "
+        "the language: letters, digits and `_`.",
+    ),
     # --- E03 types and shapes ---
     "E0301": Code(
         "argument of another type",
@@ -241,8 +280,15 @@ CODES: dict[str, Code] = {
         "floating-point numbers.",
     ),
     "E0407": Code(
-        "ball over different units",
-        "One radius cannot measure metres and radians at once. Bound the fields one by one.",
+        "ball over unlike fields",
+        "One radius cannot measure metres and radians at once, nor steps of a whole number. Say "
+        "`scale = normalized` to measure each field by its range, `only = [a, b]` to let only some "
+        "fields differ, or bound the fields one by one.",
+    ),
+    "E0408": Code(
+        "unknown unit",
+        "Units stand in backticks and are spelled as physicists do, joined by `*`, `/` and whole "
+        "powers: `m`, `km`, `m/s^2`, `rad`. Currencies and `%` are units too.",
     ),
     # --- E05 files and data ---
     "E0501": Code("file cannot be read", "The file is missing or may not be read by this user."),
@@ -307,6 +353,11 @@ CODES: dict[str, Code] = {
         "labels do not fit the declared type",
         "The type says `label[n]`: each label is a whole number from 0 to n - 1.",
     ),
+    "E0523": Code(
+        "not a CIFAR file",
+        "The binary files of CIFAR-10 hold one label byte and 3,072 bytes of pixels for each "
+        "sample, those of CIFAR-100 two label bytes. The file has another length.",
+    ),
     # --- E06 networks ---
     "E0600": Code(
         "not an ONNX model",
@@ -345,7 +396,8 @@ CODES: dict[str, Code] = {
     ),
     "E0607": Code(
         "inputs and outputs of a network",
-        "A network has exactly one input that is not an initializer and one output, both float32.",
+        "A network has at least one input that is not an initializer and at least one output, all "
+        "of them float32 tensors.",
     ),
     "E0608": Code(
         "shape not fixed",
@@ -402,6 +454,11 @@ CODES: dict[str, Code] = {
         "The declaration says how many entries the network takes and gives, and the file "
         "disagrees. Correct the type or the space, or give the file that was meant.",
     ),
+    "E0651": Code(
+        "no hidden value of that name",
+        '`net.hidden("name")` takes the name that a value has in the ONNX file; the help line '
+        "lists those that there are.",
+    ),
     # --- E07 properties and queries ---
     "E0701": Code(
         "property without `show`",
@@ -423,12 +480,55 @@ CODES: dict[str, Code] = {
         "`let` may stand between.",
     ),
     "E0705": Code(
-        "labels are not ordered",
-        "Labels and words compare with `==` and `!=` only: class 3 is not more than class 2.",
+        "alternating quantifiers",
+        "An `exists` under a `forall`, or a `forall` under an `exists`, over infinite sets (a "
+        "negation turns one into the other). Say with `let` which value exists, or quantify over "
+        "a finite set: those never alternate.",
     ),
     "E0706": Code(
         "figure over several properties",
         "Accuracies count samples of one property. `verified_fraction` counts obligations of any.",
+    ),
+    "E0707": Code(
+        "labels are not ordered",
+        "Labels and words compare with `==` and `!=` only: class 3 is not more than class 2.",
+    ),
+    "E0708": Code(
+        "state without a step",
+        "The state of a `system` changes from step to step: it stands in `always(a..b, claim)`, "
+        "`eventually(a..b, claim)`, `until(a..b, claim, claim)` or `at(k, value)`, and these speak "
+        "about nothing else.",
+    ),
+    "E0709": Code(
+        "`for` over an infinite set",
+        "A query with `for` is answered once for each member of its sets: slices of datasets, "
+        "enums, ranges, `one_of(...)`. What ranges over other sets stands after `over`, or under "
+        "a `forall` in the claim.",
+    ),
+    "E0710": Code(
+        "query does not depend on its variable",
+        "The objective of `maximize` or `minimize`, or the claim behind `such that`, is one for "
+        "all values of what the query searches. Most often a name is misspelt.",
+    ),
+    "E0711": Code(
+        "state of a system not complete",
+        "Each `state` of a `system` has one initial set, `state x: real[2] in box(...)`, and one "
+        "line `next x = ...` that says its value after a step.",
+    ),
+    "E0712": Code(
+        "not an objective of training",
+        "`minimize` takes losses with weights, joined by `+`; `regularize` a regulariser with a "
+        "weight; `constrain` a measure, `<=` and a bound. A weight is a constant or a schedule.",
+    ),
+    "E0713": Code(
+        "parameter of a property without a value",
+        "In training the input and the label of a sample fill the first parameters of a property; "
+        "all others are given by name: `certified_loss(robust, r = 1/10)`.",
+    ),
+    "E0714": Code(
+        "input or output without a name",
+        "A network with several inputs or outputs names each of them in its type: "
+        "`(image: Camera, speed: real) -> (steering: real, throttle: real)`.",
     ),
     "E0750": Code(
         "too many cases",
@@ -526,6 +626,16 @@ CODES: dict[str, Code] = {
         "This stage has no meaning for the query, for example an LP file for a norm that is not "
         "linear, or one stream for several obligations where each needs its own file.",
     ),
+    "E0860": Code(
+        "malformed sweep",
+        "A parameter takes several values as `-D name=first..last:step`, both ends included (a "
+        "step may be left out for `int`), or as `-D 'name=one_of(1, 2, 5)'`. Each is checked.",
+    ),
+    "E0861": Code(
+        "too many combinations",
+        "Several swept parameters give every combination of their values, at most 1,000 in all, "
+        "and each is a full check of the file.",
+    ),
     # --- E09 not supported yet ---
     "E0901": Code("not supported yet", "The language has this; this version cannot answer it yet."),
     "E0902": Code(
@@ -535,8 +645,9 @@ CODES: dict[str, Code] = {
     # --- E10 VNN-LIB ---
     "E1000": Code(
         "VNN-LIB syntax error",
-        "Parentheses or quotes do not match, or a word stands outside any command. VNN-LIB 1.0 is "
-        "a sequence of forms such as `(declare-const X_0 Real)` and `(assert (<= X_0 0.5))`.",
+        "Parentheses, brackets or quotes do not match, or a word stands outside any command. "
+        "VNN-LIB is a sequence of forms such as `(declare-const X_0 Real)` and "
+        "`(assert (<= X_0 0.5))`; version 2.0 begins with `(vnnlib-version <2.0>)`.",
     ),
     "E1001": Code(
         "VNN-LIB nested too deeply",
@@ -544,8 +655,9 @@ CODES: dict[str, Code] = {
     ),
     "E1002": Code(
         "unknown word in VNN-LIB",
-        "Commands are `declare-const`, `declare-fun` and `assert`; formulas are comparisons, "
-        "`and`, `or`, `not` and `=>`; arithmetic is `+`, `-`, `*` and `/`.",
+        "Version 1.0 has `declare-const`, `declare-fun` and `assert`, formulas with `and`, `or`, "
+        "`not` and `=>`, and `+`, `-`, `*` and `/`. Version 2.0 has `declare-network` and "
+        "`assert`, formulas with `and` and `or`, and `+`, `-` and `*`.",
     ),
     "E1003": Code(
         "number in VNN-LIB out of range",
@@ -553,12 +665,14 @@ CODES: dict[str, Code] = {
     ),
     "E1004": Code(
         "variable not declared in VNN-LIB",
-        "Inputs are `X_0`, `X_1`, ... and outputs `Y_0`, `Y_1`, ...; each is declared before use.",
+        "Each variable is declared before use. In version 1.0 inputs are `X_0`, `X_1`, ... and "
+        "outputs `Y_0`, `Y_1`, ...; in version 2.0 they have the names their network gives them.",
     ),
     "E1005": Code(
         "declaration in VNN-LIB",
-        "Each input and output is declared once, as `Real`, and the indices run from 0 without "
-        "gaps.",
+        "In version 1.0 each input and output is declared once, as `Real`, and the indices run "
+        "from 0 without gaps. In version 2.0 a network declares its inputs, hidden values and "
+        "outputs in this order, each with an element type and a shape.",
     ),
     "E1006": Code(
         "input without a bound",
@@ -572,18 +686,46 @@ CODES: dict[str, Code] = {
     ),
     "E1008": Code(
         "query not linear",
-        "Constraints are linear in inputs and outputs: products and quotients of variables cannot "
-        "be decided.",
+        "Constraints of VNN-LIB 1.0 are linear in inputs and outputs: products and quotients of "
+        "variables cannot be said. Version 2.0 has products.",
     ),
     "E1009": Code(
         "query and network do not fit",
-        "The query declares other numbers of inputs or outputs than the network has.",
+        "The query declares other inputs, outputs or hidden values, or other shapes, than the "
+        "network has.",
+    ),
+    "E1010": Code(
+        "index in VNN-LIB",
+        "An entry of a variable is written with one index for each axis, counted from 0: "
+        "`X[0,3]` for a variable of shape `[1,10]`, and `X` for a scalar.",
+    ),
+    "E1011": Code(
+        "element types do not match",
+        "Variables that are compared have one element type, and it is that of the network: "
+        "`float32`, or `real`, which fits every floating-point type.",
+    ),
+    "E1012": Code(
+        "networks of a query",
+        "Each network that the query declares without `equal-to` needs one file, given by its "
+        "name: `--network f=f.onnx`.",
+    ),
+    "E1013": Code(
+        "VNN-LIB has no words for this",
+        "VNN-LIB speaks about inputs, hidden values and outputs of networks by sums, products and "
+        "comparisons of exact decimals; version 1.0 about one network and linear constraints. "
+        "What a query asks beyond that cannot be written as a file without changing the question.",
     ),
     # --- warnings ---
     "W0750": Code(
         "vacuous property",
         "No input satisfies the conditions of the property, so it holds without saying anything. "
         "Usually a bound in `where` contradicts the space.",
+    ),
+    "W0701": Code(
+        "argument may leave its space",
+        "The bounds of a space hold for variables that range over it, and nothing is clipped: a "
+        "computed argument of a network may lie outside. Say `where ... in Space` to leave such "
+        "points out, or nothing to keep them in.",
     ),
     "W0201": Code(
         "name hidden",

@@ -6,6 +6,7 @@ A stage collects all it finds in a `Diagnostics` and raises one `SpecError`. Ren
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -131,15 +132,40 @@ def suggestion(word: str, known: Iterable[str]) -> str | None:
     return f"did you mean `{folded[close[0]]}`?" if close else None
 
 
+# A line up to this length is shown whole, a longer one as a window of this length.
+MAX_SHOWN_LINE = 120
+# How much of a long line is shown in front of the place that is meant.
+SHOWN_BEFORE = 40
+_CUT = "..."
+# Longer runs without a blank are names or paths that nobody reads to the end.
+_LONG_WORD = re.compile(r"[^\s]{160,}")
+
+
 def render(item: Diagnostic) -> str:
     """Plain text as a compiler prints it, with source lines and carets.
 
-    A multi-line span is underlined on its first line only. Tabs count as one column and are shown
-    as one space so that carets stay under their characters.
+    A multi-line span is underlined on its first line only, and of a long line only the
+    surroundings of the place are shown. Tabs and what cannot be printed count as one column and are
+    shown as one character, so that carets stay under theirs and no text steers the terminal.
     """
-    head = f"{item.severity}[{item.code}]: {item.message}"
+    return printable("\n".join(_rendered(item)))
+
+
+def printable(text: str) -> str:
+    """The text with U+FFFD for what would steer a terminal or cannot be encoded; lines stay."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def _shortened(text: str) -> str:
+    """The text with long words cut in their middle."""
+    return _LONG_WORD.sub(lambda match: f"{match[0][:80]}{_CUT}{match[0][-40:]}", text)
+
+
+def _rendered(item: Diagnostic) -> list[str]:
+    head = _shortened(f"{item.severity}[{item.code}]: {item.message}")
+    help = _shortened(item.help or "")
     if item.primary is None:
-        return head + (f"\n  = help: {item.help}" if item.help else "")
+        return [head, f"  = help: {help}"] if help else [head]
     source = item.primary.span.source
     here = [item.primary, *(a for a in item.secondary if a.span.source is source)]
     width = max(len(str(a.span.line)) for a in here)
@@ -150,11 +176,10 @@ def render(item: Diagnostic) -> str:
     for other in item.secondary:
         if other.span.source is not source:
             place = f"{other.span.source.name}:{other.span.line}:{other.span.column}"
-            lines.append(f"{margin} ::: {place}: {other.text}")
-    if item.help:
-        lines.append(f"{margin} |")
-        lines.append(f"{margin} = help: {item.help}")
-    return "\n".join(lines)
+            lines.append(f"{margin} ::: {place}: {_shortened(other.text)}")
+    if help:
+        lines += [f"{margin} |", f"{margin} = help: {help}"]
+    return lines
 
 
 def _excerpts(
@@ -166,16 +191,35 @@ def _excerpts(
         if previous and number > previous + 1:
             lines.append("...")
         previous = number
+        on_line = [a for a in annotations if a.span.line == number]
         text = source.line(number).replace("\t", " ")
-        lines.append(f"{number:>{width}} | {text}".rstrip())
-        for a in annotations:
-            if a.span.line == number:
-                lines.append(f"{' ' * width} | {_underline(a, text, a is primary)}".rstrip())
+        by_column = sorted(on_line, key=lambda a: a.span.start)
+        shown = by_column if len(text) > MAX_SHOWN_LINE else [None]
+        for window in shown:
+            cut = 0 if window is None else max(0, window.span.column - 1 - SHOWN_BEFORE)
+            lines.append(f"{number:>{width}} | {_window(text, cut)}".rstrip())
+            for a in on_line if window is None else [window]:
+                lines.append(f"{' ' * width} | {_underline(a, text, cut, a is primary)}".rstrip())
     return lines
 
 
-def _underline(annotation: Annotation, text: str, primary: bool) -> str:
-    column = annotation.span.column
-    length = max(1, min(annotation.span.end - annotation.span.start, len(text) - column + 1))
-    mark = ("^" if primary else "-") * length
-    return " " * (column - 1) + mark + (f" {annotation.text}" if annotation.text else "")
+def _window(text: str, cut: int) -> str:
+    """What is shown of a line from `cut` on; three dots take the place of what is left out."""
+    if len(text) <= MAX_SHOWN_LINE:
+        return text
+    end = cut + MAX_SHOWN_LINE
+    shown = text[cut:end]
+    if cut:
+        shown = _CUT + shown[len(_CUT) :]
+    return shown[: -len(_CUT)] + _CUT if end < len(text) else shown
+
+
+def _underline(annotation: Annotation, text: str, cut: int, primary: bool) -> str:
+    column = annotation.span.column - cut
+    length = min(annotation.span.end - annotation.span.start, len(text) - cut - column + 1)
+    if len(text) > MAX_SHOWN_LINE:
+        length = min(length, MAX_SHOWN_LINE - column + 1)
+    mark = ("^" if primary else "-") * max(1, length)
+    return (
+        " " * (column - 1) + mark + (f" {_shortened(annotation.text)}" if annotation.text else "")
+    )

@@ -34,13 +34,17 @@ def read_bytes(path: Path, *, limit: int = MAX_BYTES) -> bytes:
 
 def read_source(path: Path) -> Source:
     """A spec file as text. Raises SpecError as `read_bytes`, and E0505 where it is not UTF-8."""
-    content = read_bytes(path, limit=MAX_SPEC_BYTES)
+    return source_of(str(path), read_bytes(path, limit=MAX_SPEC_BYTES))
+
+
+def source_of(name: str, content: bytes) -> Source:
+    """The text that `content` encodes. Raises SpecError E0505 where it is not UTF-8."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        message = f"`{path}` is not UTF-8 text (byte {error.start})"
+        message = f"`{name}` is not UTF-8 text (byte {error.start})"
         raise SpecError.of("E0505", message) from error
-    return Source(str(path), text.replace("\r\n", "\n").replace("\r", "\n"))
+    return Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _read_regular(path: Path, limit: int) -> bytes:

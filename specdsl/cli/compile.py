@@ -16,7 +16,7 @@ from specdsl.run.exit_codes import ExitCode
 if TYPE_CHECKING:
     from specdsl.run.stages import StageText
 
-STAGES = ("tree", "spec", "query", "graph", "lp", "mps", "smt2", "dot")
+STAGES = ("tree", "spec", "query", "graph", "lp", "mps", "smt2", "dot", "vnnlib")
 
 
 @click.command("compile")
@@ -44,9 +44,9 @@ def compile_command(
     """Print a stage of the compiler.
 
     `tree` and `spec` are of the whole file; the others of each obligation, `lp` and `mps` of each
-    case of its negation.
+    case of its negation. `vnnlib` writes the networks beside the text, as ONNX files.
     """
-    from specdsl.run.pipeline import load_spec
+    from specdsl.run.pipeline import load_combinations
     from specdsl.run.stages import spec_text, stage_texts, tree_text
 
     chosen = options.parse_optional_selection(selection)
@@ -55,9 +55,12 @@ def compile_command(
     if stage == "tree":
         texts = [tree_text(path)]
     else:
-        spec = load_spec(path, overrides, allowed)
-        print_diagnostics(spec.warnings)
-        texts = [spec_text(path, spec)] if stage == "spec" else stage_texts(spec, stage, chosen)
+        combinations = load_combinations(path, overrides, allowed)
+        print_diagnostics(dict.fromkeys(w for c in combinations for w in c.spec.warnings))
+        if stage == "spec":
+            texts = [spec_text(path, combination) for combination in combinations]
+        else:
+            texts = stage_texts(combinations, stage, chosen)
     count = _print(list(texts), stage) if output == "-" else _write(texts, Path(output))
     return ExitCode.PASSED if count else ExitCode.NOTHING
 
@@ -73,19 +76,28 @@ def _print(texts: list[StageText], stage: str) -> int:
         if len(texts) > 1:
             click.echo(f"{COMMENTS[stage]}{text.title}")
         click.echo(text.text.rstrip("\n"))
+        if text.files:
+            left = ", ".join(f"`{name}`" for name in text.files)
+            click.echo(f"not written: {left}; choose a folder with `-o DIR`", err=True)
     return len(texts)
 
 
 def _write(texts: Iterable[StageText], folder: Path) -> int:
-    from specdsl.report.tables import write_text
+    from specdsl.report.tables import write_bytes, write_text
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SpecError.of("E0854", f"cannot make `{folder}`: {error.strerror}") from error
     count = 0
+    written: dict[str, bytes] = {}
     for text in texts:
         write_text(folder / text.name, text.text if text.text.endswith("\n") else text.text + "\n")
         click.echo(folder / text.name)
+        for name, content in text.files.items():
+            if written.get(name) != content:
+                write_bytes(folder / name, content)
+                click.echo(folder / name)
+                written[name] = content
         count += 1
     return count

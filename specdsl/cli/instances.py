@@ -35,7 +35,7 @@ def solve_command(
     seed: int | None,
     results: Path | None,
 ) -> int:
-    """Decide one instance: NETWORK.onnx and QUERY.vnnlib (1.0), either gzipped.
+    """Decide one instance: NETWORK.onnx and QUERY.vnnlib (1.0 or 2.0), either gzipped.
 
     Prints `unsat` (the property holds), `sat`, `unknown` or `timeout`; after `sat` the witness.
     """

@@ -20,8 +20,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "attack": ("specdsl.cli.check", "Look for counterexamples only (check --using attack)."),
     "list": ("specdsl.cli.show", "Print the ids of all obligations."),
     "check-syntax": ("specdsl.cli.show", "Parse and type-check; solve nothing."),
-    "compile": ("specdsl.cli.compile", "Print a stage: tree, spec, graph, lp, mps, smt2, dot."),
-    "explain": ("specdsl.cli.show", "Explain a diagnostic code."),
+    "format": ("specdsl.cli.format", "Write spec files in the one canonical form."),
+    "compile": ("specdsl.cli.compile", "Print a stage: tree, spec, graph, lp, smt2, vnnlib, ..."),
+    "explain": ("specdsl.cli.explain", "Explain a diagnostic code, with examples."),
     "solve": ("specdsl.cli.instances", "Decide one network and VNN-LIB query."),
     "bench": ("specdsl.cli.instances", "Decide many VNN-COMP instances."),
 }
@@ -62,14 +63,15 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run a command and exit. Diagnostics and bad usage end with 2, our own bugs with 3."""
-    sys.exit(_guarded(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run_guarded(cli, "specdsl", sys.argv[1:] if arguments is None else arguments))
 
 
-def _guarded(arguments: list[str]) -> int:
+def run_guarded(command: click.Command, name: str, arguments: list[str]) -> int:
+    """Run a command and give its exit code; every failure is told on stderr."""
     from specdsl.cli.output import print_diagnostics
 
     try:
-        code = cli.main(args=arguments, prog_name="specdsl", standalone_mode=False)
+        code = command.main(args=arguments, prog_name=name, standalone_mode=False)
         # Output still in the buffer fails here, while the reader's absence can be handled.
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -92,17 +94,17 @@ def _guarded(arguments: list[str]) -> int:
         return ExitCode.PASSED
     # The outermost frame: anything that arrives here is a bug of ours, and is said to be one.
     except Exception:  # noqa: BLE001
-        _report_bug(arguments)
+        _report_bug(name, arguments)
         return ExitCode.INTERNAL
     return code if isinstance(code, int) else ExitCode.PASSED
 
 
-def _report_bug(arguments: list[str]) -> None:
+def _report_bug(name: str, arguments: list[str]) -> None:
     click.echo(traceback.format_exc(), err=True)
     click.echo(
         "internal error: this is a bug in specdsl, not in your files. Please report it with the "
         "text above,\nthe command and, if you can, the files.\n"
         f"specdsl {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
-        f"command: specdsl {' '.join(arguments)}",
+        f"command: {name} {' '.join(arguments)}",
         err=True,
     )

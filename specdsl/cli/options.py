@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from specdsl.diagnostics import SpecError
+from specdsl.language.modules.namespaces import is_name
 from specdsl.run.selection import Selection, parse_selection
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -22,7 +23,8 @@ parameters = click.option(
     "parameters",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Set a parameter of the spec, for example -D eps=4/255. Repeatable.",
+    help="Set a parameter of the spec, for example -D eps=4/255, or several values of it: "
+    "-D eps=1/255..8/255:1/255, -D 'p=one_of(l1, l2)'. Repeatable.",
 )
 selection = click.option(
     "-k",
@@ -51,8 +53,8 @@ def parse_parameters(given: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier() or not value:
-            help = "write `-D name=value`, for example `-D eps=4/255`"
+        if not equals or not all(map(is_name, name.split("."))) or not value:
+            help = "write `-D name=value`, for example `-D eps=4/255` or `-D module.eps=4/255`"
             raise SpecError.of("E0850", f"`-D {text}` is not `name=value`", help=help)
         if name in found:
             raise SpecError.of("E0850", f"`-D {name}` is given twice")

@@ -14,6 +14,7 @@ from specdsl.cli.output import is_rich
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+    from specdsl.run.query_result import QueryResult
     from specdsl.run.result import Result
 
 
@@ -22,7 +23,7 @@ class Progress(Protocol):
 
     def planned(self, path: Path, obligations: int) -> None: ...
     def started(self, id: str) -> None: ...
-    def finished(self, result: Result) -> None: ...
+    def finished(self, result: Result | QueryResult) -> None: ...
     def __enter__(self) -> Progress: ...
     def __exit__(
         self,
@@ -52,11 +53,10 @@ class PlainProgress:
     def started(self, id: str) -> None:
         """Nothing: the line comes at the end."""
 
-    def finished(self, result: Result) -> None:
+    def finished(self, result: Result | QueryResult) -> None:
         """Print the verdict."""
         self._done += 1
-        word = "error" if result.diagnostics else result.verdict
-        line = f"[{self._done}/{self._total}] {result.id}: {word} ({result.seconds:.2f} s)"
+        line = f"[{self._done}/{self._total}] {result.id}: {result.word} ({result.seconds:.2f} s)"
         click.echo(line, err=True)
 
     def __enter__(self) -> PlainProgress:
@@ -101,11 +101,11 @@ class MovingProgress:
         if self._task is not None:
             self._bar.update(self._task, description=id.rpartition("::")[2])
 
-    def finished(self, result: Result) -> None:
+    def finished(self, result: Result | QueryResult) -> None:
         """Move on; what is falsified is told at once."""
         if self._task is not None:
             self._bar.advance(self._task)
-        if result.verdict == "falsified":
+        if result.word == "falsified":
             from rich.text import Text
 
             self._bar.console.print(Text.assemble(("falsified", "bold red"), f" {result.id}"))

@@ -1,4 +1,4 @@
-"""`specdsl list`, `check-syntax` and `explain`: nothing is solved, torch is not loaded."""
+"""`specdsl list` and `check-syntax`: nothing is solved, torch is not loaded."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import click
 
 from specdsl.cli import options
 from specdsl.cli.output import print_diagnostics
-from specdsl.codes import CODES
-from specdsl.diagnostics import Diagnostic, SpecError, suggestion
+from specdsl.diagnostics import Diagnostic, SpecError
 from specdsl.run.exit_codes import ExitCode
 
 
@@ -21,18 +20,20 @@ from specdsl.run.exit_codes import ExitCode
 def list_command(
     path: Path, parameters: tuple[str, ...], selection: str | None, allowed: tuple[Path, ...]
 ) -> int:
-    """Print the ids of all obligations, one a line."""
-    from specdsl.query.elaboration.elaborate import elaborate
+    """Print the ids of all obligations and queries, one a line."""
     from specdsl.query.elaboration.resources import Resources
-    from specdsl.run.pipeline import load_spec
+    from specdsl.run.obligations import obligations_of, sites_of
+    from specdsl.run.pipeline import load_combinations
 
     chosen = options.parse_optional_selection(selection)
-    spec = load_spec(path, options.parse_parameters(parameters), allowed)
+    resources = Resources()
     found = 0
-    for obligation in elaborate(spec, Resources()):
-        if chosen is None or chosen.matches(obligation.id):
-            click.echo(obligation.id)
-            found += 1
+    for combination in load_combinations(path, options.parse_parameters(parameters), allowed):
+        obligations = obligations_of(combination, resources)
+        for asked in (*obligations, *sites_of(combination, resources)):
+            if chosen is None or chosen.matches(asked.id):
+                click.echo(asked.id)
+                found += 1
     return ExitCode.PASSED if found else ExitCode.NOTHING
 
 
@@ -44,7 +45,7 @@ def check_syntax_command(
     paths: tuple[Path, ...], parameters: tuple[str, ...], allowed: tuple[Path, ...]
 ) -> int:
     """Parse and type-check; print every mistake. No network is read, no solver is started."""
-    from specdsl.run.pipeline import load_spec
+    from specdsl.run.pipeline import load_combinations
 
     overrides = options.parse_parameters(parameters)
     files = options.spec_files(paths)
@@ -52,7 +53,8 @@ def check_syntax_command(
     for path in files:
         found: tuple[Diagnostic, ...]
         try:
-            found = load_spec(path, overrides, allowed).warnings
+            combinations = load_combinations(path, overrides, allowed)
+            found = tuple(dict.fromkeys(w for c in combinations for w in c.spec.warnings))
         except SpecError as error:
             found = error.diagnostics
         print_diagnostics(found, to_stdout=True)
@@ -62,17 +64,3 @@ def check_syntax_command(
     if errors:
         return ExitCode.USAGE
     return ExitCode.PASSED if files else ExitCode.NOTHING
-
-
-@click.command("explain")
-@click.argument("code")
-def explain_command(code: str) -> int:
-    """Explain a diagnostic code such as E0203."""
-    wanted = code.upper()
-    if wanted not in CODES:
-        help = suggestion(wanted, CODES) or "codes stand in brackets after `error` or `warning`"
-        raise SpecError.of("E0856", f"there is no diagnostic code `{code}`", help=help)
-    entry = CODES[wanted]
-    click.echo(f"{wanted}: {entry.title}\n")
-    click.echo(click.wrap_text(entry.explanation, width=79))
-    return ExitCode.PASSED

@@ -1,8 +1,8 @@
-"""Exact arithmetic on constants: what an expression is worth when nothing in it is quantified.
+"""Exact arithmetic on constants, one operation at a time; `evaluation` does whole expressions.
 
-`evaluate` serves whoever has names with values at hand; the single operations serve the checker,
-which folds constants while it types. All raise `SpecError`, without a span where they know none:
-E0303 shapes that do not fit, E0312 not a constant, E0404 division by zero, E0406 too large.
+The checker folds constants with them while it types. All raise `SpecError` without a span: E0303
+shapes that do not fit, E0305 arguments, E0312 not a constant, E0404 division by zero, E0406 too
+large.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import operator as operators
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
-from typing import NoReturn
+from math import isqrt, prod
 
 import numpy as np
 
-from specdsl.diagnostics import SpecError, suggestion
-from specdsl.language import syntax
+from specdsl.diagnostics import SpecError
 from specdsl.language.spec import ExactArray, Value
 
 # 2^1000 is about 1e301: every value, and sums of a few million of them, still fit a float64.
@@ -26,11 +24,19 @@ MAX_BITS = 10_000
 MAX_EXPONENT = 1_000
 # A chain of functions this long is a mistake; it also keeps the recursion inside Python's limit.
 MAX_CALL_DEPTH = 32
+LARGEST_POWER = 16
+"""Higher powers of varying values multiply too often to be bounded well."""
 
 NORMS: tuple[str, ...] = ("l1", "l2", "linf")
 
-CONSTANT_FUNCTIONS: tuple[str, ...] = ("abs", "min", "max", "sum", "all", "any", "argmax", "argmin")
+CONSTANT_FUNCTIONS: tuple[str, ...] = (
+    *("abs", "min", "max", "sum", "mean", "dot", "norm", "relu", "clip", "flatten"),
+    *("all", "any", "argmax", "argmin", "margin"),
+)
 """Built-in functions that have a value when their arguments have one."""
+
+_COUNTS: Mapping[str, int] = {"dot": 2, "norm": 2, "clip": 3, "margin": 2}
+"""Arguments of functions that take neither one nor any number."""
 
 ARITHMETIC: Mapping[str, Callable[[Fraction, Fraction], Fraction]] = {
     "+": operators.add,
@@ -168,20 +174,116 @@ def scalar(value: Value) -> Value:
 
 def apply(function: str, arguments: Sequence[Value]) -> Value:
     """One of CONSTANT_FUNCTIONS. `min`, `max` take one tensor or several numbers."""
-    if function in {"all", "any"}:
-        truth = arguments[0] if isinstance(arguments[0], tuple) else (arguments[0],)
-        return all(truth) if function == "all" else any(truth)
+    wanted = _COUNTS.get(function, len(arguments))
+    if len(arguments) != wanted:
+        raise SpecError.of("E0305", f"`{function}` takes {wanted} arguments, not {len(arguments)}")
+    match function:
+        case "all" | "any":
+            parts = (a if isinstance(a, tuple) else (a,) for a in arguments)
+            truth = [part for each in parts for part in each]
+            return all(truth) if function == "all" else any(truth)
+        case "abs" | "relu" | "clip" | "flatten":
+            return _entrywise(function, arguments)
+        case "norm":
+            return norm(arguments[0], str(arguments[1]))
+        case "dot":
+            return matrix_product(arguments[0], arguments[1])
+        case "margin":
+            return _margin(arguments[0], arguments[1])
+        case "argmax" | "argmin":
+            return _best(function, entries(arguments[0]))
+        case _:
+            each = [entry for argument in arguments for entry in entries(argument)]
+            return _reduced(function, each)
+
+
+def _entrywise(function: str, arguments: Sequence[Value]) -> Value:
+    number = _numbers(arguments[0])
+    each = entries(number)
+    shape = shape_of(number)
+    if function == "flatten":
+        return tensor(each, (len(each),))
     if function == "abs":
-        return abs(_numbers(arguments[0]))
-    each = [entry for argument in arguments for entry in entries(argument)]
+        found = [abs(v) for v in each]
+    elif function == "relu":
+        found = [max(v, Fraction(0)) for v in each]
+    else:
+        low, high = (_one(end) for end in arguments[1:])
+        found = [min(max(v, low), high) for v in each]
+    return found[0] if isinstance(number, Fraction) else tensor(found, shape)
+
+
+def _reduced(function: str, each: Sequence[Fraction]) -> Fraction:
     if function == "sum":
-        return bounded(sum(each, Fraction(0)))
-    if function in {"argmax", "argmin"}:
-        best = max(each) if function == "argmax" else min(each)
-        if each.count(best) != 1:
-            raise SpecError.of("E0312", f"`{function}` has a tie: two entries are {best}")
-        return Fraction(each.index(best))
+        total = sum(each, Fraction(0))
+        _check_size(total)
+        return total
+    if not each:
+        raise SpecError.of("E0312", f"`{function}` of nothing has no value")
+    if function == "mean":
+        return _reduced("sum", each) / len(each)
     return max(each) if function == "max" else min(each)
+
+
+def _best(function: str, each: Sequence[Fraction]) -> Fraction:
+    best = max(each) if function == "argmax" else min(each)
+    if each.count(best) != 1:
+        raise SpecError.of("E0312", f"`{function}` has a tie: two entries are {best}")
+    return Fraction(each.index(best))
+
+
+def _margin(scores: Value, label: Value) -> Fraction:
+    each, chosen = entries(scores), _one(label)
+    if len(each) < 2 or chosen not in range(len(each)):
+        raise SpecError.of("E0306", f"a label from 0 to {len(each) - 1} is needed here")
+    return min(each[int(chosen)] - v for i, v in enumerate(each) if i != chosen)
+
+
+def _one(value: Value) -> Fraction:
+    number = scalar(value)
+    if not isinstance(number, Fraction):
+        raise SpecError.of("E0302", "one number is needed here")
+    return number
+
+
+def norm(value: Value, name: str) -> Fraction:
+    """One of NORMS. Raises E0312 for an l2 norm that is irrational."""
+    each = entries(value)
+    if name == "l1":
+        return sum((abs(v) for v in each), Fraction(0))
+    if name == "linf":
+        return max(abs(v) for v in each)
+    if name != "l2":
+        raise SpecError.of("E0302", f"`{name}` is no norm: norms are {', '.join(NORMS)}")
+    square = sum((v * v for v in each), Fraction(0))
+    root = Fraction(isqrt(square.numerator), isqrt(square.denominator))
+    if root * root != square:
+        raise SpecError.of("E0312", "this l2 norm is irrational, so it has no exact value")
+    return root
+
+
+def matrix_product(left: Value, right: Value) -> Value:
+    """`left @ right` of vectors and matrices. Raises E0303 where their inner axes differ."""
+    a, b = (np.asarray(_numbers(side), dtype=object) for side in (left, right))
+    if a.ndim not in (1, 2) or b.ndim not in (1, 2) or a.shape[-1] != b.shape[0]:
+        shapes = f"{list(a.shape)} and {list(b.shape)}"
+        raise SpecError.of("E0303", f"shapes {shapes} have no matrix product")
+    return bounded(_unboxed(np.asarray(a @ b, dtype=object)))
+
+
+def part(value: Value, places: tuple[int | slice, ...]) -> Value:
+    """An entry (a number) or a part (a tensor) of a tensor; positions lie inside it."""
+    return _unboxed(np.asarray(np.asarray(_numbers(value), dtype=object)[places], dtype=object))
+
+
+def _unboxed(found: ExactArray) -> Value:
+    """A tensor without axes as the number in it."""
+    return Fraction(found.item()) if found.ndim == 0 else found
+
+
+def size(shape: tuple[int, ...]) -> int:
+    """Number of entries of a shape."""
+    return prod(shape)
 
 
 def _power(base: Fraction, exponent: int) -> Fraction:
@@ -203,153 +305,3 @@ def _numbers(value: Value) -> Fraction | ExactArray:
     if isinstance(value, bool | str | tuple):
         raise SpecError.of("E0302", "a number is needed here")
     return value
-
-
-# --- whole expressions ---------------------------------------------------------------------------
-
-
-def evaluate(
-    expression: syntax.Expr,
-    environment: Mapping[str, Value],
-    functions: Mapping[str, syntax.Let] | None = None,
-) -> Value:
-    """The exact value of a constant expression.
-
-    `environment` gives names their values (`Spec.values` holds parameters, constants and labels);
-    `functions` are the user's, called with values. Units are taken as checked. Raises SpecError,
-    placed at the expression that has no value.
-    """
-    return _Evaluator(environment, functions or {}, 0).value(expression)
-
-
-class _Evaluator:
-    """One environment; a call of a user's function gets its own."""
-
-    def __init__(
-        self, environment: Mapping[str, Value], functions: Mapping[str, syntax.Let], depth: int
-    ) -> None:
-        self.environment = environment
-        self.functions = functions
-        self.depth = depth
-
-    def value(self, expression: syntax.Expr) -> Value:
-        try:
-            return self._value(expression)
-        except SpecError as error:
-            raise error.at(expression.span) from error
-
-    def _value(self, expression: syntax.Expr) -> Value:
-        match expression:
-            case syntax.Number(value=number):
-                return bounded(number)
-            case syntax.String(value=text):
-                return text
-            case syntax.Boolean(value=truth):
-                return truth
-            case syntax.Name(name=name):
-                return self._name(name)
-            case syntax.Unary(operator="-", operand=operand):
-                return negate(self.value(operand))
-            case syntax.Absolute(operand=operand):
-                return apply("abs", [self.value(operand)])
-            case syntax.List(items=items):
-                return stack([self.value(item) for item in items])
-            case syntax.Tuple(items=items):
-                return tuple(self.value(item) for item in items)
-            case syntax.Call():
-                return self._call(expression)
-            case syntax.Index():
-                return self._index(expression)
-            case _:
-                return self._operation(expression)
-
-    def _operation(self, expression: syntax.Expr) -> Value:
-        match expression:
-            case syntax.Unary(operand=operand):
-                return not self._truth(operand)
-            case syntax.Binary(operator=operator) if operator in LEFT_CHAINS:
-                return self._chain(expression)
-            case syntax.Binary(operator="=>", left=left, right=right):
-                return not self._truth(left) or self._truth(right)
-            case syntax.Binary(operator="^", left=left, right=right):
-                return power(self.value(left), self.value(right))
-            case syntax.Comparison(operands=operands, operators=symbols):
-                values = [scalar(self.value(operand)) for operand in operands]
-                pairs = zip(symbols, pairwise(values), strict=True)
-                return all(compare(symbol, a, b) for symbol, (a, b) in pairs)
-            case syntax.IfThenElse(condition=condition, yes=yes, no=no):
-                return self.value(yes if self._truth(condition) else no)
-            case _:
-                return self._refuse("not a constant")
-
-    def _chain(self, expression: syntax.Binary) -> Value:
-        """`a + b + c ...` from the left, without recursion: generated files have long chains."""
-        links = [expression]
-        while isinstance(links[-1].left, syntax.Binary) and links[-1].left.operator in LEFT_CHAINS:
-            links.append(links[-1].left)
-        value = self.value(links[-1].left)
-        for link in reversed(links):
-            value = self._link(link, value)
-        return value
-
-    def _link(self, link: syntax.Binary, left: Value) -> Value:
-        if link.operator in ARITHMETIC:
-            return arithmetic(link.operator, left, self.value(link.right))
-        if not isinstance(left, bool):
-            raise SpecError.of("E0302", "a truth value is needed here", link.left.span)
-        decided = left if link.operator == "or" else not left
-        return left if decided else self._truth(link.right)
-
-    def _name(self, name: str) -> Value:
-        if name in self.environment:
-            return self.environment[name]
-        if name in NORMS:
-            return name
-        raise SpecError.of(
-            "E0312", f"`{name}` has no constant value", help=suggestion(name, self.environment)
-        )
-
-    def _truth(self, expression: syntax.Expr) -> bool:
-        value = self.value(expression)
-        if not isinstance(value, bool):
-            raise SpecError.of("E0302", "a truth value is needed here", expression.span)
-        return value
-
-    def _index(self, expression: syntax.Index) -> Value:
-        base = self.value(expression.base)
-        if not isinstance(base, np.ndarray) or len(expression.items) != base.ndim:
-            return self._refuse("not an entry of a constant tensor")
-        position: list[int] = []
-        for item, extent in zip(expression.items, base.shape, strict=True):
-            index = Fraction(-1) if isinstance(item, syntax.Slice) else self.value(item)
-            if not isinstance(index, Fraction) or index not in range(extent):
-                raise SpecError.of("E0306", f"an index from 0 to {extent - 1} is needed here")
-            position.append(int(index))
-        return Fraction(base[tuple(position)])
-
-    def _call(self, expression: syntax.Call) -> Value:
-        name = expression.function.name if isinstance(expression.function, syntax.Name) else None
-        arguments: list[Value] = []
-        for argument in expression.arguments:
-            if isinstance(argument, syntax.NamedArgument | syntax.Comprehension):
-                return self._refuse("not a constant")
-            arguments.append(self.value(argument))
-        function = self.functions.get(name or "")
-        if function is not None and function.parameters is not None:
-            return self._apply(function, arguments)
-        if name in CONSTANT_FUNCTIONS and arguments:
-            return apply(name, arguments)
-        return self._refuse("not a constant")
-
-    def _apply(self, function: syntax.Let, arguments: Sequence[Value]) -> Value:
-        parameters = function.parameters or ()
-        if len(parameters) != len(arguments):
-            return self._refuse(f"`{function.names[0]}` takes {len(parameters)} arguments")
-        if self.depth >= MAX_CALL_DEPTH:
-            raise SpecError.of("E0205", f"calls nest deeper than {MAX_CALL_DEPTH}")
-        bound = {p.name: v for p, v in zip(parameters, arguments, strict=True)}
-        inner = _Evaluator({**self.environment, **bound}, self.functions, self.depth + 1)
-        return inner.value(function.value)
-
-    def _refuse(self, why: str) -> NoReturn:
-        raise SpecError.of("E0312", f"a constant is needed here; this is {why}")

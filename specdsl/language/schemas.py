@@ -10,16 +10,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["real", "int", "string", "word", "tensor", "path", "string or int", "affine"]
-"""What an option's value is. A `word` is one of its choices, written bare; a `tensor` is a number
-or lists of numbers; a `path` names a file that is read; `affine` is `affine(scale =, shift =)`."""
+Kind = Literal[
+    "real",
+    "int",
+    "string",
+    "word",
+    "tensor",
+    "path",
+    "string or int",
+    "affine",
+    "method",
+    "weight",
+    "rate",
+    "epochs",
+    "property",
+    "bool",
+    "layer",
+]
+"""What an option's value is.
+
+A `word` is one of its choices, written bare; a `tensor` is a number or lists of numbers; a `path`
+names a file that is read; `affine` is `affine(scale =, shift =)`; a `method` is a word of the
+option's `table`, with arguments of its own. In a `train` block a `weight` is a number or a
+schedule, and a `rate` may also write the schedule out; `epochs` are `10..80`; a `property`, and a
+`layer` above, are named.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One argument. `minimum` is inclusive; `default` is shown in documentation.
 
-    `required` options have no default. `unit` is what a number is in, where that matters.
+    `required` options have no default. `unit` is what a number is in, where that matters. `table`
+    holds the words of a `method`.
     """
 
     name: str
@@ -30,13 +53,15 @@ class Option:
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     unit: str | None = None
+    table: Table | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
     """A word with arguments, or a `block` of settings in braces.
 
-    The first `positional` options may be given by position.
+    The first `positional` options may be given by position. `stages`: whether values for later
+    epochs may follow, `value for e in 130..200`.
     """
 
     name: str
@@ -44,6 +69,7 @@ class Schema:
     options: tuple[Option, ...] = ()
     positional: int = 0
     block: bool = False
+    stages: bool = False
 
     def option(self, name: str) -> Option | None:
         """The option of that name, or None."""
@@ -52,15 +78,28 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All words of one sort. `later` holds words of the language this version does not know yet."""
+    """All words of one sort.
+
+    `to_come`: those that are checked with the rest of a spec, but refused when it runs. `later`:
+    words of the language that this version does not even check.
+    """
 
     noun: str
     schemas: Mapping[str, Schema]
     later: frozenset[str] = field(default_factory=frozenset[str])
+    to_come: frozenset[str] = field(default_factory=frozenset[str])
+
+    @property
+    def available(self) -> tuple[str, ...]:
+        """The words that can be used today."""
+        return tuple(name for name in self.schemas if name not in self.to_come)
 
 
-def _table(noun: str, *schemas: Schema, later: tuple[str, ...] = ()) -> Table:
-    return Table(noun, {s.name: s for s in schemas}, frozenset(later))
+def table(
+    noun: str, *schemas: Schema, later: tuple[str, ...] = (), to_come: tuple[str, ...] = ()
+) -> Table:
+    """The schemas by their names."""
+    return Table(noun, {s.name: s for s in schemas}, frozenset(later), frozenset(to_come))
 
 
 _TIMEOUT = Option("timeout", "real", "seconds for one obligation", minimum=0, unit="s")
@@ -71,7 +110,7 @@ def _backend(name: str, doc: str, *options: Option) -> Schema:
     return Schema(name, doc, (_TIMEOUT, *options))
 
 
-BACKENDS = _table(
+BACKENDS = table(
     "backend",
     _backend(
         "attack",
@@ -106,43 +145,85 @@ BACKENDS = _table(
         _SEED,
     ),
     _backend("portfolio", "attack, then bounds, then search", _SEED),
-    later=("reach", "sdp", "sampling", "dual", "lagrangian", "statistical"),
+    _backend(
+        "reach",
+        "reachable sets of closed loops, step by step",
+        Option(
+            "split", "int", "parts into which each axis of the initial set is cut", 1, minimum=1
+        ),
+        Option(
+            "carry",
+            "word",
+            "what goes from step to step: boxes, or the dependence on the initial state",
+            default="symbolic",
+            choices=("box", "symbolic"),
+        ),
+    ),
+    later=("sdp", "sampling", "dual", "lagrangian", "statistical"),
+    to_come=("reach",),
 )
 
-REPORTS = _table(
-    "report",
-    Schema("witness", "print counterexamples in the spec's own units"),
-    Schema(
-        "table",
-        "one row a property, as CSV",
-        (Option("file", "string", "where to write", required=True),),
-        positional=1,
-    ),
-    Schema(
-        "per_sample",
-        "one row a sample, as CSV",
-        (Option("file", "string", "where to write", required=True),),
-        positional=1,
-    ),
+_FILE = (Option("file", "string", "where to write, beside the spec", required=True),)
+
+_WITNESS = Schema("witness", "print counterexamples and arguments in the spec's own units")
+
+
+def _written(name: str, doc: str) -> Schema:
+    """A report that is a file."""
+    return Schema(name, doc, _FILE, positional=1)
+
+
+_SHARES = (
     Schema("certified_accuracy", "share of all samples classified correctly and proven robust"),
     Schema("clean_accuracy", "share of all samples classified correctly"),
     Schema("pgd_accuracy", "share of all samples that no attack could break"),
     Schema("verified_fraction", "share of all obligations that are verified"),
-    later=("plot", "reach_tube", "histogram", "median", "mean", "curve"),
 )
 
-FIGURES: tuple[str, ...] = (
-    "certified_accuracy",
-    "clean_accuracy",
-    "pgd_accuracy",
-    "verified_fraction",
+REPORTS = table(
+    "report",
+    _WITNESS,
+    _written("table", "one row a property, as CSV"),
+    _written("per_sample", "one row a sample, as CSV"),
+    *_SHARES,
+    _written("reach_tube", "the reachable sets of a closed loop step by step, as NumPy archive"),
+    _written("plot", "a picture of the reachable sets of a closed loop, as SVG"),
+    later=("curve",),
+    to_come=("reach_tube", "plot"),
 )
-"""Reports that are one number, and so can stand in an `expect`."""
+"""What may follow `report` in a `check`."""
+
+FIGURES: tuple[str, ...] = tuple(share.name for share in _SHARES)
+"""Reports of a `check` that are one number, and so can stand in its `expect`."""
 
 ACCURACIES: tuple[str, ...] = FIGURES[:3]
 """Figures about labelled samples: a check that asks for one has one property."""
 
-READERS = _table(
+_MIDDLES = (
+    Schema("median", "the middle of the proven values, or the mean of the two in the middle"),
+    Schema("mean", "the mean of the proven values"),
+    Schema("minimum", "the smallest of the proven values"),
+    Schema("maximum", "the largest of the proven values"),
+)
+
+QUERY_REPORTS = table(
+    "report",
+    _WITNESS,
+    _written("table", "one row for each member of the `for` sets: both ends, as CSV"),
+    _written("per_sample", "the same as `table`"),
+    _written("histogram", "a picture of how the proven values are distributed, as SVG or PNG"),
+    *_MIDDLES,
+    later=("curve",),
+)
+"""What may follow `report` in `maximize`, `minimize`, `largest`, `smallest`."""
+
+QUERY_FIGURES: tuple[str, ...] = tuple(middle.name for middle in _MIDDLES)
+"""Reports of a query that are one number: over all members of its `for` sets, of their proven ends.
+
+The proven end is the upper one of `maximize` and the lower one of `largest`; of `minimize` the
+lower, of `smallest` the upper one. Where some member has none, no figure is known.
+"""
+READERS = table(
     "dataset reader",
     Schema(
         "idx",
@@ -173,6 +254,24 @@ READERS = _table(
         positional=1,
     ),
     Schema(
+        "npy",
+        "one NumPy array of inputs, and one of labels",
+        (
+            Option("inputs", "path", "file of inputs", required=True),
+            Option("labels", "path", "file of labels"),
+        ),
+        positional=2,
+    ),
+    Schema(
+        "cifar_binary",
+        "a file of CIFAR-10 or CIFAR-100 in its binary form",
+        (
+            Option("file", "path", "for example `data_batch_1.bin`", required=True),
+            Option("classes", "int", "10, or 100 for the fine labels of CIFAR-100", 10, minimum=10),
+        ),
+        positional=1,
+    ),
+    Schema(
         "sklearn",
         "a data set that scikit-learn carries",
         (
@@ -186,20 +285,34 @@ READERS = _table(
         ),
         positional=1,
     ),
-    later=("cifar_binary", "torch_dataset", "npy"),
+    later=("torch_dataset",),
 )
+
+AUGMENTATIONS = table(
+    "augmentation",
+    Schema(
+        "shift",
+        "by up to so many pixels, in each direction",
+        (Option("pixels", "int", "how many", required=True, minimum=1),),
+        positional=1,
+    ),
+    Schema("flip", "left and right exchanged, every other time"),
+)
+"""What training may do to an input at random."""
 
 DATASET_SETTINGS = Schema(
     "dataset",
-    "applied to every input on reading: `scale * x + shift`",
+    "`scale * x + shift` is applied to every input on reading; the others are for training, and "
+    "checks see every sample once, in the order of the file",
     (
         Option("scale", "real", "factor on every entry", default=1),
         Option("shift", "real", "added to every entry after scaling", default=0),
+        Option("augment", "method", "for training: random changes", table=AUGMENTATIONS),
+        Option("balance", "bool", "for training: every class as often as the others"),
+        Option("shuffle", "bool", "for training: another order in each epoch"),
     ),
     block=True,
 )
-
-LATER_DATASET_SETTINGS: frozenset[str] = frozenset({"augment", "balance", "shuffle"})
 
 ONNX = Schema(
     "onnx",
@@ -220,71 +333,7 @@ AFFINE = Schema(
     ),
 )
 
-NETWORK_SOURCES = _table("network source", ONNX, later=("torch", "torch_module", "nnet"))
-
-_WEIGHT = Option("weight", "tensor", "explicit weights")
-_BIAS = Option("bias", "tensor", "explicit offsets")
-
-LAYERS = _table(
-    "layer",
-    Schema(
-        "dense",
-        "`weight @ x + bias`",
-        (Option("size", "int", "outputs, weights to be trained", minimum=1), _WEIGHT, _BIAS),
-        positional=1,
-    ),
-    Schema(
-        "conv",
-        "convolution",
-        (
-            Option("channels", "int", "output channels, weights to be trained", minimum=1),
-            Option("kernel", "tensor", "extent of the kernel, one number or one an axis"),
-            _WEIGHT,
-            _BIAS,
-            Option("stride", "tensor", "one number or one an axis", default=1),
-            Option("padding", "tensor", "zeros on each side", default=0),
-        ),
-        positional=1,
-    ),
-    Schema("relu", "max(x, 0)"),
-    Schema(
-        "leaky_relu",
-        "x where positive, else slope * x",
-        (Option("slope", "real", "slope on the left", required=True, minimum=0),),
-        positional=1,
-    ),
-    Schema(
-        "clip",
-        "min(max(x, minimum), maximum)",
-        (
-            Option("minimum", "real", "least value", required=True),
-            Option("maximum", "real", "largest value", required=True),
-        ),
-        positional=2,
-    ),
-    Schema("flatten", "the same entries as a vector"),
-    Schema(
-        "normalize",
-        "(x - mean) / std",
-        (
-            Option("mean", "tensor", "one number or one a channel", default=0),
-            Option("std", "tensor", "one number or one a channel", default=1),
-        ),
-    ),
-    later=(
-        "sigmoid",
-        "tanh",
-        "softmax",
-        "maxpool",
-        "max_pool",
-        "avgpool",
-        "average_pool",
-        "batch_norm",
-        "dropout",
-        "gelu",
-        "hardtanh",
-    ),
-)
+NETWORK_SOURCES = table("network source", ONNX, later=("torch", "torch_module", "nnet"))
 
 NORMALIZE = Schema(
     "normalize",

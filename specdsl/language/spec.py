@@ -6,9 +6,11 @@ What can only be known with files at hand (weights, samples) is not here: elabor
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from math import prod
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,17 +35,26 @@ class Field:
     """One field of a space. Bounds and normalisation are exact and in the field's unit.
 
     The network sees `(x - mean) / range`. `lower`, `upper`: scalars that hold for every entry, or
-    None where the field is unbounded. `kind` is `real`, `int` or `category`.
+    None where the field is unbounded. Fields of kind `int` and `category` hold whole numbers; a
+    category with `encode` `one_hot` is packed as one entry of 0 or 1 for each class, in order.
     """
 
     name: str
-    kind: str
+    kind: Literal["real", "int", "category"]
     type: TensorType
     lower: Fraction | None
     upper: Fraction | None
     mean: Fraction
     range: Fraction
     span: Span
+    encode: Literal["ordinal", "one_hot"] = "ordinal"
+
+    @property
+    def width(self) -> int:
+        """Number of entries of the packed vector that the field takes."""
+        if self.encode == "one_hot" and self.lower is not None and self.upper is not None:
+            return int(self.upper - self.lower) + 1
+        return prod(self.type.shape)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,6 +65,11 @@ class Space:
     fields: tuple[Field, ...]
     type: RecordType
     span: Span
+
+    @property
+    def width(self) -> int:
+        """Number of entries of the packed vector."""
+        return sum(field.width for field in self.fields)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +87,11 @@ class OnnxFile:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NetworkDeclaration:
-    """A network from a file (`onnx`) or from inline `layers`, never both."""
+    """A network from a file (`onnx`), from inline `layers`, or an expression of other networks
+    (`value`, for example `encoder >> head`): exactly one of them.
+
+    `input` and `output` are tensors, records (spaces), or tuples of these, each with its name.
+    """
 
     name: str
     input: Type
@@ -79,6 +99,7 @@ class NetworkDeclaration:
     onnx: OnnxFile | None
     layers: tuple[syntax.Layer | syntax.Skip | syntax.Setting, ...]
     span: Span
+    value: syntax.Expr | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,8 +149,59 @@ class CheckDeclaration:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OptimizeDeclaration:
+    """`maximize` or `minimize` (`kind`) an expression over variables: proven bounds of its optimum.
+
+    `per` quantifies over finite sets: one optimum for each member.
+    """
+
+    kind: Literal["maximize", "minimize"]
+    name: str | None
+    objective: syntax.Expr
+    binders: tuple[syntax.Binder, ...]
+    where: syntax.Expr | None
+    per: tuple[syntax.Binder, ...]
+    backend: BackendChoice | None
+    reports: tuple[ReportRequest, ...]
+    expects: tuple[syntax.Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchDeclaration:
+    """`largest` or `smallest` (`kind`) value of `variable` in [lower, upper] such that a claim
+    holds, to within `tolerance` (exact; in the unit of the ends).
+
+    The claim is taken to hold on one side of the value: below the largest, above the smallest.
+    """
+
+    kind: Literal["largest", "smallest"]
+    name: str | None
+    variable: str
+    lower: Fraction
+    upper: Fraction
+    tolerance: Fraction
+    claim: syntax.Expr
+    per: tuple[syntax.Binder, ...]
+    backend: BackendChoice | None
+    reports: tuple[ReportRequest, ...]
+    expects: tuple[syntax.Expr, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrainDeclaration:
+    """`train network on data { ... }`: names and types are checked; `items` keep their syntax."""
+
+    network: str
+    dataset: str
+    items: tuple[syntax.TrainItem | syntax.Setting, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Spec:
-    """A whole checked file.
+    """A whole checked file. Names of imported modules stand in its maps as `module.name`.
 
     `values` holds parameters (overrides applied), constants, enum labels, and `let`s that need no
     file. `functions` holds the other `let`s under each name they declare: functions, and values
@@ -150,3 +222,6 @@ class Spec:
     properties: Mapping[str, syntax.Property]
     checks: tuple[CheckDeclaration, ...]
     warnings: tuple[Diagnostic, ...]
+    queries: tuple[OptimizeDeclaration | SearchDeclaration, ...] = ()
+    systems: Mapping[str, syntax.System] = field(default_factory=dict[str, syntax.System])
+    trainings: tuple[TrainDeclaration, ...] = ()

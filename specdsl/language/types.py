@@ -80,13 +80,15 @@ class NormType:
 
 @dataclass(frozen=True, slots=True)
 class RecordType:
-    """A value of a space. `fields` holds name and type in packing order.
+    """A value of a space, or the state of a system. `fields` holds name and type in packing order.
 
-    A space with one field is also a tensor of that field's shape.
+    A space with one field is also a tensor of that field's shape. `packed`: entries of the packed
+    vector, where one-hot categories give it more than the fields have.
     """
 
     name: str
     fields: tuple[tuple[str, TensorType], ...]
+    packed: int | None = None
 
     def field(self, name: str) -> TensorType | None:
         """The type of a field, or None when there is no such field."""
@@ -95,10 +97,22 @@ class RecordType:
     @property
     def size(self) -> int:
         """Number of entries when packed into one vector."""
+        if self.packed is not None:
+            return self.packed
         return sum(_product(kind.shape) for _, kind in self.fields)
 
     def __str__(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class FieldType:
+    """The name of a field of a record, as a value: what `fields(S)` holds."""
+
+    record: RecordType
+
+    def __str__(self) -> str:
+        return f"a field of {self.record.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +163,8 @@ class FunctionType:
 class UnknownType:
     """The type of what has already been reported, or of an uncalled function's parameter.
 
-    It is accepted everywhere, so that one mistake gives one diagnostic.
+    It is accepted everywhere, so that one mistake gives one diagnostic. A `reason` says that
+    nothing was reported: only files know the type.
     """
 
     reason: str = field(default="", compare=False)
@@ -166,6 +181,7 @@ Type = (
     | StringType
     | NormType
     | RecordType
+    | FieldType
     | TupleType
     | SetType
     | NetworkType
@@ -179,6 +195,8 @@ BOOL = BoolType()
 STRING = StringType()
 NORM = NormType()
 UNKNOWN = UnknownType()
+UNREAD = UnknownType("known once its file is read")
+"""A hidden value of a network, or an array in a file."""
 
 
 def _product(shape: tuple[int, ...]) -> int:

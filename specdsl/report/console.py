@@ -12,8 +12,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from specdsl.language.checking.combinations import plain_text, suffix_of
+from specdsl.language.spec import Value
+from specdsl.report.queries import queries_table
+from specdsl.report.queries import reasons as query_reasons
 from specdsl.report.wording import amount, figure, number, plural, values_of
-from specdsl.run.result import CheckOutcome, Report, Result, ShownVariable, ShownWitness
+from specdsl.run.outcomes import ShownVariable, ShownWitness
+from specdsl.run.query_result import QueryOutcome
+from specdsl.run.result import CheckOutcome, Report, Result
 from specdsl.verdict import CallReplay
 
 WIDTH = 80
@@ -25,6 +31,8 @@ REASONS = 10
 """Undecided obligations explained for each check; all are in the JSON report."""
 OUTPUTS = 12
 """Outputs of a network shown by name."""
+SWEPT = 4
+"""Values of a swept parameter that the heading lists."""
 
 STYLES = {"verified": "green", "falsified": "bold red", "unknown": "yellow", "error": "bold red"}
 
@@ -53,11 +61,12 @@ def render(report: Report) -> RenderableType:
     """Everything about one spec file."""
     parts: list[RenderableType] = [_heading(report)]
     if report.results:
-        parts.append(_table(report.results))
+        parts.append(_table(report.checks))
     for check in report.checks:
         parts += _witnesses(check)
         parts += _reasons(check)
         parts += _figures(check)
+    parts += _queries(report)
     parts += _trusted(report.results)
     parts.append(_summary(report))
     return Group(*parts)
@@ -65,41 +74,45 @@ def render(report: Report) -> RenderableType:
 
 def _heading(report: Report) -> Text:
     heading = Text(str(report.path), style="bold")
-    scalars = {n: v for n, v in report.parameters.items() if isinstance(v, Fraction | str | bool)}
-    shown = [f"{n} = {v if isinstance(v, str) else exact(v)}" for n, v in scalars.items()]
+    shown = [f"{name} = {shown_value(value)}" for name, value in report.parameters.items()]
     if shown:
         heading.append("  (" + ", ".join(shown) + ")", style="not bold")
     return heading
 
 
-def exact(value: Fraction | bool) -> str:
-    """A parameter as people write it: `2/255`, `0.1`, `100`."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def shown_value(value: Value) -> str:
+    """A parameter as people write it: `2/255`, `l2`; a swept one `1/255 ... 8/255 (8 values)`."""
+    if not isinstance(value, tuple):
+        return plain_text(value)
+    if len(value) <= SWEPT:
+        return " | ".join(map(plain_text, value))
+    return f"{plain_text(value[0])} ... {plain_text(value[-1])} ({len(value)} values)"
 
 
 # --- the table ----------------------------------------------------------------------------------
 
 
-def _table(results: Sequence[Result]) -> Table:
+def _table(checks: Sequence[CheckOutcome]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1))
     table.add_column("property", overflow="fold", ratio=None)
     table.add_column("verdict")
     table.add_column("method", overflow="fold")
     table.add_column("bound", justify="right")
     table.add_column("seconds", justify="right")
-    for group in _grouped(results):
-        if len(group) >= GROUP_FROM:
-            _add_counts(table, group)
-        else:
-            for result in group:
-                _add_row(table, result)
+    for check in checks:
+        for group in _grouped(check.results):
+            if len(group) >= GROUP_FROM:
+                _add_counts(table, group, suffix_of(check.parameters))
+            else:
+                for result in group:
+                    _add_row(table, result)
     return table
 
 
 def _grouped(results: Sequence[Result]) -> Iterator[list[Result]]:
-    groups: dict[tuple[int, str], list[Result]] = {}
+    groups: dict[str, list[Result]] = {}
     for result in results:
-        groups.setdefault((result.check, result.property_name), []).append(result)
+        groups.setdefault(result.property_name, []).append(result)
     yield from groups.values()
 
 
@@ -108,13 +121,8 @@ def short_id(result: Result) -> str:
     return result.id.rpartition("::")[2]
 
 
-def word_of(result: Result) -> str:
-    """The verdict, or `error` where the obligation could not be asked."""
-    return "error" if result.diagnostics else result.verdict
-
-
 def _add_row(table: Table, result: Result) -> None:
-    word = word_of(result)
+    word = result.word
     table.add_row(
         short_id(result),
         Text(word, style=STYLES[word]),
@@ -124,15 +132,15 @@ def _add_row(table: Table, result: Result) -> None:
     )
 
 
-def _add_counts(table: Table, group: Sequence[Result]) -> None:
-    words = [word_of(r) for r in group]
+def _add_counts(table: Table, group: Sequence[Result], suffix: str) -> None:
+    words = [r.word for r in group]
     verdicts = Text()
     for word, style in STYLES.items():
         if word in words:
             verdicts.append("\n" * bool(verdicts) + f"{words.count(word)} {word}", style)
     methods = ", ".join(dict.fromkeys(r.method for r in group))
     seconds = sum(r.seconds for r in group)
-    name = f"{group[0].property_name} ({len(group)} samples)"
+    name = f"{group[0].property_name}{suffix} ({len(group)} samples)"
     table.add_row(name, verdicts, methods, "", f"{seconds:.2f}")
 
 
@@ -152,9 +160,12 @@ def _witnesses(check: CheckOutcome) -> Iterator[RenderableType]:
 
 
 def _witness(result: Result, witness: ShownWitness) -> Iterator[RenderableType]:
-    style = STYLES[result.verdict]
     says = "falsified at" if result.verdict == "falsified" else "verified by the example"
-    yield Text.assemble("\n", (short_id(result), "bold"), " ", (says, style))
+    yield from _point(short_id(result), says, STYLES[result.verdict], witness)
+
+
+def _point(name: str, says: str, style: str, witness: ShownWitness) -> Iterator[RenderableType]:
+    yield Text.assemble("\n", (name, "bold"), " ", (says, style))
     lines = Table.grid(padding=(0, 1))
     lines.add_column(justify="right")
     lines.add_column(overflow="fold")
@@ -190,13 +201,34 @@ def _outputs(call: CallReplay) -> str:
     return ", ".join(f"{name}: {number(v)}" for name, v in zip(labels, values, strict=True))
 
 
+# --- queries -------------------------------------------------------------------------------------
+
+
+def _queries(report: Report) -> Iterator[RenderableType]:
+    if not report.queries:
+        return
+    yield Text("")
+    yield queries_table(report.queries)
+    for outcome in report.queries:
+        found = [r for r in outcome.results if r.argument]
+        wanted = any(request.name == "witness" for request in outcome.reports)
+        for result in found if wanted else found[:WITNESSES]:
+            if result.argument:
+                says = "falsified at" if result.kind in {"largest", "smallest"} else "attained at"
+                name = result.id.rpartition("::")[2]
+                yield from _point(name, says, "cyan", result.argument)
+    yield from query_reasons(report.queries)
+    for outcome in report.queries:
+        yield from _figures(outcome)
+
+
 # --- reasons, figures, summary ------------------------------------------------------------------
 
 
 def _reasons(check: CheckOutcome) -> Iterator[RenderableType]:
     unknown = [r for r in check.results if r.verdict == "unknown"]
     for result in unknown[:REASONS]:
-        word = word_of(result)
+        word = result.word
         yield Text.assemble(
             "\n", (short_id(result), "bold"), " ", (word, STYLES[word]), f": {result.reason}"
         )
@@ -206,10 +238,14 @@ def _reasons(check: CheckOutcome) -> Iterator[RenderableType]:
         yield Text(f"\nand {len(unknown) - REASONS} more; all are in the JSON report", "dim")
 
 
-def _figures(check: CheckOutcome) -> Iterator[RenderableType]:
-    if not check.figures and not check.expects:
+def _figures(check: CheckOutcome | QueryOutcome) -> Iterator[RenderableType]:
+    whole = isinstance(check, CheckOutcome) and any(r.sample is not None for r in check.results)
+    if not check.figures and not check.expects and not whole:
         return
     yield Text.assemble("\n", (check.name, "bold"))
+    if isinstance(check, CheckOutcome) and whole and len(check.results) > 1:
+        word = (check.verdict, STYLES[check.verdict])
+        yield Text.assemble("  as a whole: ", word, f" ({len(check.results)} samples)")
     for name, value in check.figures.items():
         yield Text(f"  {name} = {figure(value, len(check.results))}")
     for expect in check.expects:
@@ -242,8 +278,14 @@ def _summary(report: Report) -> Text:
     broken = sum(d.severity == "error" for d in report.diagnostics)
     if broken:
         parts = [plural(broken, "error", "errors") + " in the spec, nothing checked"]
+    elif not report.results and report.queries:
+        parts = parts[3:]
     elif not report.results:
         parts = ["nothing to check", *parts[3:]]
+    if report.queries:
+        words = [r.word for query in report.queries for r in query.results]
+        done = sum(word in {"found", "none"} for word in words)
+        parts.append(f"{done} of {plural(len(words), 'query', 'queries')} answered")
     summary = Text("\n" + ", ".join(parts) + f" in {amount(report.seconds)}", style="bold")
     if report.interrupted:
         summary.append(" (interrupted)", style="bold red")

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 
 from specdsl.diagnostics import Diagnostic
-from specdsl.run.result import CheckOutcome, Report, Result, ShownWitness
+from specdsl.report.queries import document as query_document
+from specdsl.run.outcomes import ShownWitness
+from specdsl.run.query_result import QueryOutcome
+from specdsl.run.result import CheckOutcome, Report, Result
 from specdsl.version import __version__
 
 SCHEMA_VERSION = 1
@@ -55,14 +58,33 @@ def document(report: Report) -> Json:
         "exit_code": report.exit_code,
         "interrupted": report.interrupted,
         "diagnostics": [_diagnostic(d) for d in report.diagnostics],
-        "results": [_result(r) for r in results],
-        "aggregates": _aggregates(report.checks),
-        "expectations": [
-            {"check": check.name, "text": e.text, "met": e.met, "reason": e.reason}
+        "results": [_result(r, check) for check in report.checks for r in check.results],
+        "checks": [
+            {
+                "name": check.name,
+                "parameters": _parameters(check),
+                "verdict": check.verdict,
+                "obligations": len(check.results),
+            }
             for check in report.checks
+        ],
+        "aggregates": _aggregates((*report.checks, *report.queries)),
+        "expectations": [
+            {
+                "check": check.name,
+                "parameters": _parameters(check),
+                "text": e.text,
+                "met": e.met,
+                "reason": e.reason,
+            }
+            for check in (*report.checks, *report.queries)
             for e in check.expects
         ],
-        "queries": [],
+        "queries": [
+            query_document(r, _witness(r.argument) if r.argument else None)
+            for query in report.queries
+            for r in query.results
+        ],
     }
 
 
@@ -93,12 +115,19 @@ def _number(value: float | Fraction | None) -> float | None:
     return number if isfinite(number) else None
 
 
-def _result(result: Result) -> Json:
+def _parameters(check: CheckOutcome | QueryOutcome) -> Json:
+    """The values of swept parameters."""
+    return {name: plain(value) for name, value in check.parameters.items()}
+
+
+def _result(result: Result, check: CheckOutcome) -> Json:
     span = result.span
+    place = {"file": span.source.name, "line": span.line, "column": span.column} if span else None
     return {
         "id": result.id,
         "property": result.property_name,
-        "span": {"line": span.line, "column": span.column} if span else None,
+        "parameters": _parameters(check),
+        "span": place,
         "verdict": result.verdict,
         "reason": result.reason,
         "advice": result.advice,
@@ -147,7 +176,7 @@ def _shaped(values: Sequence[Fraction], shape: tuple[int, ...]) -> list[Any]:
     return flat.reshape(shape).tolist()
 
 
-def _aggregates(checks: Sequence[CheckOutcome]) -> Mapping[str, float | None]:
+def _aggregates(checks: Sequence[CheckOutcome | QueryOutcome]) -> Mapping[str, float | None]:
     """Figures by name; with the name of the check before them where two checks have the same."""
     names = [name for check in checks for name in check.figures]
     found: dict[str, float | None] = {}

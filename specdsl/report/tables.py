@@ -1,4 +1,4 @@
-"""`report table("f.csv")` and `report per_sample("f.csv")`: results as CSV beside the spec."""
+"""`report table("f.csv")`, `per_sample("f.csv")`, `histogram("f.svg")`: files beside the spec."""
 
 from __future__ import annotations
 
@@ -7,13 +7,29 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 from specdsl.diagnostics import SpecError
+from specdsl.language.checking.combinations import plain_text
 from specdsl.language.spec import ReportRequest
+from specdsl.report.histogram import draw
+from specdsl.run.query_result import QueryOutcome, QueryResult
 from specdsl.run.result import CheckOutcome, Report, Result
 from specdsl.source import Span
 
+QUERIES = (
+    "id",
+    "query",
+    "answer",
+    "method",
+    "lower",
+    "upper",
+    "proven",
+    "attained",
+    "seconds",
+    "reason",
+)
 TABLE = ("id", "property", "verdict", "method", "bound", "seconds", "reason")
 PER_SAMPLE = ("sample", "property", "holds_unperturbed", *TABLE[2:])
 
@@ -21,26 +37,79 @@ PER_SAMPLE = ("sample", "property", "holds_unperturbed", *TABLE[2:])
 def write_requested(report: Report, allow: Sequence[Path] = ()) -> tuple[Path, ...]:
     """Write every table that the file's checks ask for; the paths written.
 
-    Paths are relative to the spec's folder and stay in it, or in a folder of `allow`.
-    Raises SpecError E0854 where a path leaves them or cannot be written.
+    Paths are relative to the spec's folder and stay in it, or in a folder of `allow`. What several
+    checks write into one file goes there together, as does every combination of swept parameters,
+    each of which has a column. Raises SpecError E0854 where a path leaves them or cannot be
+    written.
     """
-    written: list[Path] = []
+    asked: dict[tuple[Path, str], list[CheckOutcome]] = {}
+    places: dict[Path, ReportRequest] = {}
     for check in report.checks:
         for request in check.reports:
             if request.name in ("table", "per_sample"):
                 path = _target(report.path.parent, request, allow)
-                write_text(path, _content(request.name, check), request.span)
-                written.append(path)
-    return tuple(written)
+                first = places.setdefault(path, request)
+                if first.name != request.name:
+                    message = f"`{path.name}` cannot be both `{first.name}` and `{request.name}`"
+                    help = "write them to two files"
+                    raise SpecError.of("E0854", message, request.span, help=help)
+                asked.setdefault((path, request.name), []).append(check)
+    for (path, kind), checks in asked.items():
+        write_text(path, _content(kind, checks), places[path].span)
+    return (*places, *_write_queries(report, allow))
+
+
+def _write_queries(report: Report, allow: Sequence[Path]) -> tuple[Path, ...]:
+    """Tables and pictures that `maximize`, `largest` and the like ask for."""
+    asked: dict[tuple[Path, str], list[QueryOutcome]] = {}
+    places: dict[Path, ReportRequest] = {}
+    for query in report.queries:
+        for request in query.reports:
+            if request.name in ("table", "per_sample", "histogram"):
+                path = _target(report.path.parent, request, allow)
+                places[path] = request
+                asked.setdefault((path, request.name), []).append(query)
+    for (path, kind), queries in asked.items():
+        span = places[path].span
+        if kind == "histogram":
+            results = [r for query in queries for r in query.results]
+            values = [r.proven for r in results if r.proven is not None]
+            write_bytes(path, draw(path, values, queries[0].name, span), span)
+        else:
+            write_text(path, _query_rows(queries), span)
+    return tuple(places)
+
+
+def _query_rows(queries: Sequence[QueryOutcome]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    swept = tuple(dict.fromkeys(name for query in queries for name in query.parameters))
+    writer.writerow((*QUERIES[:2], *swept, *QUERIES[2:]))
+    for query in queries:
+        values = tuple(plain_text(query.parameters[name]) for name in swept)
+        for r in query.results:
+            ends = ("" if e is None else repr(float(e)) for e in _ends(r))
+            row = (r.id, query.name, *values, r.word, r.method, *ends)
+            writer.writerow((*row, f"{r.seconds:.3f}", r.reason or ""))
+    return text.getvalue()
+
+
+def _ends(result: QueryResult) -> tuple[Fraction | None, ...]:
+    return (result.lower, result.upper, result.proven, result.attained)
 
 
 def write_text(path: Path, text: str, span: Span | None = None) -> None:
+    """`write_bytes` of UTF-8."""
+    write_bytes(path, text.encode(), span)
+
+
+def write_bytes(path: Path, content: bytes, span: Span | None = None) -> None:
     """Replace a file in one step, so that no reader sees half of it. Raises SpecError E0854."""
     try:
         with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+            "wb", dir=path.parent, prefix=f".{path.name}.", delete=False
         ) as file:
-            file.write(text)
+            file.write(content)
         # Temporary files are private; a report is as readable as any new file.
         mask = os.umask(0)
         os.umask(mask)
@@ -61,16 +130,22 @@ def _target(base: Path, request: ReportRequest, allow: Sequence[Path]) -> Path:
     return path
 
 
-def _content(kind: str, check: CheckOutcome) -> str:
+def _content(kind: str, checks: Sequence[CheckOutcome]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    if kind == "table":
-        writer.writerow(TABLE)
-        writer.writerows((r.id, r.property_name, *_outcome(r)) for r in check.results)
-    else:
-        writer.writerow(PER_SAMPLE)
-        writer.writerows(_samples(check.results))
+    swept = tuple(dict.fromkeys(name for check in checks for name in check.parameters))
+    names = TABLE if kind == "table" else PER_SAMPLE
+    writer.writerow((*names[:2], *swept, *names[2:]))
+    for check in checks:
+        values = tuple(plain_text(check.parameters[name]) for name in swept)
+        rows = _claims(check.results) if kind == "table" else _samples(check.results)
+        writer.writerows((*row[:2], *values, *row[2:]) for row in rows)
     return text.getvalue()
+
+
+def _claims(results: Sequence[Result]) -> Iterator[tuple[object, ...]]:
+    for result in results:
+        yield (result.id, result.property_name, *_outcome(result))
 
 
 def _samples(results: Sequence[Result]) -> Iterator[tuple[object, ...]]:

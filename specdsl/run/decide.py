@@ -11,7 +11,9 @@ from specdsl.backend import Backend, Deadline, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.query.query import Query
 from specdsl.run.figures import claim_holds_at
-from specdsl.run.result import Result, ShownVariable, ShownWitness
+from specdsl.run.outcomes import ShownVariable, ShownWitness
+from specdsl.run.result import Result
+from specdsl.source import Span
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified, Witness
 
 if TYPE_CHECKING:
@@ -115,11 +117,17 @@ def _above_rounding(query: Query, answer: Answer) -> Answer:
 
 def unsupported(error: Unsupported, obligation: Obligation) -> Diagnostic:
     """What the method cannot do, as a diagnostic at the obligation."""
+    return unsupported_at(error, obligation.span, obligation.id)
+
+
+def unsupported_at(error: Unsupported, span: Span, id: str) -> Diagnostic:
+    """What the method cannot do, where the spec says so, else where it was asked."""
     return diagnostic(
         "E0855",
         f"`{error.method}` does not support {error.what}",
-        obligation.span,
-        label=f"asked by `{obligation.id}`",
+        error.place or span,
+        label="" if error.place else f"asked by `{id}`",
+        secondary=error.chains,
         help=error.advice,
     )
 
@@ -154,10 +162,7 @@ def show_witness(query: Query, witness: Witness) -> ShownWitness:
     """The witness cut into the user's variables."""
     variables: list[ShownVariable] = []
     for variable in query.variables:
-        size = 1
-        for extent in variable.shape:
-            size *= extent
-        values = tuple(witness.point[variable.start : variable.start + size].tolist())
+        values = tuple(witness.point[variable.positions].tolist())
         variables.append(ShownVariable(variable.name, variable.shape, variable.unit, values))
     return ShownWitness(
         variables=tuple(variables),

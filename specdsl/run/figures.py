@@ -21,7 +21,8 @@ import numpy.typing as npt
 from specdsl.language import syntax
 from specdsl.language.spec import CheckDeclaration, Value
 from specdsl.query.query import Query
-from specdsl.run.result import ExpectOutcome, Result
+from specdsl.run.outcomes import ExpectOutcome
+from specdsl.run.result import Result
 
 Figure = Callable[[Sequence[Result]], "Fraction | None"]
 
@@ -58,7 +59,7 @@ NEEDS_SAMPLES = frozenset({"clean_accuracy", "pgd_accuracy"})
 def figures_of(check: CheckDeclaration) -> tuple[str, ...]:
     """The figures that the check's reports and expects name, each once, in order."""
     reported = [r.name for r in check.reports if r.name in FIGURES]
-    expected = [name for e in check.expects for name in _names(e) if name in FIGURES]
+    expected = [name for e in check.expects for name in names_in(e) if name in FIGURES]
     return tuple(dict.fromkeys((*reported, *expected)))
 
 
@@ -161,15 +162,16 @@ _BINARY: Mapping[str, Callable[[Fraction | bool, Fraction | bool], Fraction | bo
 }
 
 
-def _names(expr: syntax.Expr) -> list[str]:
+def names_in(expr: syntax.Expr) -> list[str]:
+    """The names that an expectation asks for."""
     match expr:
         case syntax.Name(name=name):
             return [name]
         case syntax.Unary(operand=operand):
-            return _names(operand)
+            return names_in(operand)
         case syntax.Binary(left=left, right=right):
-            return _names(left) + _names(right)
+            return names_in(left) + names_in(right)
         case syntax.Comparison(operands=operands):
-            return [name for operand in operands for name in _names(operand)]
+            return [name for operand in operands for name in names_in(operand)]
         case _:
             return []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 from specdsl.backend import Backend, Unsupported
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes, read_source
-from specdsl.query.vnnlib import v1 as vnnlib1
+from specdsl.query.vnnlib.read import read_query
 from specdsl.run.decide import answer_query
 from specdsl.verdict import Falsified, Unknown, Verified, Witness
 
@@ -97,7 +97,7 @@ def solve(
     """
     start = time.monotonic()
     network = (networks or Networks()).load(onnx)
-    query = vnnlib1.read(read_bytes(vnnlib), network, vnnlib.name)
+    query = read_query(read_bytes(vnnlib), network, vnnlib.name)
     left = None if timeout is None else timeout - (time.monotonic() - start)
     if left is not None and left <= 0:
         reason = f"timeout after {timeout:g} s, all of it spent on reading"
@@ -226,8 +226,9 @@ def result_text(outcome: Outcome) -> str:
 def _assignments(witness: Witness) -> Iterator[str]:
     for i, value in enumerate(witness.point.tolist()):
         yield f"(X_{i} {decimal(value)})"
-    for i, value in enumerate(witness.calls[0].outputs.tolist()):
-        yield f"(Y_{i} {value!r})"
+    # A query of version 2.0 may leave its network out, or call it more than once.
+    for call in witness.calls[:1]:
+        yield from (f"(Y_{i} {value!r})" for i, value in enumerate(call.outputs.tolist()))
 
 
 def decimal(value: Fraction) -> str:

@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from specdsl.backends import registry
-from specdsl.diagnostics import Diagnostic, Diagnostics, SpecError
+from specdsl.diagnostics import Diagnostics, SpecError
 from specdsl.files import read_source
 from specdsl.language.checking.check import check
+from specdsl.language.checking.combinations import Combination, check_combinations
 from specdsl.language.parsing.parser import parse
-from specdsl.language.spec import CheckDeclaration, Spec
+from specdsl.language.spec import (
+    CheckDeclaration,
+    OptimizeDeclaration,
+    SearchDeclaration,
+    Spec,
+    Value,
+)
 from specdsl.run.decide import DEFAULT_TIMEOUT, Method, decide
 from specdsl.run.figures import compute, figures_of, judge, needs_samples
-from specdsl.run.result import CheckOutcome, ExpectOutcome, Report, Result
+from specdsl.run.outcomes import ExpectOutcome
+from specdsl.run.query_figures import compute as compute_query_figures
+from specdsl.run.query_figures import figures_of_query
+from specdsl.run.query_result import QueryOutcome, QueryResult
+from specdsl.run.result import CheckOutcome, Report, Result
 from specdsl.run.selection import Selection
+from specdsl.run.to_come import refuse_to_come
 
 if TYPE_CHECKING:
     from specdsl.query.elaboration.elaborate import Obligation
+    from specdsl.query.elaboration.optimum import Site
     from specdsl.query.elaboration.resources import Resources
+
+
+Declaration = CheckDeclaration | OptimizeDeclaration | SearchDeclaration
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +67,8 @@ class Observer(Protocol):
         """An obligation is being solved."""
         ...
 
-    def finished(self, result: Result) -> None:
-        """An obligation is done."""
+    def finished(self, result: Result | QueryResult) -> None:
+        """An obligation, or a query, is done."""
         ...
 
 
@@ -65,17 +81,32 @@ class Silent:
     def started(self, id: str) -> None:
         """Nothing."""
 
-    def finished(self, result: Result) -> None:
+    def finished(self, result: Result | QueryResult) -> None:
         """Nothing."""
+
+
+def load_combinations(
+    path: Path, overrides: Mapping[str, str] | None = None, allow: Sequence[Path] = ()
+) -> tuple[Combination, ...]:
+    """Read, parse and check a file: once, or once for each combination of swept parameters.
+
+    Raises SpecError with everything that is wrong with it.
+    """
+    return check_combinations(
+        parse(read_source(path)),
+        dict(overrides or {}),
+        base=path.parent,
+        working_directory=Path.cwd(),
+        allow=tuple(allow),
+    )
 
 
 def load_spec(
     path: Path, overrides: Mapping[str, str] | None = None, allow: Sequence[Path] = ()
 ) -> Spec:
-    """Read, parse and check a file. Raises SpecError with everything that is wrong with it."""
-    program = parse(read_source(path))
+    """Read, parse and check a file with one value for each parameter. Raises SpecError."""
     return check(
-        program,
+        parse(read_source(path)),
         dict(overrides or {}),
         base=path.parent,
         working_directory=Path.cwd(),
@@ -94,57 +125,100 @@ def verify(
     options = options or RunOptions()
     start = time.monotonic()
     try:
-        spec = load_spec(path, overrides, allow)
+        combinations = load_combinations(path, overrides, allow)
     except SpecError as error:
         return Report(path, {}, (), error.diagnostics, time.monotonic() - start)
-    return verify_spec(path, spec, options, observer or Silent())
+    return verify_combinations(path, combinations, options, observer or Silent())
 
 
-def verify_spec(path: Path, spec: Spec, options: RunOptions, observer: Observer) -> Report:
-    """Check a spec that has been loaded already."""
+def verify_combinations(
+    path: Path, combinations: Sequence[Combination], options: RunOptions, observer: Observer
+) -> Report:
+    """Check a spec that has been loaded already, in every combination of swept parameters."""
     # Elaboration brings in the ONNX importer: `check-syntax` uses this module without it.
-    from specdsl.query.elaboration.elaborate import elaborate
     from specdsl.query.elaboration.resources import Resources
 
     start = time.monotonic()
-    found: list[Diagnostic] = list(spec.warnings)
-    try:
-        resources = Resources()
-        methods = plan(spec, options)
-        obligations = elaborate(spec, resources)
-    except SpecError as error:
-        found += error.diagnostics
-        return Report(path, spec.parameters, (), tuple(found), time.monotonic() - start)
-    chosen = [o for o in obligations if _selected(o, options.selection)]
-    run = _run(path, chosen, resources, methods, options, observer)
-    checks = tuple(
-        outcome
-        for index, declaration in enumerate(spec.checks)
-        if (outcome := _outcome(spec, index, declaration, run))
-    )
+    resources = Resources()
+    found = Diagnostics()
+    tasks: list[_Task] = []
+    for combination in combinations:
+        found.extend(SpecError(combination.spec.warnings))
+        try:
+            tasks.append(_task(combination, resources, options))
+        except SpecError as error:
+            found.extend(error)
+    parameters = swept_parameters(combinations)
+    if found.errors:
+        return Report(path, parameters, (), tuple(found.found), time.monotonic() - start)
+    run = _run(path, tasks, resources, options, observer)
     return Report(
         path=path,
-        parameters=spec.parameters,
-        checks=checks,
-        diagnostics=tuple(found),
+        parameters=parameters,
+        checks=tuple(outcome for task in tasks for outcome in _outcomes(task, run)),
+        diagnostics=tuple(found.found),
         seconds=time.monotonic() - start,
-        deselected=len(obligations) - len(chosen),
-        skipped=len(chosen) - len(run.results),
+        deselected=sum(task.deselected for task in tasks),
+        queries=tuple(outcome for task in tasks for outcome in query_outcomes(task, run)),
+        skipped=sum(task.left for task in tasks),
         interrupted=run.interrupted,
         unknown_fails=options.unknown_fails,
     )
 
 
-def plan(spec: Spec, options: RunOptions) -> tuple[Method, ...]:
-    """The method of each `check`. Raises SpecError for backends or options that do not exist.
+def swept_parameters(combinations: Sequence[Combination]) -> dict[str, Value]:
+    """The parameters of a run; one that is swept has all its values, as a tuple."""
+    found = dict(combinations[0].spec.parameters)
+    for name in combinations[0].values:
+        found[name] = tuple(dict.fromkeys(c.values[name] for c in combinations))
+    return found
+
+
+@dataclass(slots=True)
+class _Task:
+    """What there is to do for one combination, and the results so far."""
+
+    combination: Combination
+    methods: tuple[Method, ...]
+    obligations: tuple[Obligation, ...]
+    sites: tuple[Site, ...]
+    query_methods: tuple[Method, ...]
+    deselected: int
+    results: list[Result] = field(default_factory=list[Result])
+    query_results: list[QueryResult] = field(default_factory=list[QueryResult])
+
+    @property
+    def left(self) -> int:
+        """Obligations and queries not answered."""
+        done = len(self.results) + len(self.query_results)
+        return len(self.obligations) + len(self.sites) - done
+
+
+def _task(combination: Combination, resources: Resources, options: RunOptions) -> _Task:
+    """Raises SpecError where backends or claims make no sense before any query is built."""
+    from specdsl.run.obligations import obligations_of, sites_of
+
+    methods = plan(combination.spec.checks, options)
+    query_methods = plan(combination.spec.queries, options)
+    obligations = obligations_of(combination, resources)
+    sites = sites_of(combination, resources)
+    chosen = tuple(o for o in obligations if _selected(o, options.selection))
+    asked = tuple(s for s in sites if _selected(s, options.selection))
+    deselected = len(obligations) + len(sites) - len(chosen) - len(asked)
+    return _Task(combination, methods, chosen, asked, query_methods, deselected)
+
+
+def plan(declarations: Sequence[Declaration], options: RunOptions) -> tuple[Method, ...]:
+    """The method of each declaration. Raises SpecError for backends or options that do not exist.
 
     `using` of the options replaces the backend; the options written in the file are kept where it
     names the same one.
     """
     problems = Diagnostics()
     methods: list[Method] = []
-    for declaration in spec.checks:
+    for declaration in declarations:
         try:
+            refuse_to_come(declaration, options.using)
             methods.append(_method(declaration, options))
         except SpecError as error:
             choice = declaration.backend
@@ -154,7 +228,7 @@ def plan(spec: Spec, options: RunOptions) -> tuple[Method, ...]:
     return tuple(methods)
 
 
-def _method(declaration: CheckDeclaration, options: RunOptions) -> Method:
+def _method(declaration: Declaration, options: RunOptions) -> Method:
     choice = declaration.backend
     written = choice.name if choice else registry.DEFAULT
     name = options.using or written
@@ -164,45 +238,58 @@ def _method(declaration: CheckDeclaration, options: RunOptions) -> Method:
         given = choice.options.get("timeout") if choice else None
         timeout = float(given) if isinstance(given, Fraction) else DEFAULT_TIMEOUT
     backend = registry.create(name, settings, options.seed)
-    return Method(backend, timeout, needs_samples(declaration), bool(declaration.expects))
+    samples = isinstance(declaration, CheckDeclaration) and needs_samples(declaration)
+    return Method(backend, timeout, samples, bool(declaration.expects))
 
 
-def _selected(obligation: Obligation, selection: Selection | None) -> bool:
-    return selection is None or selection.matches(obligation.id)
+def _selected(asked: Obligation | Site, selection: Selection | None) -> bool:
+    return selection is None or selection.matches(asked.id)
 
 
 @dataclass(slots=True)
-class _Finished:
-    """Results so far, and whether the user broke the run off."""
+class _Run:
+    """How a run ended: in full, stopped early, or broken off by the user."""
 
-    results: list[Result]
     interrupted: bool = False
     complete: bool = False
 
 
 def _run(
     path: Path,
-    obligations: Sequence[Obligation],
+    tasks: Sequence[_Task],
     resources: Resources,
-    methods: Sequence[Method],
     options: RunOptions,
     observer: Observer,
-) -> _Finished:
-    run = _Finished([])
-    observer.planned(path, len(obligations))
+) -> _Run:
+    run = _Run()
+    observer.planned(path, sum(task.left for task in tasks))
     try:
-        for obligation in obligations:
-            observer.started(obligation.id)
-            result = decide(obligation, resources, methods[obligation.check])
-            run.results.append(result)
-            observer.finished(result)
-            if options.stop_early and _fails(result, methods[obligation.check], options):
-                return run
+        run.complete = all(_decide(task, resources, options, observer) for task in tasks)
     except KeyboardInterrupt:
         run.interrupted = True
-        return run
-    run.complete = True
     return run
+
+
+def _decide(task: _Task, resources: Resources, options: RunOptions, observer: Observer) -> bool:
+    """Decide one combination's obligations; False where one that fails ended the run."""
+    for obligation in task.obligations:
+        method = task.methods[obligation.check]
+        observer.started(obligation.id)
+        result = decide(obligation, resources, method)
+        task.results.append(result)
+        observer.finished(result)
+        if options.stop_early and _fails(result, method, options):
+            return False
+    if task.sites:
+        from specdsl.run.queries import answer_site, gap_of
+
+        for site in task.sites:
+            observer.started(site.id)
+            method = task.query_methods[site.number]
+            found = answer_site(site, resources, method, gap_of(site.declaration))
+            task.query_results.append(found)
+            observer.finished(found)
+    return True
 
 
 def _fails(result: Result, method: Method, options: RunOptions) -> bool:
@@ -212,24 +299,56 @@ def _fails(result: Result, method: Method, options: RunOptions) -> bool:
     return undecided or result.verdict == "falsified"
 
 
+def _outcomes(task: _Task, run: _Run) -> Iterator[CheckOutcome]:
+    for index, declaration in enumerate(task.combination.spec.checks):
+        results = tuple(r for r in task.results if r.check == index)
+        if results:
+            yield _outcome(task.combination, declaration, results, run)
+
+
 def _outcome(
-    spec: Spec, index: int, declaration: CheckDeclaration, run: _Finished
-) -> CheckOutcome | None:
-    results = tuple(r for r in run.results if r.check == index)
-    if not results:
-        return None
+    combination: Combination,
+    declaration: CheckDeclaration,
+    results: tuple[Result, ...],
+    run: _Run,
+) -> CheckOutcome:
     figures = compute(figures_of(declaration), results)
-    if run.complete:
-        constants = {**spec.values, **spec.parameters}
-        expects = tuple(judge(e, figures, constants) for e in declaration.expects)
-    else:
-        texts = (" ".join(e.span.text.split()) for e in declaration.expects)
-        expects = tuple(ExpectOutcome(t, None, "the run stopped early") for t in texts)
+    expects = _judged(declaration, figures, combination, run)
+    name = declaration.name or ", ".join(dict.fromkeys(r.property_name for r in results))
     return CheckOutcome(
-        name=declaration.name or ", ".join(dict.fromkeys(r.property_name for r in results)),
-        index=index,
+        name=name + combination.suffix,
+        index=results[0].check,
         results=results,
         figures=figures,
         expects=expects,
         reports=declaration.reports,
+        parameters=combination.values,
     )
+
+
+def _judged(
+    declaration: Declaration, figures: Mapping[str, Fraction], combination: Combination, run: _Run
+) -> tuple[ExpectOutcome, ...]:
+    if run.complete:
+        constants = {**combination.spec.values, **combination.spec.parameters}
+        return tuple(judge(e, figures, constants) for e in declaration.expects)
+    texts = (" ".join(e.span.text.split()) for e in declaration.expects)
+    return tuple(ExpectOutcome(t, None, "the run stopped early") for t in texts)
+
+
+def query_outcomes(task: _Task, run: _Run) -> Iterator[QueryOutcome]:
+    """What each query of one combination gave."""
+    for number, declaration in enumerate(task.combination.spec.queries):
+        results = tuple(r for r in task.query_results if r.number == number)
+        if not results:
+            continue
+        figures = compute_query_figures(figures_of_query(declaration), results)
+        yield QueryOutcome(
+            name=(declaration.name or declaration.kind) + task.combination.suffix,
+            number=number,
+            results=results,
+            figures=figures,
+            expects=_judged(declaration, figures, task.combination, run),
+            reports=declaration.reports,
+            parameters=task.combination.values,
+        )

@@ -12,39 +12,12 @@ from typing import Literal
 from specdsl.diagnostics import Diagnostic
 from specdsl.language.spec import ReportRequest, Value
 from specdsl.run.exit_codes import PRECEDENCE, ExitCode
+from specdsl.run.outcomes import ExpectOutcome, ShownWitness
+from specdsl.run.query_result import QueryOutcome
 from specdsl.source import Span
-from specdsl.verdict import CallReplay, Certificate
+from specdsl.verdict import Certificate
 
 VerdictWord = Literal["verified", "falsified", "unknown"]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShownVariable:
-    """One quantified variable (or field of a space) of a witness, in the user's unit.
-
-    `values` are exact, flat in row-major order.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    unit: str | None
-    values: tuple[Fraction, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShownWitness:
-    """A witness in the user's terms.
-
-    Margins are the largest over the atoms of the case (<= 0: all hold): `exact_margin` over the
-    exact graph, `replayed_margin` with the network's own float32 outputs.
-    """
-
-    variables: tuple[ShownVariable, ...]
-    calls: tuple[CallReplay, ...]
-    exact_margin: Fraction
-    replayed_margin: Fraction
-    replayed_with: str
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,25 +51,22 @@ class Result:
     sample_holds: bool | None = None
 
     @property
+    def word(self) -> str:
+        """The verdict, or `error` where the obligation could not be asked."""
+        return "error" if self.diagnostics else self.verdict
+
+    @property
     def trusted(self) -> tuple[str, ...]:
         """What the verdict believes without checking."""
         return self.certificate.trusted if self.certificate else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ExpectOutcome:
-    """One `expect`: its text and whether it is met; None where it could not be evaluated."""
-
-    text: str
-    met: bool | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class CheckOutcome:
     """One `check` of the file. `figures` are exact shares, by name.
 
-    `total` counts its obligations before any selection; `figures` are over the results at hand.
+    `figures` are over the results at hand. `parameters`: the values of those that are swept, for
+    which this is the outcome.
     """
 
     name: str
@@ -105,6 +75,15 @@ class CheckOutcome:
     figures: Mapping[str, Fraction]
     expects: tuple[ExpectOutcome, ...]
     reports: tuple[ReportRequest, ...] = ()
+    parameters: Mapping[str, Value] = field(default_factory=dict[str, Value])
+
+    @property
+    def verdict(self) -> VerdictWord:
+        """Of all obligations together: a check holds where every one of them does."""
+        words = {r.verdict for r in self.results}
+        return (
+            "falsified" if "falsified" in words else "unknown" if "unknown" in words else "verified"
+        )
 
     def exit_codes(self, unknown_fails: bool) -> set[ExitCode]:
         """What this check contributes. With an `expect` nothing but the `expect` counts."""
@@ -128,6 +107,8 @@ class CheckOutcome:
 class Report:
     """Everything one spec file gave. `diagnostics` hold what concerns the file as a whole.
 
+    `parameters`: their values, of a swept one all as a tuple; each combination has its own checks.
+
     `deselected`: obligations that `-k` left out; `skipped`: those not started because the run
     stopped early (`-x` or an interrupt).
     """
@@ -141,6 +122,7 @@ class Report:
     skipped: int = 0
     interrupted: bool = False
     unknown_fails: bool = True
+    queries: tuple[QueryOutcome, ...] = ()
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -160,7 +142,8 @@ class Report:
 
     def codes(self) -> set[ExitCode]:
         """Every exit code that applies; empty where all passed."""
-        codes = {c for check in self.checks for c in check.exit_codes(self.unknown_fails)}
+        outcomes = (*self.checks, *self.queries)
+        codes = {c for outcome in outcomes for c in outcome.exit_codes(self.unknown_fails)}
         if any(d.severity == "error" for d in self.diagnostics):
             codes.add(ExitCode.USAGE)
         if self.interrupted:
@@ -175,6 +158,6 @@ def combined_exit_code(reports: Iterable[Report]) -> int:
     for code in PRECEDENCE:
         if code in codes:
             return int(code)
-    if not any(report.results for report in reports):
+    if not any(report.results or report.queries for report in reports):
         return int(ExitCode.NOTHING)
     return int(ExitCode.PASSED)

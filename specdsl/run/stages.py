@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from specdsl.backend import Unsupported
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_source
-from specdsl.language.spec import Spec
+from specdsl.language.checking.combinations import Combination
 from specdsl.query.query import Query
 from specdsl.run.decide import unsupported
 from specdsl.run.selection import Selection
@@ -24,6 +24,7 @@ SUFFIXES: Mapping[str, str] = {
     "mps": ".mps",
     "smt2": ".smt2",
     "dot": ".dot",
+    "vnnlib": ".vnnlib",
 }
 """Stage to the ending of its files."""
 
@@ -33,11 +34,15 @@ COMMENTS: Mapping[str, str] = {"query": "# ", "graph": "# "}
 
 @dataclass(frozen=True, slots=True)
 class StageText:
-    """One text. `name` is a file name without a folder; `title` the id it stands for."""
+    """One text. `name` is a file name without a folder; `title` the id it stands for.
+
+    `files`: what the text speaks about, by file name, to be written beside it.
+    """
 
     name: str
     title: str
     text: str
+    files: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
 
 def tree_text(path: Path) -> StageText:
@@ -49,26 +54,33 @@ def tree_text(path: Path) -> StageText:
     return StageText(path.stem + SUFFIXES["tree"], str(path), text)
 
 
-def spec_text(path: Path, spec: Spec) -> StageText:
+def spec_text(path: Path, combination: Combination) -> StageText:
     """The checked specification."""
     from specdsl.language.printing.dump import dump_spec
 
-    return StageText(path.stem + SUFFIXES["spec"], str(path), dump_spec(spec))
+    name = file_name(path.stem + combination.suffix) + SUFFIXES["spec"]
+    return StageText(name, str(path) + combination.suffix, dump_spec(combination.spec))
 
 
-def stage_texts(spec: Spec, stage: str, selection: Selection | None) -> Iterator[StageText]:
+def stage_texts(
+    combinations: Sequence[Combination], stage: str, selection: Selection | None
+) -> Iterator[StageText]:
     """One text for each selected obligation (for `lp` and `mps`, for each of its cases).
 
     Raises SpecError for what cannot be elaborated, or has no rule in that stage (E0855).
     """
-    from specdsl.query.elaboration.elaborate import elaborate
     from specdsl.query.elaboration.resources import Resources
+    from specdsl.run.obligations import obligations_of
 
     resources = Resources()
-    for obligation in elaborate(spec, resources):
+    models: dict[str, bytes] = {}
+    for obligation in (o for each in combinations for o in obligations_of(each, resources)):
         if selection is not None and not selection.matches(obligation.id):
             continue
         try:
+            if stage == "vnnlib":
+                yield _vnnlib(obligation.query(resources), obligation.id, models)
+                continue
             for suffix, text in _WRITERS[stage](obligation.query(resources)):
                 name = file_name(obligation.id) + suffix + SUFFIXES[stage]
                 yield StageText(name, obligation.id, text)
@@ -103,6 +115,28 @@ def _smt2(query: Query) -> Iterator[tuple[str, str]]:
     from specdsl.backends.smt.write import write_smt2
 
     yield "", write_smt2(query)
+
+
+def _vnnlib(query: Query, id: str, models: dict[str, bytes]) -> StageText:
+    """VNN-LIB 2.0. `models` so far: a network that several obligations share is one file."""
+    from specdsl.query.vnnlib.write import write_vnnlib2
+
+    written = write_vnnlib2(query)
+    files = {name: _model_file(name, model, models) for name, model in written.models.items()}
+    models.update({file: written.models[name] for name, file in files.items()})
+    networks = " ".join(f"--network {name}={file}" for name, file in files.items())
+    name = file_name(id) + SUFFIXES["vnnlib"]
+    command = f"; specdsl-vnnlib verify {name} {networks}\n"
+    beside = {file: models[file] for file in files.values()}
+    return StageText(name, id, command + written.text, beside)
+
+
+def _model_file(name: str, model: bytes, taken: Mapping[str, bytes]) -> str:
+    """`f.onnx`, or `f_2.onnx` where another network has that name already."""
+    file, number = f"{name}.onnx", 2
+    while taken.get(file, model) != model:
+        file, number = f"{name}_{number}.onnx", number + 1
+    return file
 
 
 def _lp(query: Query) -> Iterator[tuple[str, str]]:

@@ -36,9 +36,9 @@ network double: real[2] -> real[1] {
   layer dense(weight = [[2, 1]], bias = [0])
 }
 space Plane { x: real[2] in [-2, 2] }
-property near { forall x in norm_ball([0, 0], 1, l2)  show double(x) <= 5 }
+property near { forall p in Plane  show p[0] * double(p) <= 50 }
 property far  { forall x in [0, 1]  show x <= 2 }
-check near, far using smt
+check near, far using milp
 """
 
 
@@ -186,7 +186,7 @@ def test_an_internal_error_is_3_and_asks_for_a_report(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("specdsl.run.pipeline.check", broken)
+    monkeypatch.setattr("specdsl.run.pipeline.check_combinations", broken)
     run = cli("check", write("mixed.spec", MIXED))
     assert run.code == 3
     assert "Traceback" in run.err

@@ -33,6 +33,10 @@ ROBUST = (
 )
 DECLARED = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)\n"
 BOUNDS = "(assert (and (<= 0 X_0) (<= X_0 1) (<= 0 X_1) (<= X_1 1)))\n"
+SECOND = (
+    "(vnnlib-version <2.0>)\n"
+    "(declare-network f (declare-input X real [2]) (declare-output Y real [1]))\n"
+)
 EITHER = "(assert (or (<= Y_0 0) (>= Y_0 1)))\n"
 TABLE = "0,0,0\n1,1,1\n"
 
@@ -118,7 +122,13 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
         data('csv("d.csv", label = 2)', "")
         and data_slice('csv("d.csv", label = 2)', TABLE, "d[1:3]")
     ),
+    "E0523": lambda: data('cifar_binary("d.csv")', "too short for a sample of CIFAR", "d.csv"),
+    "E0622": lambda: spec(
+        "network g: real[2] -> real { layer dense(1) }\n"
+        "property p = forall x in box([0, 0], [1, 1]): g(x) <= 9\ncheck p"
+    ),
     "E0650": lambda: (*wrong_size(),),
+    "E0651": lambda: claim('forall x in box([0, 0], [1, 1]) show f.hidden("relu_7")(x)[0] <= 1'),
     "E0750": lambda: claim("forall x in box([0, 0], [1, 1]) show " + CLAIMS),
     "E0751": lambda: claim(
         "forall x in norm_ball([0, 0], f([0, 0])[0] - 1, linf) show f(x)[0] <= 1"
@@ -136,7 +146,7 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
         "absent/out.txt",
     ),
     "E0855": lambda: spec(
-        "property p = forall x in norm_ball([0, 0], 1, l2): f(x)[0] <= 9\ncheck p using milp"
+        "property p = forall x in box([0, 0], [1, 1]): x[0] * f(x)[0] <= 9\ncheck p using milp"
     ),
     "E0856": lambda: ("explain", "E9999"),
     "E0857": lambda: table("onnx,vnnlib\n"),
@@ -153,6 +163,19 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
     "E1009": lambda: query(
         "(declare-const X_0 Real)(declare-const Y_0 Real)\n"
         "(assert (and (<= 0 X_0) (<= X_0 1) (<= Y_0 0)))"
+    ),
+    "E1010": lambda: query(SECOND + "(assert (<= X[2] 1.0))"),
+    "E1011": lambda: query(SECOND.replace("X real", "X int64") + "(assert (<= X[0] Y[0]))"),
+    "E1012": lambda: query(
+        SECOND + SECOND[22:].replace("f", "g").replace("X", "A").replace("Y", "B")
+    ),
+    "E1013": lambda: (
+        *("compile", "--to", "vnnlib"),
+        spec(
+            "space Big { n: int in [0, 999]  b: real in [0, 1] }\n"
+            "network g: Big -> real { layer dense(weight = [[1, 1]], bias = [0]) }\n"
+            "property p { forall x in Big show g(x) <= 9 }\ncheck p"
+        )[1],
     ),
     "W0750": lambda: spec(
         POINT + "network g: Point -> real { layer dense(weight = [[1, 1]], bias = [0]) }\n"

@@ -18,13 +18,11 @@ KEYWORDS = (
     *("property", "system", "train", "check", "maximize", "minimize", "largest", "smallest", "as"),
     *("with", "layer", "skip", "show", "state", "action", "noise", "next", "on", "regularize"),
     *("constrain", "save", "over", "tol", "such", "that", "using", "report", "expect"),
+    *("by", "normalize", "encode"),
 )
 """Contextual keywords, which are names wherever a name may stand."""
-HALF_KEYWORDS = ("by", "normalize", "encode")
-"""Those that cannot name a setting or field."""
 
-words = st.sampled_from([*PLAIN_NAMES, *KEYWORDS])
-names = words | st.sampled_from(HALF_KEYWORDS)
+names = words = st.sampled_from([*PLAIN_NAMES, *KEYWORDS])
 texts = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=6)
 units = st.sampled_from(["m", "m/s", "EUR", "kg*m^2", "°C"])
 
@@ -84,16 +82,14 @@ def binders_over(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def compounds(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """Any expression around others."""
     binders = binders_over(inner)
-    argument = (
-        inner
-        | make(s.NamedArgument, names, inner)
-        | make(s.Comprehension, inner, binders, perhaps(inner))
-    )
+    comprehension = make(s.Comprehension, inner, binders, perhaps(inner))
+    argument = inner | make(s.NamedArgument, names, inner) | comprehension
     member = make(s.Membership, make(s.Name, names), inner, st.just(False))
     return (
         operators(inner)
         | make(s.Index, inner, several(inner | make(s.Slice, perhaps(inner), perhaps(inner)), 1))
         | make(s.Call, inner, several(argument))
+        | make(s.Call, inner, st.tuples(comprehension))
         | make(s.IfThenElse, inner, inner, inner)
         | make(s.Quantifier, st.sampled_from(["forall", "exists"]), binders, perhaps(inner), inner)
         | make(s.Tuple, several(inner, 2))
@@ -148,19 +144,28 @@ _network = st.booleans().flatmap(
         layers=several(_layer) if block else st.just(()),
     )
 )
-_clause = (
-    make(s.QuantifierClause, st.sampled_from(["forall", "exists"]), binders)
-    | make(s.WhereClause, small)
-    | make(s.ShowClause, small)
-    | lets
+_network_block = declared(
+    s.Network,
+    input_type=type_names,
+    output_type=type_names,
+    value=st.none(),
+    layers=st.tuples(make(s.Layer, perhaps(names), small), make(s.Skip, small)),
 )
-_property = st.booleans().flatmap(
-    lambda block: declared(
-        s.Property,
-        parameters=formals,
-        value=st.none() if block else small,
-        clauses=several(_clause) if block else st.just(()),
-    )
+_quantifier_clause = make(s.QuantifierClause, st.sampled_from(["forall", "exists"]), binders)
+_clause = _quantifier_clause | make(s.WhereClause, small) | make(s.ShowClause, small) | lets
+# Trees this large are seldom drawn unless they stand in the list of items by themselves.
+_property = declared(s.Property, parameters=formals, value=small, clauses=st.just(()))
+_property_block = declared(
+    s.Property,
+    parameters=formals,
+    value=st.none(),
+    clauses=several(_clause, 1) | st.just(()),
+)
+_quantified_block = declared(
+    s.Property,
+    parameters=formals,
+    value=st.none(),
+    clauses=st.tuples(_quantifier_clause, make(s.ShowClause, small)),
 )
 _system_item = make(s.SystemItem, st.just("state"), names, types, perhaps(small)) | make(
     s.SystemItem, st.sampled_from(["action", "noise", "next"]), names, st.none(), small
@@ -173,29 +178,34 @@ _train_item = (
 )
 _options = make(s.Options, perhaps(names), perhaps(small), several(small), several(small))
 
-items = (
-    make(s.Import, make(s.String, texts), perhaps(names), several(settings))
-    | declared(s.Param, type=perhaps(types), default=perhaps(small), interval=perhaps(intervals))
-    | declared(s.Const, type=perhaps(types), value=small)
-    | declared(s.Enum, labels=several(names, 1))
-    | declared(s.Space, fields=several(_field))
-    | _network
-    | declared(s.Dataset, type=types, value=small, settings=several(settings))
-    | declared(s.Region, parameters=formals, value=small)
-    | lets
-    | _property
-    | declared(s.System, items=several(_system_item))
-    | make(s.Train, small, small, several(_train_item))
-    | make(s.Check, several(small, 1), _options)
-    | make(
+KINDS: tuple[st.SearchStrategy[Any], ...] = (
+    make(s.Import, make(s.String, texts), perhaps(names), several(settings)),
+    declared(s.Param, type=perhaps(types), default=perhaps(small), interval=perhaps(intervals)),
+    declared(s.Const, type=perhaps(types), value=small),
+    declared(s.Enum, labels=several(names, 1)),
+    declared(s.Space, fields=several(_field)),
+    _network,
+    _network_block,
+    declared(s.Dataset, type=types, value=small, settings=several(settings)),
+    declared(s.Region, parameters=formals, value=small),
+    lets,
+    _property,
+    _property_block,
+    _quantified_block,
+    declared(s.System, items=several(_system_item, 1) | st.just(())),
+    make(s.Train, small, small, several(_train_item)),
+    make(s.Check, several(small, 1), _options),
+    make(
         s.Optimize,
         st.sampled_from(["maximize", "minimize"]),
         *(small, binders, perhaps(small), st.just(()) | binders, _options),
-    )
-    | make(
+    ),
+    make(
         s.Search,
         st.sampled_from(["largest", "smallest"]),
         *(names, intervals, perhaps(small), small, st.just(()) | binders, _options),
-    )
+    ),
 )
+"""One strategy for each kind of statement; several for kinds that would seldom be large."""
+items = st.one_of(*KINDS)
 programs = make(s.Program, perhaps(st.just("1.0")), several(items))

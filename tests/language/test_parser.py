@@ -24,7 +24,7 @@ from specdsl.language.parsing.tree_builder import MAX_DEPTH
 from specdsl.language.printing.dump import dump_tree
 from specdsl.language.printing.printer import print_statement
 from specdsl.source import Source
-from tests.language.strategies import HALF_KEYWORDS, KEYWORDS, items
+from tests.language.strategies import KEYWORDS, items
 
 
 def source(text: str) -> Source:
@@ -44,8 +44,8 @@ def test_the_grammar_is_lalr_without_conflicts() -> None:
 
 
 def test_the_lists_of_keywords_are_those_of_the_grammar() -> None:
-    words = {t.pattern.value for t in parser._lark().terminals if t.pattern.value.isalpha()}
-    assert words == {*KEYWORDS, *HALF_KEYWORDS, *RESERVED}
+    words = {word for word in parser._spellings().values() if word.isalpha()}
+    assert words == {*KEYWORDS, *RESERVED}
     assert words > STATEMENTS
     assert all(f"{word}|" in grammar_text() or f"|{word})" in grammar_text() for word in RESERVED)
 
@@ -57,7 +57,7 @@ def test_all_examples_parse(shared: Path) -> None:
         assert parse(Source(path.name, path.read_text()), require_header=True).items
 
 
-@pytest.mark.parametrize("word", [*KEYWORDS, *HALF_KEYWORDS])
+@pytest.mark.parametrize("word", KEYWORDS)
 def test_contextual_keywords_are_names_in_every_second_position(word: str) -> None:
     text = f"""spec 1.0
 import "f.spec" as {word}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
@@ -17,7 +18,7 @@ from specdsl.language.parsing.parser import parse, parse_expression
 from specdsl.language.printing.layout import WIDTH
 from specdsl.language.printing.printer import print_expression, print_program, print_statement
 from specdsl.source import Source
-from tests.language.strategies import expressions, items, operations, programs
+from tests.language.strategies import KINDS, expressions, items, operations, programs
 
 EXAMPLES = "design/examples"
 LONG_LINES = Path(__file__).parent / "long_lines.spec"
@@ -73,6 +74,20 @@ def test_the_span_of_a_statement_is_its_text(tree: syntax.Item) -> None:
     text = print_statement(tree)
     (item,) = parse(source(f"  {text}  # remark\n")).items
     assert item.span.text == text
+
+
+def test_the_strategies_reach_every_kind_of_node() -> None:
+    kinds = {getattr(syntax, name) for name in syntax.__all__}
+    missing = {kind for kind in kinds if isinstance(kind, type) and issubclass(kind, syntax.Node)}
+    missing -= {syntax.Node, syntax.Declaration, syntax.Program}
+
+    @given(st.tuples(*KINDS))
+    @settings(max_examples=20, deadline=None, derandomize=True, database=None)
+    def collect(trees: tuple[syntax.Item, ...]) -> None:
+        missing.difference_update(type(node) for node in nodes(trees))
+
+    collect()
+    assert missing == set()
 
 
 def without_pair(text: str) -> Iterator[str]:

@@ -14,14 +14,8 @@ import pytest
 from specdsl.diagnostics import SpecError, diagnostic
 from specdsl.language.spec import ReportRequest
 from specdsl.report import console, document, tables
-from specdsl.run.result import (
-    CheckOutcome,
-    ExpectOutcome,
-    Report,
-    Result,
-    ShownVariable,
-    ShownWitness,
-)
+from specdsl.run.outcomes import ExpectOutcome, ShownVariable, ShownWitness
+from specdsl.run.result import CheckOutcome, Report, Result
 from specdsl.source import Source, Span
 from specdsl.verdict import CallReplay, Certificate
 from tests.conftest import Golden

@@ -38,8 +38,8 @@ def query(
         name="robust",
         graph=builder.build(margins),
         cases=(Case(Box(exact([0]), exact([1])), (Atom(0, strict),)),),
-        variables=(Variable("x", 0, (), "m"),),
-        calls=(NetworkCall("net", export(network), x, nodes[network.output], ("safe",)),),
+        variables=(Variable.at("x", 0, (), "m"),),
+        calls=(NetworkCall("net", export(network), (x,), (nodes[network.output],), ("safe",)),),
         kind=kind,
     )
 

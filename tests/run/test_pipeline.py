@@ -91,9 +91,9 @@ def test_options_of_the_file_hold_unless_another_backend_is_used(robust: Path) -
     from specdsl.run.pipeline import plan
 
     spec = specdsl.load(robust).spec
-    (written,) = plan(spec, RunOptions())
+    (written,) = plan(spec.checks, RunOptions())
     assert written.backend.steps == 7  # type: ignore[attr-defined]
-    (changed,) = plan(spec, RunOptions(using="search", timeout=3.5, seed=9))
+    (changed,) = plan(spec.checks, RunOptions(using="search", timeout=3.5, seed=9))
     assert (changed.backend.name, changed.timeout) == ("search", 3.5)
     assert changed.backend.seed == 9  # type: ignore[attr-defined]
 

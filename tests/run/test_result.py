@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from specdsl.diagnostics import diagnostic
 from specdsl.language import syntax
 from specdsl.run.figures import compute, judge
-from specdsl.run.result import CheckOutcome, ExpectOutcome, Report, Result, combined_exit_code
+from specdsl.run.outcomes import ExpectOutcome
+from specdsl.run.result import CheckOutcome, Report, Result, combined_exit_code
 from specdsl.source import Source, Span
 
 ERROR = diagnostic("E0855", "no rule")

@@ -10,23 +10,33 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from specdsl.diagnostics import Diagnostic, diagnostic
+from specdsl.diagnostics import Diagnostic, SpecError
 from specdsl.language import syntax
 from specdsl.language.checking.checks import check_declaration
 from specdsl.language.checking.functions import let, let_span, property_, region
+from specdsl.language.checking.imports import localize, module, no_leaks
 from specdsl.language.checking.names import NOTHING, Context, Session, Symbol, Typed, quote
 from specdsl.language.checking.networks import dataset, network
 from specdsl.language.checking.parameters import parameter, undeclared
+from specdsl.language.checking.queries import optimize_declaration, search_declaration
 from specdsl.language.checking.spaces import enumeration, label_spans, space
-from specdsl.language.checking.typing_calls import accepts
+from specdsl.language.checking.sweeps import limit_sweeps
+from specdsl.language.checking.systems import system
+from specdsl.language.checking.training import train_declaration
 from specdsl.language.checking.typing_expressions import infer
+from specdsl.language.checking.typing_fit import accepts
 from specdsl.language.checking.typing_types import resolve
+from specdsl.language.modules.expand import Expanded, expand
+from specdsl.language.modules.namespaces import sibling
 from specdsl.language.spec import (
     CheckDeclaration,
     DatasetDeclaration,
     NetworkDeclaration,
+    OptimizeDeclaration,
+    SearchDeclaration,
     Space,
     Spec,
+    TrainDeclaration,
     Value,
 )
 from specdsl.language.types import EnumType, LabelType, SetType, TensorType
@@ -44,33 +54,79 @@ def check(
     working_directory: Path,
     allow: tuple[Path, ...] = (),
 ) -> Spec:
-    """Resolve names, types, units and constants of a whole file.
+    """Resolve imports, names, types, units and constants of a whole file.
 
-    `overrides` holds the texts of `-D name=value`. Paths in the file are relative to `base`, its
-    folder, and must not leave it or the folders in `allow`; those from `-D` are relative to
-    `working_directory`. Raises one SpecError with all findings (E02, E03, E04, E07, E08, E09).
+    `overrides` holds the texts of `-D name=value`, one value each. Paths in a file are relative to
+    its folder (`base` for this one) and must not leave it or the folders in `allow`; those from
+    `-D` are relative to `working_directory`. Raises one SpecError with all findings (E01 and E05
+    for imported files; E02, E03, E04, E07, E08, E09).
     """
-    session = Session(base, working_directory, allow, later=_places(program))
+    expanded = expand(program, base=base, allow=allow)
+    checked = check_expanded(expanded, overrides, working_directory=working_directory, allow=allow)
+    checked.refuse_sweeps()
+    return checked.spec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checked:
+    """A checked file. `sweeps`: parameters that `-D` gave several values, and these as texts; the
+    spec has the first of each.
+    """
+
+    spec: Spec
+    sweeps: Mapping[str, tuple[str, ...]]
+
+    def refuse_sweeps(self) -> None:
+        """Raise E0860 where a parameter has several values and one is needed."""
+        for name in self.sweeps:
+            message = f"one value of `{name}` is needed here, not a sweep"
+            raise SpecError.of(
+                "E0860", message, help=f"for example `-D {name}={self.sweeps[name][0]}`"
+            )
+
+
+def check_expanded(
+    expanded: Expanded,
+    overrides: Mapping[str, str] = NO_OVERRIDES,
+    *,
+    working_directory: Path,
+    allow: tuple[Path, ...] = (),
+) -> Checked:
+    """`check` for a program whose imports were read before; here `overrides` may hold sweeps."""
+    program = expanded.program
+    places = _places(program)
+    session = Session(
+        expanded.base, working_directory, allow, later=places, folders=expanded.folders
+    )
+    for finding in expanded.diagnostics:
+        session.report(finding)
     context = Context(session, infer)
-    parts = _Parts()
-    _version(program, context)
+    parts = _Parts(overrides, expanded.given)
+    for file in (program, *expanded.sources):
+        _version(file, context)
     undeclared(program, overrides, context)
+    no_leaks(expanded, places, context)
     for item in program.items:
         session.current = _declared(item)
         session.later = {n: s for n, s in session.later.items() if n not in session.current}
         try:
-            _item(item, overrides, parts, context)
+            _item(item, parts, context)
         except RecursionError:
             message = "this is nested too deeply to be understood"
             context.error("E0209", message, _keyword(item), help="split it with `let`")
+    limit_sweeps(context)
+    localize(session.diagnostics, expanded)
     session.diagnostics.raise_errors()
-    return parts.spec(program, tuple(session.diagnostics.warnings))
+    spec = parts.spec(program, tuple(session.diagnostics.warnings))
+    return Checked(spec, {n: session.sweeps[n] for n in overrides if n in session.sweeps})
 
 
 @dataclass(slots=True)
 class _Parts:
-    """The maps of the `Spec`, as they fill."""
+    """The maps of the `Spec`, as they fill. `overrides` and `given` set parameters."""
 
+    overrides: Mapping[str, str]
+    given: Mapping[str, syntax.Setting]
     values: dict[str, Value] = field(default_factory=dict[str, Value])
     parameters: dict[str, Value] = field(default_factory=dict[str, Value])
     enums: dict[str, EnumType] = field(default_factory=dict[str, EnumType])
@@ -80,8 +136,13 @@ class _Parts:
     regions: dict[str, syntax.Region] = field(default_factory=dict[str, syntax.Region])
     functions: dict[str, syntax.Let] = field(default_factory=dict[str, syntax.Let])
     properties: dict[str, syntax.Property] = field(default_factory=dict[str, syntax.Property])
+    systems: dict[str, syntax.System] = field(default_factory=dict[str, syntax.System])
+    trainings: list[TrainDeclaration] = field(default_factory=list[TrainDeclaration])
     checks: list[CheckDeclaration] = field(default_factory=list[CheckDeclaration])
-    check_names: dict[str, Span] = field(default_factory=dict[str, Span])
+    queries: list[OptimizeDeclaration | SearchDeclaration] = field(
+        default_factory=list[OptimizeDeclaration | SearchDeclaration]
+    )
+    run_names: dict[str, Span] = field(default_factory=dict[str, Span])
 
     def spec(self, program: syntax.Program, warnings: tuple[Diagnostic, ...]) -> Spec:
         """The finished value."""
@@ -100,6 +161,9 @@ class _Parts:
             properties=self.properties,
             checks=tuple(self.checks),
             warnings=warnings,
+            queries=tuple(self.queries),
+            systems=self.systems,
+            trainings=tuple(self.trainings),
         )
 
 
@@ -109,14 +173,15 @@ class _Parts:
 def _declared(item: syntax.Item) -> dict[str, Span]:
     match item:
         case syntax.Enum():
-            labels = zip(item.labels, label_spans(item), strict=True)
-            return {**dict(labels), item.name: item.name_span}
+            labels = (sibling(item.name, label) for label in item.labels)
+            spans = dict(zip(labels, label_spans(item), strict=True))
+            return {**spans, item.name: item.name_span}
         case syntax.Declaration():
             return {item.name: item.name_span}
         case syntax.Let():
             return dict.fromkeys(item.names, let_span(item))
         case syntax.Import() if item.alias is not None:
-            return {item.alias: item.span}
+            return {item.alias: item.path.span}
         case _:
             return {}
 
@@ -150,9 +215,7 @@ def _version(program: syntax.Program, context: Context) -> None:
     start = Span(program.span.source, 0, 0)
     if program.version is None:
         message = "the file does not say its language version"
-        context.session.diagnostics.add(
-            diagnostic("W0901", message, help="write `spec 1.0` on the first line")
-        )
+        context.error("W0901", message, start, help="write `spec 1.0` on the first line")
     elif program.version not in VERSIONS:
         end = max(program.span.source.text.find(program.version), 0) + len(program.version)
         known = ", ".join(VERSIONS)
@@ -170,10 +233,15 @@ def _keyword(item: syntax.Item) -> Span:
 # --- one item ------------------------------------------------------------------------------------
 
 
-def _item(item: syntax.Item, overrides: Mapping[str, str], parts: _Parts, context: Context) -> None:
+def _item(item: syntax.Item, parts: _Parts, context: Context) -> None:
     match item:
+        case syntax.Import():
+            symbol = module(item)
+            if symbol is not None:
+                _declare(symbol, context)
         case syntax.Param():
-            _value(parameter(item, overrides, context), parts, context, parts.parameters)
+            symbol = parameter(item, parts.overrides, parts.given.get(item.name), context)
+            _value(symbol, parts, context, parts.parameters)
         case syntax.Const():
             _value(_constant(item, context), parts, context, None)
         case syntax.Enum():
@@ -204,10 +272,18 @@ def _claims(item: syntax.Item, parts: _Parts, context: Context) -> None:
         case syntax.Property():
             if _declare(property_(item, context), context):
                 parts.properties[item.name] = item
-        case syntax.Check():
-            _check(item, parts, context)
-        case _:
-            _later(item, context)
+        case syntax.System():
+            symbol, sound = system(item, context)
+            if _declare(symbol, context) and sound:
+                parts.systems[item.name] = item
+        case syntax.Train():
+            training = train_declaration(item, context)
+            if training is not None:
+                parts.trainings.append(training)
+        case syntax.Check() | syntax.Optimize() | syntax.Search():
+            _run(item, parts, context)
+        case _:  # every other item has been declared by `_item`
+            raise TypeError(f"{type(item).__name__} is no item of a program")
 
 
 def _value(symbol: Symbol, parts: _Parts, context: Context, also: dict[str, Value] | None) -> None:
@@ -260,39 +336,23 @@ def _let(item: syntax.Let, parts: _Parts, context: Context) -> None:
             parts.functions[symbol.name] = item
 
 
-def _check(item: syntax.Check, parts: _Parts, context: Context) -> None:
+def _run(
+    item: syntax.Check | syntax.Optimize | syntax.Search, parts: _Parts, context: Context
+) -> None:
+    """What is run: a check, or a query."""
     name = item.options.name
-    if name is not None and name in parts.check_names:
-        first = [(parts.check_names[name], "first used here")]
-        context.error("E0202", f"two checks are called `{name}`", _keyword(item), secondary=first)
+    if name is not None and name in parts.run_names:
+        first = [(parts.run_names[name], "first used here")]
+        what = "checks or queries are" if not isinstance(item, syntax.Check) else "checks are"
+        context.error("E0202", f"two {what} called `{name}`", _keyword(item), secondary=first)
     elif name is not None:
-        parts.check_names[name] = _keyword(item)
-    declaration = check_declaration(item, context)
-    if declaration is not None:
-        parts.checks.append(declaration)
-
-
-# --- what this version cannot answer -------------------------------------------------------------
-
-
-def _later(item: syntax.Item, context: Context) -> None:
-    match item:
-        case syntax.Import():
-            what, instead = "`import` is", "copy the declarations into this file"
-            if item.alias is not None:
-                _declare(Symbol(item.alias, "module", item.span, NOTHING), context)
-        case syntax.System():
-            what, instead = "`system` (closed loops) is", None
-            _declare(Symbol(item.name, "system", item.name_span, NOTHING), context)
-        case syntax.Train():
-            what = "`train` is"
-            instead = "train elsewhere, export to ONNX and load it with `onnx(...)`"
-        case syntax.Optimize():
-            what = f"`{item.kind}` is"
-            instead = "state a bound as a property and `check` it"
-        case syntax.Search():
-            what = f"`{item.kind}` is"
-            instead = "run `check` with several values of a parameter: `-D eps=1/100`"
-        case _:
-            what, instead = "this declaration is", None
-    context.later(what, _keyword(item), instead)
+        parts.run_names[name] = _keyword(item)
+    if isinstance(item, syntax.Check):
+        declaration = check_declaration(item, context)
+        if declaration is not None:
+            parts.checks.append(declaration)
+        return
+    optimize = isinstance(item, syntax.Optimize)
+    query = optimize_declaration(item, context) if optimize else search_declaration(item, context)
+    if query is not None:
+        parts.queries.append(query)

@@ -8,12 +8,21 @@ from typing import Literal
 
 from specdsl.language import syntax
 from specdsl.language.checking.names import NOTHING, Context, Definition, Symbol, Typed, quote
-from specdsl.language.checking.typing_binders import destructure, quantify
-from specdsl.language.checking.typing_calls import accepts
-from specdsl.language.checking.typing_logic import claim
-from specdsl.language.checking.typing_operands import describe
+from specdsl.language.checking.typing_binders import destructure, quantify_each
+from specdsl.language.checking.typing_fit import accepts
+from specdsl.language.checking.typing_logic import assuming, claim
+from specdsl.language.checking.typing_operands import describe, text_of
 from specdsl.language.checking.typing_types import resolve
-from specdsl.language.types import BOOL, BoolType, FunctionType, SetType, UnknownType
+from specdsl.language.modules.namespaces import own_name
+from specdsl.language.types import (
+    BOOL,
+    BoolType,
+    FunctionType,
+    RecordType,
+    SetType,
+    TensorType,
+    UnknownType,
+)
 from specdsl.source import Span
 
 
@@ -22,32 +31,52 @@ def let(item: syntax.Let, context: Context) -> list[Symbol]:
     if item.parameters is not None:
         body = _function_body(item)
         return [_function("function", item.names[0], item, item.parameters, body, context)]
-    typed = context.type_of(item.value)
+    # Quantifiers and states of systems in it are looked at where it is used.
+    aside = replace(context, quantifier=None, temporal=True)
+    typed = _annotated(item, aside.type_of(item.value), context)
     name, *others = item.names
-    if item.type is not None and typed.known:
-        wanted = resolve(item.type, context)
-        if not accepts(wanted, (item.value, typed), f"`{name}`", context):
-            typed = NOTHING
-        elif not isinstance(wanted, UnknownType):
-            typed = replace(typed, type=wanted)
     if isinstance(typed.type, BoolType) and typed.value is None:
         # A claim may hold quantifiers, whose meaning depends on the negations around its use.
         body = _function_body(item)
-        definition = Definition((), body, context.locals)
+        definition = Definition(name, let_span(item), (), body, context.locals)
         return [Symbol(name, "value", let_span(item), typed, definition)]
     if others:
         return destructure(item.names, item, typed, context)
-    if isinstance(typed.type, SetType) and not typed.type.finite:
-        typed = context.later("`let` of a set is", item.value.span, f"write `region {name} = ...`")
     return [Symbol(name, "value", let_span(item), typed)]
+
+
+def _annotated(item: syntax.Let, typed: Typed, context: Context) -> Typed:
+    """The value with the type that the `let` declares; an array from a file has to have one."""
+    name = item.names[0]
+    unread = isinstance(typed.type, UnknownType) and bool(typed.type.reason)
+    if item.type is None:
+        if unread and not typed.variables and _is_array(item.value):
+            return context.error(
+                "E0314",
+                f"the shape of `{name}` is not known before its file is read",
+                item.value.span,
+                help=f"say its type: `let {name}: real[28, 28] = {text_of(item.value)}`",
+            )
+        return typed
+    wanted = resolve(item.type, context)
+    if isinstance(wanted, UnknownType):
+        return NOTHING
+    if not accepts(wanted, (item.value, typed), f"`{name}`", context):
+        return Typed(wanted)
+    return replace(typed, type=wanted)
+
+
+def _is_array(expression: syntax.Expr) -> bool:
+    function = expression.function if isinstance(expression, syntax.Call) else None
+    return isinstance(function, syntax.Name) and function.name == "npy"
 
 
 def let_span(item: syntax.Let) -> Span:
     """Where the first name stands: a `let` keeps only its own span."""
-    text = item.span.text
-    offset = text.find(item.names[0], len("let"))
+    text, name = item.span.text, own_name(item.names[0])
+    offset = text.find(name, len("let"))
     start = item.span.start + max(offset, 0)
-    return replace(item.span, start=start, end=start + len(item.names[0]))
+    return replace(item.span, start=start, end=start + len(name))
 
 
 def _function_body(item: syntax.Let) -> Callable[[Context], Typed]:
@@ -55,7 +84,9 @@ def _function_body(item: syntax.Let) -> Callable[[Context], Typed]:
         typed = context.type_of(item.value)
         if item.type is not None and typed.known:
             wanted = resolve(item.type, replace(context, locals={}))
-            accepts(wanted, (item.value, typed), "the result", context)
+            fine = accepts(wanted, (item.value, typed), "the result", context)
+            if not fine or isinstance(wanted, TensorType | RecordType):
+                return replace(typed, type=wanted)
         return typed
 
     return body
@@ -115,8 +146,9 @@ def _function(
         if parameter.type is not None:
             typed = Typed(resolve(parameter.type, context))
         general.append(Symbol(parameter.name, "argument", parameter.span, typed))
-    body(context.bind(general))
-    definition = Definition(tuple(parameters), body, context.locals)
+    # Whether it stands inside `always` is seen where it is used.
+    body(replace(context.bind(general), temporal=True))
+    definition = Definition(name, span, tuple(parameters), body, context.locals)
     typed = Typed(FunctionType(kind, name, tuple(p.name for p in parameters)))
     return Symbol(name, kind, span, typed, definition)
 
@@ -126,35 +158,49 @@ def _function(
 
 def _clauses(item: syntax.Property, context: Context) -> Typed:
     """The clauses in order; each sees the names of those before it."""
-    quantified: str | None = None
-    shown: syntax.ShowClause | None = None
-    result = NOTHING
-    for clause in item.clauses:
-        if shown is not None:
-            _after_show(clause, shown, context)
-            break
-        match clause:
-            case syntax.QuantifierClause():
-                context = quantify(clause.kind, clause.binders, clause, context)
-                quantified = clause.kind
-            case syntax.WhereClause():
-                _where(clause, quantified, context)
-            case syntax.ShowClause():
-                shown = clause
-                result = claim(clause.claim, context)
-            case syntax.Let():
-                context = context.bind(let(clause, context))
-    if shown is None:
-        context.error(
-            "E0701",
-            f"the property `{item.name}` shows nothing",
-            item.name_span,
-            help="end it with `show` and the claim, for example `show argmax(net(x)) == y`",
-        )
-    return Typed(BOOL) if result.known else NOTHING
+    shown = [clause for clause in item.clauses if isinstance(clause, syntax.ShowClause)]
+    if shown:
+        first = item.clauses.index(shown[0])
+        for clause in item.clauses[first + 1 : first + 2]:
+            _after_show(clause, shown[0], context)
+        found = _walk(item.clauses[: first + 1], None, context)
+        quantified = [c for c in item.clauses if isinstance(c, syntax.QuantifierClause)]
+        bound = {name for c in quantified for binder in c.binders for name in binder.names}
+        free = frozenset(v for v in found.variables if v.name not in bound)
+        return Typed(BOOL, None, free) if found.known else NOTHING
+    _walk(item.clauses, None, context)
+    context.error(
+        "E0701",
+        f"the property `{item.name}` shows nothing",
+        item.name_span,
+        help="end it with `show` and the claim, for example `show argmax(net(x)) == y`",
+    )
+    return NOTHING
 
 
-def _where(clause: syntax.WhereClause, quantified: str | None, context: Context) -> None:
+def _walk(clauses: Sequence[syntax.Clause], quantified: str | None, context: Context) -> Typed:
+    """What the last clause claims. `quantified`: the quantifier that a `where` belongs to."""
+    if not clauses:
+        return NOTHING
+    clause, rest = clauses[0], clauses[1:]
+    match clause:
+        case syntax.QuantifierClause():
+            limited = any(isinstance(c, syntax.WhereClause) for c in rest)
+            contexts = quantify_each(
+                clause.kind, clause.binders, clause, context, conditioned=limited
+            )
+            found = [_walk(rest, clause.kind, inner) for inner in contexts]
+            return found[0] if all(typed.known for typed in found) else NOTHING
+        case syntax.WhereClause():
+            return _walk(rest, quantified, _where(clause, quantified, context))
+        case syntax.ShowClause():
+            return claim(clause.claim, context)
+        case syntax.Let():
+            return _walk(rest, quantified, context.bind(let(clause, context)))
+
+
+def _where(clause: syntax.WhereClause, quantified: str | None, context: Context) -> Context:
+    """The context where the condition holds."""
     if quantified is None:
         context.error(
             "E0704",
@@ -162,8 +208,9 @@ def _where(clause: syntax.WhereClause, quantified: str | None, context: Context)
             clause.span,
             help="put it after the variables that it restricts",
         )
-        return
+        return context
     claim(clause.condition, context.negated() if quantified == "forall" else context)
+    return assuming(clause.condition, context)
 
 
 def _after_show(clause: syntax.Clause, shown: syntax.ShowClause, context: Context) -> None:

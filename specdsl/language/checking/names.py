@@ -12,14 +12,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from specdsl.diagnostics import Diagnostics, diagnostic, suggestion
+from specdsl.diagnostics import Diagnostic, Diagnostics, diagnostic, suggestion
 from specdsl.language import syntax
 from specdsl.language.spec import Space, Value
 from specdsl.language.types import UNKNOWN, Type, UnknownType
 from specdsl.source import Span
-
-Form = Literal["linear", "margin"]
-"""A `margin` is a minimum of linear expressions: it can only be compared with a constant."""
 
 # Each instantiation types a whole body; more than this many is a chain of functions gone wild.
 MAX_INSTANTIATIONS = 10_000
@@ -30,7 +27,7 @@ MAX_QUOTE = 40
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable quantified over infinitely many values, and its binder."""
+    """A variable quantified over infinitely many values, and its binder; or a system's state."""
 
     name: str
     span: Span = field(compare=False, repr=False)
@@ -40,16 +37,13 @@ class Variable:
 class SetFacts:
     """What matters of a set beside its elements.
 
-    `unbounded`: where it goes to infinity and what to say there. `norm`: of the ball in it.
+    `unbounded`: where it goes to infinity and what to say there. `unit`: of a box of any shape.
+    `image`: whether it holds the values of an expression over an infinite set.
     """
 
     unbounded: tuple[Span, str] | None = None
-    norm: str | None = None
-
-    @property
-    def curved(self) -> bool:
-        """Whether it holds a ball that is no box."""
-        return self.norm is not None and self.norm != "linf"
+    unit: str | None = None
+    image: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,17 +51,18 @@ class Typed:
     """What is known of an expression.
 
     `value`: its exact value where it has one before files are read. `variables`: what it depends
-    on beside constants and samples. `external`: the text came from the command line. `untrained`:
-    a network's first layer without weights.
+    on beside constants and samples. `external`: the text came from the command line. `written`:
+    the literal that a text comes from, whose file a path is relative to. `computed`: the arithmetic
+    that gave a value, which can lie outside the space that its parts are from.
     """
 
     type: Type
     value: Value | None = None
     variables: frozenset[Variable] = frozenset()
-    form: Form = "linear"
     external: bool = False
+    written: Span | None = None
     set: SetFacts = field(default_factory=SetFacts)
-    untrained: Span | None = None
+    computed: syntax.Expr | None = None
 
     @property
     def known(self) -> bool:
@@ -94,6 +89,7 @@ SymbolKind = Literal[
     "argument",
     "module",
     "system",
+    "schedule",
 ]
 
 
@@ -101,9 +97,12 @@ SymbolKind = Literal[
 class Definition:
     """What a call of a user's function types: formal parameters, body, names it may see.
 
-    `closure` holds the local names at its definition. `body` types the body in a context.
+    `closure` holds the local names at its definition. `body` types the body in a context. `name`
+    and `origin` say which definition it is: under that name it was written there.
     """
 
+    name: str
+    origin: Span
     parameters: tuple[syntax.Parameter, ...]
     body: Callable[[Context], Typed]
     closure: Mapping[str, Symbol]
@@ -145,6 +144,19 @@ class Session:
     instances: dict[object, Typed] = field(default_factory=dict[object, Typed])
     instantiations: int = 0
     places: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]])
+    folders: Mapping[str, Path] = field(default_factory=dict[str, Path])
+    sweeps: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    def report(self, finding: Diagnostic) -> None:
+        """Record what an earlier stage found; nothing more is said about its place."""
+        if finding.primary is not None:
+            span = finding.primary.span
+            self.places.add((finding.code[:1] + span.source.name, span.start, span.end))
+        self.diagnostics.add(finding)
+
+    def folder(self, span: Span) -> Path:
+        """The folder that a path written at `span` is relative to."""
+        return self.folders.get(span.source.name, self.base)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +179,8 @@ class Scope:
 class Context:
     """Where an expression stands.
 
-    `positive`: under an even number of negations. `answering`: whether a `check` will ask it, so
-    that networks without weights are refused.
+    `positive`: under an even number of negations. `assumed`: values and the spaces that conditions
+    on the way here put them in. `temporal`: inside `always` and the like.
     """
 
     session: Session
@@ -177,7 +189,8 @@ class Context:
     calls: tuple[CallSite, ...] = ()
     quantifier: Scope | None = None
     positive: bool = True
-    answering: bool = False
+    assumed: frozenset[tuple[syntax.Expr, str]] = frozenset()
+    temporal: bool = False
 
     def type_of(self, expression: syntax.Expr) -> Typed:
         """What is known of `expression` here; problems are recorded."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from specdsl.language import syntax
-from specdsl.language.checking.layers import untrained_layer
-from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed
+from specdsl.language.checking.layers import check_layers
+from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed, quote
 from specdsl.language.checking.settings import Matched, find, match_arguments, settings
-from specdsl.language.checking.typing_types import as_tensor, resolve
+from specdsl.language.checking.typing_operands import describe
+from specdsl.language.checking.typing_types import fits, resolve, squeezed
 from specdsl.language.schemas import (
     DATASET_SETTINGS,
-    LATER_DATASET_SETTINGS,
     NETWORK_SOURCES,
     READERS,
     Schema,
@@ -33,61 +34,133 @@ from specdsl.language.types import (
 def network(item: syntax.Network, context: Context) -> tuple[Symbol, NetworkDeclaration | None]:
     """The network as a function, and its description for elaboration."""
     given, result = resolve(item.input_type, context), resolve(item.output_type, context)
-    sound = _input_sound(item, given, context) and _output_sound(item, result, context)
-    onnx, untrained = None, None
-    if item.value is not None:
+    sound = _sound(item.input_type, given, "takes", context)
+    sound = _sound(item.output_type, result, "gives", context) and sound
+    if item.value is not None and not _is_reader(item.value, context):
+        source = _expression(item, item.value, given, result, context)
+    elif item.value is not None:
         onnx = _onnx(item.value, context)
-        sound = sound and onnx is not None
-    elif sound:
-        layers = untrained_layer(item, given, result, context)
-        sound, untrained = layers.sound, layers.untrained
+        source = _Source(onnx is not None, onnx=onnx)
+    elif sound and _single(item, given, result, context):
+        source = _Source(check_layers(item, given, result, context))
+    else:
+        source = _Source(False)
     if isinstance(given, UnknownType) or isinstance(result, UnknownType):
         return Symbol(item.name, "network", item.name_span, NOTHING), None
-    typed = Typed(NetworkType(given, result), untrained=untrained)
+    typed = Typed(NetworkType(given, result))
     symbol = Symbol(item.name, "network", item.name_span, typed)
-    if not sound:
+    if not (sound and source.sound):
         return symbol, None
-    return symbol, NetworkDeclaration(item.name, given, result, onnx, item.layers, item.span)
+    return symbol, NetworkDeclaration(
+        item.name, given, result, source.onnx, item.layers, item.span, source.value
+    )
 
 
-def _input_sound(item: syntax.Network, kind: Type, context: Context) -> bool:
-    if isinstance(kind, TupleType):
-        context.later("networks with several inputs are", item.input_type.span)
-        return False
+@dataclass(frozen=True, slots=True, eq=False)
+class _Source:
+    """Where a network comes from; `sound`: whether nothing was reported."""
+
+    sound: bool = True
+    onnx: OnnxFile | None = None
+    value: syntax.Expr | None = None
+
+
+def _sound(place: syntax.TypeExpr, kind: Type, verb: str, context: Context) -> bool:
+    """Whether a network can take or give a value of this type; E0302 or E0714 where not."""
     if isinstance(kind, UnknownType):
         return False
+    if isinstance(kind, TupleType):
+        slots = place.slots if isinstance(place, syntax.TypeTuple) else ()
+        parts = [part for _, part in kind.items]
+        # All of them are looked at, so that one run shows all mistakes.
+        fine = [
+            _slot_sound(slot, part, verb, context) for slot, part in zip(slots, parts, strict=True)
+        ]
+        return all(fine) and _names_differ(slots, context)
     if isinstance(kind, TensorType | RecordType):
         return True
-    message = f"a network takes numbers, not {kind}"
-    context.error("E0302", message, item.input_type.span, help="write `real[n]` or a space")
+    message = f"a network {verb} numbers, not {kind}"
+    help = "write `real[n]` or a space" if verb == "takes" else "write `real[n]`"
+    context.error("E0302", message, place.span, help=help)
     return False
 
 
-def _output_sound(item: syntax.Network, kind: Type, context: Context) -> bool:
+def _slot_sound(slot: syntax.TypeSlot, kind: Type, verb: str, context: Context) -> bool:
     if isinstance(kind, TupleType):
-        context.later("networks with several outputs are", item.output_type.span)
+        message = f"what a network {verb} is a list of tensors and spaces, without lists in it"
+        context.error("E0302", message, slot.span)
         return False
-    if isinstance(kind, UnknownType):
+    if slot.name is None and not isinstance(kind, UnknownType):
+        noun = "input" if verb == "takes" else "output"
+        context.error(
+            "E0714",
+            f"each of several {noun}s has a name",
+            slot.span,
+            help=f"for example `(first: {kind}, second: real[2])`",
+        )
         return False
-    if isinstance(kind, RecordType):
-        tensor = as_tensor(kind)
-        help = f"give the shape: `{tensor}`" if tensor else "give the shape: `real[n]`"
-        context.later("networks whose output is a space are", item.output_type.span, help)
-        return False
-    if isinstance(kind, TensorType) and len(kind.shape) <= 1:
-        return True
-    if isinstance(kind, TensorType):
-        context.later("outputs with several axes are", item.output_type.span, "flatten the output")
-        return False
-    message = f"a network gives numbers, not {kind}"
-    context.error("E0302", message, item.output_type.span, help="write `real[n]`")
-    return False
+    return _sound(slot.type, kind, verb, context)
+
+
+def _names_differ(slots: Sequence[syntax.TypeSlot], context: Context) -> bool:
+    first: dict[str, syntax.TypeSlot] = {}
+    for slot in slots:
+        if slot.name is not None and slot.name in first:
+            secondary = [(first[slot.name].span, "first here")]
+            message = f"`{slot.name}` is the name of two values"
+            context.error("E0202", message, slot.span, secondary=secondary)
+            return False
+        first.setdefault(slot.name or "", slot)
+    return True
+
+
+def _single(item: syntax.Network, given: Type, result: Type, context: Context) -> bool:
+    """Layers go from one value to one."""
+    for place, kind, verb in ((item.input_type, given, "take"), (item.output_type, result, "give")):
+        if isinstance(kind, TupleType):
+            context.error(
+                "E0621",
+                f"layers {verb} one value, but `{item.name}` {verb}s {len(kind.items)}",
+                place.span,
+                help="read a network with several inputs or outputs by `onnx(...)`",
+            )
+            return False
+    return True
+
+
+# --- sources -------------------------------------------------------------------------------------
+
+
+def _is_reader(value: syntax.Expr, context: Context) -> bool:
+    """Whether a word of the language stands there, or something misspelt, and not a network."""
+    head = value.function if isinstance(value, syntax.Call) else value
+    return isinstance(head, syntax.Name) and context.lookup(head.name) is None
+
+
+def _expression(
+    item: syntax.Network, value: syntax.Expr, given: Type, result: Type, context: Context
+) -> _Source:
+    """`encoder >> head`, or another network under a new name and type."""
+    typed = context.type_of(value)
+    if not typed.known:
+        return _Source(False)
+    if not isinstance(typed.type, NetworkType):
+        context.error(
+            "E0302",
+            f"a network is needed here, but {quote(value)} is {describe(typed)}",
+            value.span,
+            help='for example `onnx("f.onnx")`, or two networks joined by `>>`',
+        )
+        return _Source(False)
+    if not fits(typed.type, NetworkType(given, result)):
+        declared = [(item.input_type.span, f"`{item.name}` is declared here")]
+        message = f"`{item.name}` is {given} -> {result}, but {quote(value)} is {typed.type}"
+        context.error("E0301", message, value.span, secondary=declared)
+        return _Source(False)
+    return _Source(True, value=value)
 
 
 def _onnx(value: syntax.Expr, context: Context) -> OnnxFile | None:
-    if isinstance(value, syntax.Binary) and value.operator == ">>":
-        context.type_of(value)
-        return None
     found = find(value, NETWORK_SOURCES, "E0801", context)
     if found is None:
         return None
@@ -120,8 +193,8 @@ def dataset(item: syntax.Dataset, context: Context) -> tuple[Symbol, DatasetDecl
         return Symbol(item.name, "dataset", item.name_span, NOTHING), None
     sound = _element_sound(item, element, context)
     reader = _reader(item, len(element) > 1, context)
-    transforms = _transforms(item, context)
-    if not sound or reader is None or transforms is None:
+    transforms = settings(DATASET_SETTINGS, item.settings, item.span, context)
+    if not sound or reader is None or not transforms.sound:
         return symbol, None
     return symbol, DatasetDeclaration(
         item.name,
@@ -138,15 +211,18 @@ def _element_sound(item: syntax.Dataset, element: tuple[Type, ...], context: Con
     inputs = isinstance(element[0], TensorType | RecordType)
     target = len(element) < 2 or isinstance(element[1], LabelType)
     if len(element) == 2 and isinstance(element[1], TensorType):
-        context.later("targets that are numbers are", item.type.span, "use `label[n]`")
-        return False
+        target = True
+        if squeezed(element[1].shape) != ():
+            help = "give each number a dataset of its own"
+            context.later("targets of several numbers are", item.type.span, help)
+            return False
     if inputs and target and len(element) <= 2:
         return True
     context.error(
         "E0302",
-        "the samples of a dataset are an input and at most a label",
+        "the samples of a dataset are an input and at most a label or number",
         item.type.span,
-        help="for example `(Image, label[10])`",
+        help="for example `(Image, label[10])`, or `(Image, real)`",
     )
     return False
 
@@ -168,16 +244,6 @@ def _reader(item: syntax.Dataset, labelled: bool, context: Context) -> Matched |
         )
         return None
     return matched
-
-
-def _transforms(item: syntax.Dataset, context: Context) -> Matched | None:
-    later = [s for s in item.settings if s.name in LATER_DATASET_SETTINGS]
-    for setting in later:
-        message = f"the dataset setting `{setting.name}` is"
-        context.later(message, setting.span, "it is for training; leave it out to check")
-    kept = [s for s in item.settings if s not in later]
-    matched = settings(DATASET_SETTINGS, kept, item.span, context)
-    return matched if matched.sound and not later else None
 
 
 def _with_defaults(schema: Schema, values: Mapping[str, Value]) -> dict[str, Value]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from specdsl.diagnostics import SpecError, diagnostic, suggestion
 from specdsl.language import constants, syntax
 from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed, quote
+from specdsl.language.checking.sweeps import all_different, constant_text, sweep
 from specdsl.language.checking.typing_numbers import common_unit
 from specdsl.language.checking.typing_operands import describe, operand, scalar_constant
 from specdsl.language.checking.typing_types import fits, resolve, squeezed
 from specdsl.language.constants import NORMS
-from specdsl.language.parsing.parser import parse
+from specdsl.language.modules.namespaces import own_name
+from specdsl.language.parsing.parser import parse_expression
 from specdsl.language.spec import Value
 from specdsl.language.types import (
-    BOOL,
-    NORM,
     REAL,
     STRING,
     BoolType,
@@ -24,29 +25,66 @@ from specdsl.language.types import (
     StringType,
     TensorType,
     Type,
+    UnknownType,
 )
-from specdsl.source import Source
+from specdsl.source import Source, Span
 
+Bounds = tuple[Fraction, Fraction]
 TYPES_OF_PARAMETERS = "parameters are `real`, `int`, `string`, `norm` or `bool`"
 
 
-def parameter(item: syntax.Param, overrides: Mapping[str, str], context: Context) -> Symbol:
-    """The symbol of a `param`, with the value from the command line or the default."""
-    declared = resolve(item.type, context) if item.type is not None else None
+def parameter(
+    item: syntax.Param,
+    overrides: Mapping[str, str],
+    given: syntax.Setting | None,
+    context: Context,
+) -> Symbol:
+    """The symbol of a `param`: its value is that of the command line, of the `with` of an import
+    (`given`), or the default, whichever comes first. All three are checked.
+    """
+    override = overrides.get(item.name)
     default = context.type_of(item.default) if item.default is not None else None
-    kind = declared or (default.type if default else None)
-    if kind is None:
-        kind = REAL if item.name in overrides else _valueless(item, context)
+    setting = context.type_of(given.value) if given is not None else None
+    kind = _kind(item, (default, setting), override, context)
     if not _allowed(kind, item, context):
         return Symbol(item.name, "parameter", item.name_span, NOTHING)
-    typed = _default(item, kind, default, context)
-    if item.name in overrides:
-        typed = _override(item, kind, overrides[item.name], context)
-    elif item.default is None:
+    bounds = _interval(item, kind, context)
+    typed = NOTHING
+    if item.default is not None and default is not None:
+        typed = _constant_of(item, item.default, default, kind, "its default", context)
+        typed = _within(item, bounds, typed, _default_text(item), item.default.span, context)
+    if given is not None and setting is not None:
+        typed = _constant_of(item, given.value, setting, kind, "`with`", context)
+        typed = _within(item, bounds, typed, f"`{quoted_text(given)}`", given.value.span, context)
+    if override is not None:
+        typed = _override(item, kind, override, bounds, context)
+    elif given is None and item.default is None:
         _valueless(item, context)
-        typed = NOTHING
-    typed = _in_interval(item, typed, overrides.get(item.name), context)
     return Symbol(item.name, "parameter", item.name_span, typed)
+
+
+def _kind(
+    item: syntax.Param,
+    values: tuple[Typed | None, ...],
+    override: str | None,
+    context: Context,
+) -> Type:
+    """The declared type, or that of the first value that there is."""
+    if item.type is not None:
+        return resolve(item.type, context)
+    for value in values:
+        if value is not None:
+            return value.type
+    return REAL if override is not None else _valueless(item, context)
+
+
+def _default_text(item: syntax.Param) -> str:
+    return f"the default of `{own_name(item.name)}`"
+
+
+def quoted_text(node: syntax.Node) -> str:
+    """The user's text of a node on one line."""
+    return " ".join(node.span.text.split())
 
 
 def undeclared(program: syntax.Program, overrides: Mapping[str, str], context: Context) -> None:
@@ -90,19 +128,28 @@ def _allowed(kind: Type, item: syntax.Param, context: Context) -> bool:
     return False
 
 
-def _default(item: syntax.Param, kind: Type, default: Typed | None, context: Context) -> Typed:
-    if item.default is None or default is None or not default.known:
+def _constant_of(
+    item: syntax.Param,
+    expression: syntax.Expr,
+    typed: Typed,
+    kind: Type,
+    what: str,
+    context: Context,
+) -> Typed:
+    """A default, or the value of a setting of `with`, as the parameter's type."""
+    if not typed.known:
         return NOTHING
-    if default.value is None:
-        message = f"a default must be a constant, not {quote(item.default)}"
-        return context.error("E0312", message, item.default.span)
-    if not fits(default.type, kind):
-        message = f"`{item.name}` is {kind}, but its default is {describe(default)}"
-        declared = [(item.type.span, "declared here")] if item.type else []
-        return context.error("E0302", message, item.default.span, secondary=declared)
-    if not _same_unit(kind, default, item.default, context):
+    name = own_name(item.name)
+    if typed.value is None:
+        message = f"the value of a parameter is a constant, not {quote(expression)}"
+        return context.error("E0312", message, expression.span)
+    declared = [(item.type.span, "declared here")] if item.type else []
+    if not fits(typed.type, kind):
+        message = f"`{name}` is {kind}, but {what} is {describe(typed)}"
+        return context.error("E0302", message, expression.span, secondary=declared)
+    if not _same_unit(kind, typed, expression, context):
         return NOTHING
-    return Typed(kind, constants.scalar(default.value))
+    return replace(typed, type=kind, value=constants.scalar(typed.value))
 
 
 def _same_unit(kind: Type, given: Typed, where: syntax.Expr, context: Context) -> bool:
@@ -116,50 +163,51 @@ def _same_unit(kind: Type, given: Typed, where: syntax.Expr, context: Context) -
     return False
 
 
-def _override(item: syntax.Param, kind: Type, text: str, context: Context) -> Typed:
+def _override(
+    item: syntax.Param, kind: Type, text: str, bounds: Bounds | None, context: Context
+) -> Typed:
+    """The value that the command line gives; of a sweep the first, and all are remembered."""
+    if isinstance(kind, UnknownType):
+        return NOTHING
+    texts = sweep(item, kind, text, context)
+    if texts is None:
+        return _single(item, kind, text, bounds, context)
+    values = [_single(item, kind, each, bounds, context) for each in texts]
+    if not values or not all(value.known for value in values):
+        return NOTHING
+    if not all_different(item, text, [value.value for value in values], context):
+        return NOTHING
+    context.session.sweeps[item.name] = tuple(texts)
+    return values[0]
+
+
+def _single(
+    item: syntax.Param, kind: Type, text: str, bounds: Bounds | None, context: Context
+) -> Typed:
     if isinstance(kind, StringType):
         plain = not text.startswith('"')
         value = text if plain else _parsed(item, kind, text, context)
         return Typed(STRING, value, external=True) if isinstance(value, str) else NOTHING
-    if isinstance(kind, TensorType) and ".." in text:
-        message = f"sweeps (`-D {item.name}={text}`) are not supported yet"
-        help = "run once for each value"
-        return context.error("E0901", message, item.name_span, help=help)
     value = _parsed(item, kind, text.strip(), context)
-    return NOTHING if value is None else Typed(kind, value, external=True)
+    typed = NOTHING if value is None else Typed(kind, value, external=True)
+    return _within(item, bounds, typed, f"`-D {item.name}={text}`", item.name_span, context)
 
 
 def _parsed(item: syntax.Param, kind: Type, text: str, context: Context) -> Value | None:
     """The value of `text` under the grammar of expressions; no names of the file are seen."""
     try:
-        program = parse(Source(f"-D {item.name}", f"const value = {text}"))
-        if len(program.items) == 1 and isinstance(program.items[0], syntax.Const):
-            expression = program.items[0].value
-            typed = _constant(expression, context)
-            if typed is not None and _matches(typed, kind):
-                return typed.value
+        typed = constant_text(parse_expression(Source(f"-D {item.name}", text)))
+        if typed is not None and _matches(typed, kind):
+            return typed.value
     except SpecError:
         pass  # whatever is wrong with the text, the finding below names it and the way out
     context.error(
         "E0311",
         f"`-D {item.name}={text}` is not {_wanted(kind)}",
         item.name_span,
-        label=f"`{item.name}` is declared here as {kind}",
-        help=_example(item, kind),
+        label=f"`{own_name(item.name)}` is declared here as {kind}",
+        help=_example(item, kind, text),
     )
-    return None
-
-
-def _constant(expression: syntax.Expr, context: Context) -> Typed | None:
-    value = constants.scalar(constants.evaluate(expression, {}))
-    unit = expression.unit if isinstance(expression, syntax.Number) else None
-    if isinstance(value, bool):
-        return Typed(BOOL, value)
-    if isinstance(value, str):
-        return Typed(STRING if isinstance(expression, syntax.String) else NORM, value)
-    if isinstance(value, Fraction):
-        element = "int" if value.denominator == 1 else "real"
-        return Typed(TensorType((), element, unit), value)
     return None
 
 
@@ -183,7 +231,9 @@ def _wanted(kind: Type) -> str:
     return ("a whole number" if whole else "a number") + unit
 
 
-def _example(item: syntax.Param, kind: Type) -> str:
+def _example(item: syntax.Param, kind: Type, text: str) -> str:
+    if "," in text:
+        return f"several values are `-D '{item.name}=one_of({text})'`"
     if isinstance(kind, NormType):
         return "norms are " + ", ".join(f"`{n}`" for n in NORMS)
     default = item.default.span.text if item.default is not None else None
@@ -191,20 +241,30 @@ def _example(item: syntax.Param, kind: Type) -> str:
     return f"for example `-D {item.name}={default or examples.get(str(kind), '1')}`"
 
 
-def _in_interval(item: syntax.Param, typed: Typed, override: str | None, context: Context) -> Typed:
-    if item.interval is None:
-        return typed
-    if not isinstance(typed.type, TensorType) and typed.known:
-        message = f"`{item.name}` is {typed.type}; only numbers have an interval"
-        return context.error("E0302", message, item.interval.span)
-    bounds = interval_bounds(item.interval, typed, context)
-    if bounds is None or not isinstance(typed.value, Fraction):
+def _interval(item: syntax.Param, kind: Type, context: Context) -> Bounds | None:
+    if item.interval is None or isinstance(kind, UnknownType):
+        return None
+    if not isinstance(kind, TensorType):
+        message = f"`{own_name(item.name)}` is {kind}; only numbers have an interval"
+        context.error("E0302", message, item.interval.span)
+        return None
+    return interval_bounds(item.interval, Typed(kind), context)
+
+
+def _within(
+    item: syntax.Param,
+    bounds: Bounds | None,
+    typed: Typed,
+    given: str,
+    place: Span,
+    context: Context,
+) -> Typed:
+    """The value itself, or NOTHING after E0402."""
+    if bounds is None or item.interval is None or not isinstance(typed.value, Fraction):
         return typed
     lower, upper = bounds
     if lower <= typed.value <= upper:
         return typed
-    given = f"`-D {item.name}={override}`" if override else f"the default of `{item.name}`"
-    place = item.name_span if override or item.default is None else item.default.span
     return context.error(
         "E0402",
         f"{given} is outside [{lower}, {upper}]",

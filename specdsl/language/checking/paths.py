@@ -4,36 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from specdsl.diagnostics import SpecError
 from specdsl.language.checking.names import Context
+from specdsl.language.paths import locate
 from specdsl.source import Span
 
 
-def resolve_path(text: str, external: bool, span: Span, context: Context) -> Path | None:
+def resolve_path(
+    text: str, external: bool, span: Span, context: Context, written: Span | None = None
+) -> Path | None:
     """The file that `text` names; None after E0810 or E0811. Whether it exists is asked later.
 
-    A path from the command line (`external`) is relative to the working directory and may lie
-    anywhere: who runs the check wrote it. Links are followed before the folder is compared.
+    `span`: where the file is asked for. `written`: the literal that holds the text, where that is
+    elsewhere; its file's folder counts. A path from the command line (`external`) is relative to
+    the working directory and may lie anywhere: who runs the check wrote it.
     """
     session = context.session
-    if not text.strip() or "\0" in text:
-        context.error("E0811", "a file name is empty or holds a zero byte", span)
-        return None
-    folder = session.working_directory if external else session.base
+    base = session.folder(written or span)
+    folder = session.working_directory if external else base
+    homes = None if external else (base, *session.allow)
+    help = f"allow it with `--allow-path {Path(text).parent}`, or give the file with `-D`"
     try:
-        path = (folder / text).resolve()
-        homes = [session.base.resolve(), *(a.resolve() for a in session.allow)]
-    except (OSError, RuntimeError) as error:  # a loop of links
-        context.error("E0811", f"`{text}` cannot be followed: {error}", span)
+        return locate(text, folder, homes, help)
+    except SpecError as error:
+        for found in error.diagnostics:
+            context.error(found.code, found.message, span, help=found.help)
         return None
-    if external or any(path.is_relative_to(home) for home in homes):
-        return path
-    context.error(
-        "E0810",
-        f"`{text}` leaves the folder of the spec",
-        span,
-        help=f"allow it with `--allow-path {_folder(text)}`, or give the file with `-D`",
-    )
-    return None
 
 
 def check_output(text: str, span: Span, context: Context) -> bool:
@@ -51,7 +47,3 @@ def check_output(text: str, span: Span, context: Context) -> bool:
         )
         return False
     return True
-
-
-def _folder(text: str) -> str:
-    return str(Path(text).parent)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from specdsl.diagnostics import suggestion
-from specdsl.language import constants, syntax
+from specdsl.language import constants, syntax, units
 from specdsl.language.checking.names import Context, Typed, quote
 from specdsl.language.checking.paths import resolve_path
-from specdsl.language.checking.typing_types import normal_unit
+from specdsl.language.checking.schedules import Weight, epochs, stage, weight
 from specdsl.language.schemas import AFFINE, Option, Schema, Table
 from specdsl.language.spec import Value
 from specdsl.language.types import LabelType, TensorType
@@ -50,14 +50,14 @@ def find(
     function = expression.function if isinstance(expression, syntax.Call) else expression
     arguments = expression.arguments if isinstance(expression, syntax.Call) else ()
     if not isinstance(function, syntax.Name):
-        names = ", ".join(f"`{n}`" for n in table.schemas)
+        names = ", ".join(f"`{n}`" for n in table.available)
         message = f"a {table.noun} is needed here, not {quote(expression)}"
         context.error(code, message, expression.span, help=f"known are {names}")
         return None
     schema = table.schemas.get(function.name)
     if schema is not None:
         return schema, arguments
-    names = ", ".join(f"`{n}`" for n in table.schemas)
+    names = ", ".join(f"`{n}`" for n in table.available)
     if function.name in table.later:
         what = f"the {table.noun} `{function.name}` is"
         context.later(what, expression.span, f"available now: {names}")
@@ -81,9 +81,8 @@ def match_arguments(
     unknown: str = "E0802",
 ) -> Matched:
     """Check arguments against `schema`. `unknown` is the code for an option it does not have."""
-    given = _by_name(schema, arguments, context, unknown)
-    sound = given is not None
-    named = given or {}
+    named: dict[str, syntax.Expr] = {}
+    sound = _by_name(schema, arguments, context, unknown, named)
     values: dict[str, Value] = {}
     paths: dict[str, Path] = {}
     affine: dict[str, tuple[Fraction, Fraction]] = {}
@@ -98,13 +97,14 @@ def match_arguments(
             paths[name] = result
         elif isinstance(result, Affine):
             affine[name] = (result.scale, result.shift)
-        else:
+        elif not isinstance(result, Weight):
             values[name] = result
     missing = [o.name for o in schema.options if o.required and o.name not in named]
     if sound and missing:
         sound = False
         words = " and ".join(f"`{name}`" for name in missing)
-        context.error("E0805", f"`{schema.name}` needs {words}", span, help=_usage(schema))
+        what = f"a {schema.name}" if schema.block else f"`{schema.name}`"
+        context.error("E0805", f"{what} needs {words}", span, help=_usage(schema))
     spans = {name: expression.span for name, expression in named.items()}
     return Matched(schema, span, values, paths, affine, spans, sound)
 
@@ -118,6 +118,9 @@ def settings(
 
 
 def _usage(schema: Schema) -> str:
+    if schema.block:
+        lines = " and ".join(f"`{o.name} = ...`" for o in schema.options if o.required)
+        return f"write {lines} in the braces"
     parts = [
         f"{o.name} = ..." if i >= schema.positional else o.name
         for i, o in enumerate(schema.options)
@@ -131,13 +134,16 @@ def _by_name(
     arguments: Sequence[syntax.Expr | syntax.NamedArgument | syntax.Comprehension],
     context: Context,
     unknown: str,
-) -> dict[str, syntax.Expr] | None:
-    given: dict[str, syntax.Expr] = {}
+    given: dict[str, syntax.Expr],
+) -> bool:
+    """Fill `given` with the arguments that are in order; whether all of them are."""
     fine = True
     for position, argument in enumerate(arguments):
         if isinstance(argument, syntax.Comprehension):
-            context.later("comprehensions are", argument.span)
-            return None
+            if not schema.stages:
+                _too_many(schema, argument, context)
+            fine = schema.stages and stage(argument, context) and fine
+            continue
         if isinstance(argument, syntax.NamedArgument):
             name, value = argument.name, argument.value
         elif position < schema.positional:
@@ -156,10 +162,12 @@ def _by_name(
             fine = False
         else:
             given[name] = value
-    return given if fine else None
+    return fine
 
 
-def _too_many(schema: Schema, argument: syntax.Expr, context: Context) -> None:
+def _too_many(
+    schema: Schema, argument: syntax.Expr | syntax.Comprehension, context: Context
+) -> None:
     if not schema.options:
         message, help = f"`{schema.name}` takes no arguments", f"write `{schema.name}` alone"
     elif not schema.positional:
@@ -198,11 +206,27 @@ class Affine:
 
 def _value(
     schema: Schema, option: Option, expression: syntax.Expr, context: Context
-) -> Value | Path | Affine | None:
-    if option.kind == "word":
-        return _word(option, expression, context)
-    if option.kind == "affine":
-        return _affine(expression, context)
+) -> Value | Path | Affine | Weight | None:
+    match option.kind:
+        case "word":
+            return _word(option, expression, context)
+        case "affine":
+            return _affine(expression, context)
+        case "method":
+            return _method(option, expression, context)
+        case "rate" if isinstance(expression, syntax.Call):
+            return Weight() if _method(option, expression, context) is not None else None
+        case "weight" | "rate":
+            return weight(f"`{option.name}`", expression, context)
+        case "epochs":
+            return epochs(option.name, expression, context)
+        case _:
+            return _constant(schema, option, expression, context)
+
+
+def _constant(
+    schema: Schema, option: Option, expression: syntax.Expr, context: Context
+) -> Value | Path | None:
     typed = context.type_of(expression)
     if not typed.known:
         return None
@@ -211,7 +235,8 @@ def _value(
         context.error("E0312", message, expression.span)
         return None
     if option.kind == "path" and isinstance(typed.value, str):
-        return resolve_path(typed.value, typed.external, expression.span, context)
+        place = expression.span
+        return resolve_path(typed.value, typed.external, place, context, typed.written)
     value = _fitting(option, typed)
     if value is None:
         message = f"`{option.name}` of `{schema.name}` takes {_wanted(option)}"
@@ -230,6 +255,7 @@ def _wanted(option: Option) -> str:
         "tensor": "a number or a list of numbers",
         "path": 'a file name in quotes, like `"file"`',
         "string or int": "the name of a column in quotes, or its number",
+        "bool": "`true` or `false`",
     }
     return words[option.kind]
 
@@ -239,6 +265,8 @@ def _fitting(option: Option, typed: Typed) -> Value | None:
     if option.kind == "tensor":
         fits = isinstance(typed.type, TensorType) and isinstance(value, Fraction | np.ndarray)
         return value if fits else None
+    if option.kind == "bool" or isinstance(value, bool):
+        return value if option.kind == "bool" and isinstance(value, bool) else None
     if isinstance(value, str):
         textual = option.kind in {"string", "string or int"}
         return value if textual and str(typed.type) == "string" else None
@@ -253,7 +281,7 @@ def _fitting(option: Option, typed: Typed) -> Value | None:
 def _unit_fits(option: Option, typed: Typed, expression: syntax.Expr, context: Context) -> bool:
     kind = typed.type
     unit = kind.unit if isinstance(kind, TensorType) else None
-    if unit is None or unit == normal_unit(option.unit):
+    if unit is None or units.same(unit, option.unit):
         return True
     wanted = f"is in `{option.unit}`" if option.unit else "has no unit"
     message = f"`{option.name}` {wanted}, but {quote(expression)} has unit `{unit}`"
@@ -272,6 +300,16 @@ def _in_range(
     message = f"`{option.name}` of `{schema.name}` must be at least {option.minimum}, not {value}"
     context.error("E0402", message, expression.span)
     return False
+
+
+def _method(option: Option, expression: syntax.Expr, context: Context) -> str | None:
+    """The word of a method whose arguments are in order."""
+    found = None if option.table is None else find(expression, option.table, "E0804", context)
+    if found is None:
+        return None
+    schema, arguments = found
+    matched = match_arguments(schema, arguments, expression.span, context)
+    return schema.name if matched.sound else None
 
 
 def _word(option: Option, expression: syntax.Expr, context: Context) -> str | None:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from typing import Literal
 
+from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
-from specdsl.language.checking.names import NOTHING, Context, SetFacts, Symbol, Typed
+from specdsl.language.checking.names import NOTHING, Context, SetFacts, Symbol, Typed, quote
 from specdsl.language.checking.parameters import interval_bounds
 from specdsl.language.checking.settings import match_arguments
-from specdsl.language.checking.typing_types import resolve
+from specdsl.language.checking.typing_operands import text_of
+from specdsl.language.checking.typing_types import CATEGORY, resolve
+from specdsl.language.modules.namespaces import sibling
 from specdsl.language.schemas import NORMALIZE
 from specdsl.language.spec import Field, Space
 from specdsl.language.types import (
+    INT,
     EnumType,
     LabelType,
     RecordType,
@@ -22,6 +28,10 @@ from specdsl.language.types import (
     UnknownType,
 )
 from specdsl.source import Span
+
+ENCODINGS = ("ordinal", "one_hot")
+# A category with more classes is a number; one-hot, each would be an entry of the input.
+MAX_CLASSES = 10_000
 
 
 def enumeration(item: syntax.Enum, context: Context) -> list[Symbol]:
@@ -38,7 +48,7 @@ def enumeration(item: syntax.Enum, context: Context) -> list[Symbol]:
     kind = LabelType(len(labels), enum)
     whole = Symbol(item.name, "enum", item.name_span, Typed(SetType(kind, finite=True)))
     each = [
-        Symbol(label, "label", span, Typed(kind, Fraction(position)))
+        Symbol(sibling(item.name, label), "label", span, Typed(kind, Fraction(position)))
         for position, (label, span) in enumerate(labels.items())
     ]
     return [whole, *each]
@@ -78,8 +88,8 @@ def space(item: syntax.Space, context: Context) -> tuple[Symbol, Space | None]:
             fields[entry.name] = field
     if not complete:
         return Symbol(item.name, "space", item.name_span, NOTHING), None
-    record = RecordType(item.name, tuple((f.name, f.type) for f in fields.values()))
-    described = Space(item.name, tuple(fields.values()), record, item.span)
+    described = Space(item.name, tuple(fields.values()), _record(item.name, fields), item.span)
+    record = described.type
     unbounded = next((f for f in described.fields if f.lower is None), None)
     facts = SetFacts()
     if unbounded is not None:
@@ -89,35 +99,105 @@ def space(item: syntax.Space, context: Context) -> tuple[Symbol, Space | None]:
     return Symbol(item.name, "space", item.name_span, typed), described
 
 
+def _record(name: str, fields: Mapping[str, Field]) -> RecordType:
+    width = sum(field.width for field in fields.values())
+    record = RecordType(name, tuple((f.name, f.type) for f in fields.values()))
+    return record if width == record.size else replace(record, packed=width)
+
+
 def _field(entry: syntax.SpaceField, context: Context) -> Field | None:
-    if entry.encode is not None:
-        context.later("`encode` is", entry.encode.span, "use one `real` field for each class")
+    category = _is_category(entry)
+    kind = _field_type(entry, context)
+    if kind is None:
         return None
-    kind = resolve(entry.type, context)
-    if isinstance(kind, UnknownType):
-        return None
-    if not isinstance(kind, TensorType):
-        message = f"a field holds numbers, not {kind}"
-        context.error("E0302", message, entry.type.span, help="write `real` or `real[n]`")
-        return None
-    if kind.element == "int":
-        context.later(
-            "integer inputs are",
-            entry.type.span,
-            "use `real`: what holds for all real numbers holds for the whole ones",
-        )
+    if category and entry.interval is None:
+        message = f"the category `{entry.name}` does not say how many classes it has"
+        help = f"write `{entry.name}: category in [0, 9]` for ten classes"
+        context.error("E0805", message, entry.name_span, help=help)
         return None
     bounds = None
     if entry.interval is not None:
         bounds = interval_bounds(entry.interval, Typed(replace(kind, shape=())), context)
-        if bounds is None:
+        if bounds is None or not _whole_bounds(entry, kind, bounds, context):
             return None
+    encode = _encode(entry, context)
     normalization = _normalization(entry, context)
-    if normalization is None:
+    if normalization is None or encode is None:
         return None
     mean, extent = normalization
     lower, upper = bounds or (None, None)
-    return Field(entry.name, "real", kind, lower, upper, mean, extent, entry.name_span)
+    sort = "category" if category else ("int" if kind.element == "int" else "real")
+    return Field(entry.name, sort, kind, lower, upper, mean, extent, entry.name_span, encode)
+
+
+def _is_category(entry: syntax.SpaceField) -> bool:
+    return isinstance(entry.type, syntax.TypeName) and entry.type.name == CATEGORY
+
+
+def _field_type(entry: syntax.SpaceField, context: Context) -> TensorType | None:
+    """The numbers that a field holds; a category is one whole number."""
+    written = entry.type
+    if isinstance(written, syntax.TypeName) and written.name == CATEGORY:
+        if written.arguments is None and written.unit is None:
+            return INT
+        message = "a category has neither shape nor unit: it is the number of a class"
+        context.error("E0304", message, written.span, help="write one field for each category")
+        return None
+    kind = resolve(written, context)
+    if isinstance(kind, TensorType):
+        return kind
+    if not isinstance(kind, UnknownType):
+        message = f"a field holds numbers, not {kind}"
+        help = "write `real`, `real[n]`, `int` or `category`"
+        context.error("E0302", message, written.span, help=help)
+    return None
+
+
+def _whole_bounds(
+    entry: syntax.SpaceField,
+    kind: TensorType,
+    bounds: tuple[Fraction, Fraction],
+    context: Context,
+) -> bool:
+    interval = entry.interval
+    if kind.element != "int" or interval is None:
+        return True
+    for end, value in zip((interval.lower, interval.upper), bounds, strict=True):
+        if value.denominator != 1:
+            noun = "category" if _is_category(entry) else "`int` field"
+            message = f"the bounds of a {noun} are whole numbers, unlike {quote(end)}"
+            context.error("E0304", message, end.span)
+            return False
+    if _is_category(entry) and bounds[1] - bounds[0] >= MAX_CLASSES:
+        message = f"the category `{entry.name}` has more than {MAX_CLASSES:,} classes"
+        context.error("E0406", message, interval.span, help="is it an `int`?")
+        return False
+    return True
+
+
+def _encode(entry: syntax.SpaceField, context: Context) -> Literal["ordinal", "one_hot"] | None:
+    """How a category is packed; None after a diagnostic."""
+    written = entry.encode
+    if written is None:
+        return "ordinal"
+    if not _is_category(entry):
+        message = f"`encode` says how a category is packed, and `{entry.name}` is none"
+        help = "leave it out, or declare the field as `category in [0, 9]`"
+        context.error("E0802", message, written.span, help=help)
+        return None
+    name = written.name if isinstance(written, syntax.Name) else text_of(written)
+    if name == "one_hot":
+        if entry.normalize is None:
+            return "one_hot"
+        message = f"the entries of `{entry.name}` are 0 and 1, and not normalised"
+        context.error("E0802", message, entry.span, help="leave `normalize` or `encode` out")
+        return None
+    if name == "ordinal":
+        return "ordinal"
+    hint = suggestion(name, ENCODINGS) or ""
+    message = "`encode` is one of `ordinal`, `one_hot`"
+    context.error("E0804", message, written.span, label=hint)
+    return None
 
 
 def _normalization(entry: syntax.SpaceField, context: Context) -> tuple[Fraction, Fraction] | None:

@@ -1,89 +1,99 @@
-"""Functions that the language brings: what they take and give."""
+"""Functions that the language brings: their arguments by position and by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
+from specdsl.diagnostics import suggestion
 from specdsl.language import constants, syntax
-from specdsl.language.checking.names import NOTHING, Context, Typed, quote
-from specdsl.language.checking.typing_logic import check_label, claim
-from specdsl.language.checking.typing_numbers import absolute
-from specdsl.language.checking.typing_operands import Operand, describe, fold, operand
-from specdsl.language.checking.typing_sets import box, norm_ball, one_of
-from specdsl.language.checking.typing_types import as_tensor, squeezed
-from specdsl.language.types import (
-    BOOL,
-    BoolType,
-    LabelType,
-    NormType,
-    SetType,
-    TensorType,
+from specdsl.language.checking.names import NOTHING, Context, Typed, Variable, quote
+from specdsl.language.checking.typing_balls import norm_ball
+from specdsl.language.checking.typing_comprehensions import each_argument
+from specdsl.language.checking.typing_logic import as_claim
+from specdsl.language.checking.typing_operands import operands
+from specdsl.language.checking.typing_records import (
+    fields,
+    normalized,
+    npy,
+    paste,
+    replaced,
+    same_except,
 )
+from specdsl.language.checking.typing_reductions import (
+    best,
+    clip,
+    dot,
+    flatten,
+    magnitude,
+    margin,
+    norm,
+    rectified,
+    reduction,
+)
+from specdsl.language.checking.typing_sets import box, one_of
+from specdsl.language.checking.typing_temporal import at, over_steps
+from specdsl.language.types import BOOL, BoolType, SetType
 
 LATER_FUNCTIONS: Mapping[str, str | None] = MappingProxyType(
     {
-        "norm": "bound the entries: `all(-d <= v) and all(v <= d)` says `norm(v, linf) <= d`",
-        "normalized": None,
-        "same_except": "write out which fields agree: `a.income == b.income and ...`",
-        "replace": None,
-        "paste": None,
-        "fields": None,
-        "always": None,
-        "eventually": None,
-        "until": None,
-        "at": None,
-        "npy": "take a sample from a dataset: `test[7].input`",
-        "flatten": "declare the space's field with the shape that the network takes",
-        "normalize": None,
+        "normalize": "`normalized(a)` is a record as the network sees it",
         "softmax": "orderings are the same before softmax: compare the scores",
-        "exp": None,
-        "log": None,
-        "sqrt": None,
+        "exp": "it is monotone: compare the arguments",
+        "log": "it is monotone: compare the arguments",
+        "sqrt": "compare squares: `x ^ 2`; `norm(v, l2)` is the length of a vector",
         "sin": None,
         "cos": None,
-        "tanh": None,
-        "sigmoid": None,
-        "relu": None,
-        "clip": None,
-        "mean": None,
-        "dot": None,
+        "tanh": "it is monotone: compare the arguments",
+        "sigmoid": "it is monotone: compare the arguments",
     }
 )
 """Functions of the language that this version cannot answer, with what to write instead."""
 
-# Words that the named arguments of later versions use.
-_LATER_ARGUMENTS = frozenset({"scale", "only", "shape"})
+COMPREHENDING = "`sum`, `mean`, `min`, `max`, `all`, `any` and `one_of` take"
+
+Positional = Callable[[syntax.Call, Sequence[syntax.Expr], Context], Typed]
+Named = Callable[[syntax.Call, Sequence[syntax.Expr], dict[str, syntax.Expr], Context], Typed]
+Whole = Callable[[syntax.Call, Context], Typed]
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltIn:
-    """`parameters` as shown in messages; `variadic` takes any number of at least one."""
+    """`parameters` as shown in messages; `options` are given by name.
+
+    Exactly one of the rest types a call: `positional` when all arguments are given by position (as
+    many as there are parameters, unless `variadic`), `named` with options, `whole` for any form.
+    """
 
     parameters: tuple[str, ...]
-    apply: Callable[[syntax.Call, list[syntax.Expr], Context], Typed]
+    positional: Positional | None = None
+    named: Named | None = None
+    whole: Whole | None = None
+    options: tuple[str, ...] = ()
     variadic: bool = False
 
 
 def built_in(name: str, call: syntax.Call, context: Context) -> Typed:
     """Type a call of a built-in function."""
     function = BUILTINS[name]
+    if function.whole is not None:
+        return function.whole(call, context)
     arguments: list[syntax.Expr] = []
+    options: dict[str, syntax.Expr] = {}
     for argument in call.arguments:
         if isinstance(argument, syntax.Comprehension):
-            return context.later("comprehensions are", argument.span)
-        if isinstance(argument, syntax.NamedArgument):
-            if argument.name in _LATER_ARGUMENTS:
-                return context.later(f"`{argument.name} =` in `{name}` is", argument.span)
             return context.error(
                 "E0305",
-                f"`{name}` takes its arguments by position",
+                f"`{name}` takes its arguments one by one",
                 argument.span,
-                help=f"call it as `{_signature(name)}`",
+                help=f"call it as `{_signature(name)}`; {COMPREHENDING} `... for i in ...`",
             )
-        arguments.append(argument)
+        if isinstance(argument, syntax.NamedArgument):
+            if not _option(name, argument, options, context):
+                return NOTHING
+        else:
+            arguments.append(argument)
     if not function.variadic and len(arguments) != len(function.parameters):
         wanted = len(function.parameters)
         return context.error(
@@ -92,171 +102,130 @@ def built_in(name: str, call: syntax.Call, context: Context) -> Typed:
             call.span,
             help=f"call it as `{_signature(name)}`",
         )
-    return function.apply(call, arguments, context)
+    if function.named is not None:
+        return function.named(call, arguments, options, context)
+    return function.positional(call, arguments, context) if function.positional else NOTHING
+
+
+def _option(
+    name: str, argument: syntax.NamedArgument, options: dict[str, syntax.Expr], context: Context
+) -> bool:
+    known = BUILTINS[name].options
+    if not known:
+        context.error(
+            "E0305",
+            f"`{name}` takes its arguments by position",
+            argument.span,
+            help=f"call it as `{_signature(name)}`",
+        )
+    elif argument.name not in known:
+        context.error(
+            "E0802",
+            f"`{name}` has no option `{argument.name}`",
+            argument.span,
+            label=suggestion(argument.name, known) or "",
+            help="known: " + ", ".join(f"`{option}`" for option in known),
+        )
+    elif argument.name in options:
+        first = [(options[argument.name].span, "first given here")]
+        message = f"`{argument.name}` is given twice"
+        context.error("E0803", message, argument.span, secondary=first)
+    else:
+        options[argument.name] = argument.value
+        return True
+    return False
 
 
 def _signature(name: str) -> str:
     return f"{name}({', '.join(BUILTINS[name].parameters)})"
 
 
-# --- predictions ---------------------------------------------------------------------------------
+# --- truth, sets ---------------------------------------------------------------------------------
 
 
-def _scores(function: str, expression: syntax.Expr, context: Context) -> Operand | None:
-    """A vector of at least two scores; None after a diagnostic."""
-    x = operand(expression, context.type_of(expression), context)
-    if x is None:
-        return None
-    if x.typed.form == "margin":
-        context.later(f"`{function}` of a margin is", expression.span)
-        return None
-    if len(x.tensor.shape) == 1 and x.tensor.shape[0] > 1:
-        return x
-    context.error(
-        "E0309",
-        f"`{function}` needs a vector of scores, but {quote(expression)} is {x.tensor}",
-        expression.span,
-        label="is one number" if squeezed(x.tensor.shape) == () else "",
-        help="for a single output compare it with a threshold: `net(x) >= 0`"
-        if squeezed(x.tensor.shape) == ()
-        else None,
-    )
-    return None
+def _truth(function: str) -> Whole:
+    """`all`, `any`: of the entries of comparisons of tensors, or of claims."""
 
-
-def _best(function: str) -> Callable[[syntax.Call, list[syntax.Expr], Context], Typed]:
-    def apply(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-        x = _scores(function, arguments[0], context)
-        if x is None:
+    def apply(call: syntax.Call, context: Context) -> Typed:
+        given = each_argument(call, function, context)
+        if given is None:
             return NOTHING
-        kind = LabelType(x.tensor.shape[0], x.tensor.labels)
-        scores = x.typed.value
-        if scores is None:
-            return Typed(kind, None, x.typed.variables)
-        value = fold(lambda: constants.apply(function, [scores]), call, context)
-        return NOTHING if value is None else Typed(kind, value)
+        if not given.typed:
+            message = f"`{function}` needs an argument"
+            return context.error("E0305", message, call.span, help=f"`{_signature(function)}`")
+        found = [
+            typed if isinstance(typed.type, BoolType) else as_claim(expression, typed, inner)
+            for expression, typed, inner in given.typed
+        ]
+        if not all(typed.known for typed in found):
+            return NOTHING
+        variables = frozenset[Variable]().union(*(typed.variables for typed in found))
+        values = [typed.value for typed in found if typed.value is not None]
+        complete = given.complete and len(values) == len(found)
+        return Typed(BOOL, constants.apply(function, values) if complete else None, variables)
 
     return apply
 
 
-def _margin(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-    x = _scores("margin", arguments[0], context)
-    label = context.type_of(arguments[1])
-    if x is None or not label.known:
+def _box(
+    call: syntax.Call,
+    arguments: Sequence[syntax.Expr],
+    options: dict[str, syntax.Expr],
+    context: Context,
+) -> Typed:
+    corners = operands(arguments, context)
+    like = context.type_of(options["shape"]) if "shape" in options else None
+    return NOTHING if corners is None else box(call, corners, like, context)
+
+
+def _one_of(call: syntax.Call, context: Context) -> Typed:
+    given = each_argument(call, "one_of", context)
+    if given is None:
         return NOTHING
-    kind = LabelType(x.tensor.shape[0], x.tensor.labels)
-    if not check_label((arguments[1], label), (arguments[0], kind), context):
+    items = [typed for _, typed, _ in given.typed]
+    if not all(item.known for item in items):
         return NOTHING
-    if label.variables:
-        return context.later(
-            "the margin of a prediction is", call.span, "fix the label: `margin(net(z), y)`"
-        )
-    return Typed(TensorType((), "real", x.tensor.unit), None, x.typed.variables, "margin")
+    if any(isinstance(item.type, SetType) for item in items):
+        place = next(e for e, typed, _ in given.typed if isinstance(typed.type, SetType))
+        message = f"`one_of` lists values, but {quote(place)} is a set"
+        return context.error("E0302", message, place.span, help="a set stands alone after `in`")
+    return one_of(call, items, context)
 
 
-# --- truth ---------------------------------------------------------------------------------------
-
-
-def _truth(function: str) -> Callable[[syntax.Call, list[syntax.Expr], Context], Typed]:
-    def apply(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-        typed = context.type_of(arguments[0])
-        if not typed.known:
-            return NOTHING
-        if not isinstance(typed.type, BoolType):
-            return claim(arguments[0], context)
-        value = None if typed.value is None else constants.apply(function, [typed.value])
-        return Typed(BOOL, value, typed.variables)
-
-    return apply
-
-
-# --- sets ----------------------------------------------------------------------------------------
-
-
-def _box(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-    corners = [operand(a, context.type_of(a), context) for a in arguments]
-    known = [c for c in corners if c is not None]
-    return box(call, known, context) if len(known) == len(corners) else NOTHING
-
-
-def _norm_ball(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-    center = context.type_of(arguments[0])
-    radius = operand(arguments[1], context.type_of(arguments[1]), context)
-    norm = context.type_of(arguments[2])
-    if norm.known and not isinstance(norm.type, NormType):
-        return context.error(
-            "E0302",
-            f"the norm is one of `l1`, `l2`, `linf`, but {quote(arguments[2])} is {describe(norm)}",
-            arguments[2].span,
-        )
-    if not center.known or radius is None or not norm.known:
-        return Typed(SetType(center.type))
-    if as_tensor(center.type) is None and not hasattr(center.type, "fields"):
-        message = f"the center is a point, but {quote(arguments[0])} is {describe(center)}"
-        return context.error("E0302", message, arguments[0].span)
-    return norm_ball(call, center, radius, norm, context)
-
-
-def _one_of(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-    items = [context.type_of(a) for a in arguments]
-    return one_of(call, items, context) if all(i.known for i in items) else NOTHING
-
-
-# --- numbers -------------------------------------------------------------------------------------
-
-
-def _abs(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-    return absolute(call, arguments[0], context)
-
-
-def _fold_numbers(function: str) -> Callable[[syntax.Call, list[syntax.Expr], Context], Typed]:
-    def apply(call: syntax.Call, arguments: list[syntax.Expr], context: Context) -> Typed:
-        operands = [operand(a, context.type_of(a), context) for a in arguments]
-        known = [o for o in operands if o is not None]
-        if len(known) < len(operands):
-            return NOTHING
-        if not known:
-            return context.error("E0305", f"`{function}` needs an argument", call.span)
-        if any(o.varying for o in known):
-            return context.later(
-                f"`{function}` of quantified expressions is",
-                call.span,
-                "instead of `max(a, b) <= c` write `a <= c and b <= c`"
-                if function != "sum"
-                else None,
-            )
-        units = {o.tensor.unit for o in known} - {None}
-        if len(units) > 1:
-            return context.error(
-                "E0401", f"the arguments of `{function}` differ in unit", call.span
-            )
-        kind = TensorType((), "real", next(iter(units), None))
-        values = [o.typed.value for o in known if o.typed.value is not None]
-        if len(values) < len(known):
-            return Typed(kind)
-        value = fold(lambda: constants.apply(function, values), call, context)
-        if value is None:
-            return NOTHING
-        integral = isinstance(value, Fraction) and value.denominator == 1
-        return Typed(replace(kind, element="int" if integral else "real"), value)
-
-    return apply
-
+_ANY = ("a", "b", "...")
 
 BUILTINS: Mapping[str, BuiltIn] = MappingProxyType(
     {
-        "argmax": BuiltIn(("scores",), _best("argmax")),
-        "argmin": BuiltIn(("scores",), _best("argmin")),
-        "margin": BuiltIn(("scores", "label"), _margin),
-        "all": BuiltIn(("claims",), _truth("all")),
-        "any": BuiltIn(("claims",), _truth("any")),
-        "box": BuiltIn(("lower", "upper"), _box),
-        "norm_ball": BuiltIn(("center", "radius", "norm"), _norm_ball),
-        "one_of": BuiltIn(("a", "b", "..."), _one_of, variadic=True),
-        "abs": BuiltIn(("x",), _abs),
-        "min": BuiltIn(("a", "b", "..."), _fold_numbers("min"), variadic=True),
-        "max": BuiltIn(("a", "b", "..."), _fold_numbers("max"), variadic=True),
-        "sum": BuiltIn(("tensor",), _fold_numbers("sum")),
+        "argmax": BuiltIn(("scores",), best("argmax")),
+        "argmin": BuiltIn(("scores",), best("argmin")),
+        "margin": BuiltIn(("scores", "label"), margin),
+        "all": BuiltIn(("claims",), whole=_truth("all")),
+        "any": BuiltIn(("claims",), whole=_truth("any")),
+        "box": BuiltIn(("lower", "upper"), named=_box, options=("shape",)),
+        "norm_ball": BuiltIn(
+            ("center", "radius", "norm"), named=norm_ball, options=("scale", "only")
+        ),
+        "one_of": BuiltIn(_ANY, whole=_one_of),
+        "abs": BuiltIn(("x",), magnitude),
+        "relu": BuiltIn(("x",), rectified),
+        "clip": BuiltIn(("x", "low", "high"), clip),
+        "min": BuiltIn(_ANY, whole=reduction("min")),
+        "max": BuiltIn(_ANY, whole=reduction("max")),
+        "sum": BuiltIn(("tensor",), whole=reduction("sum")),
+        "mean": BuiltIn(("tensor",), whole=reduction("mean")),
+        "norm": BuiltIn(("tensor", "norm"), norm),
+        "dot": BuiltIn(("a", "b"), dot),
+        "flatten": BuiltIn(("tensor",), flatten),
+        "fields": BuiltIn(("space",), fields),
+        "same_except": BuiltIn(("a", "b", "field", "..."), same_except, variadic=True),
+        "replace": BuiltIn(("record", "field = value"), whole=replaced),
+        "normalized": BuiltIn(("record",), normalized),
+        "paste": BuiltIn(("image", "patch", "row", "column"), paste),
+        "npy": BuiltIn(("file",), npy),
+        "always": BuiltIn(("a..b", "claim"), over_steps("always")),
+        "eventually": BuiltIn(("a..b", "claim"), over_steps("eventually")),
+        "until": BuiltIn(("a..b", "before", "then"), over_steps("until")),
+        "at": BuiltIn(("step", "value"), at),
     }
 )
 """Every function that can be called without declaring it."""

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from specdsl.language import syntax
-from specdsl.language.checking.names import NOTHING, Context, SetFacts, Symbol, Typed
+from specdsl.language.checking.names import NOTHING, Context, SetFacts, Symbol, Typed, Variable
 from specdsl.language.checking.typing_access import attribute, index
-from specdsl.language.checking.typing_binders import quantify
+from specdsl.language.checking.typing_binders import quantify_each
 from specdsl.language.checking.typing_builtins import BUILTINS
-from specdsl.language.checking.typing_calls import call, count, instantiate
+from specdsl.language.checking.typing_calls import call, instantiate
+from specdsl.language.checking.typing_comprehensions import image, subset
+from specdsl.language.checking.typing_fit import count
 from specdsl.language.checking.typing_logic import (
+    assuming,
     choice,
     claim,
     comparison,
     connective,
-    membership,
     negation,
 )
+from specdsl.language.checking.typing_membership import membership
+from specdsl.language.checking.typing_networks import composition
 from specdsl.language.checking.typing_numbers import (
     absolute,
     arithmetic,
     list_of,
+    matrix_product,
     number,
     power,
     unary_minus,
 )
 from specdsl.language.checking.typing_sets import intersection, range_of
 from specdsl.language.constants import LEFT_CHAINS, NORMS
-from specdsl.language.types import BOOL, NORM, REAL, STRING, FunctionType, SetType, TupleType
+from specdsl.language.types import BOOL, INT, NORM, REAL, STRING, FunctionType, SetType, TupleType
 
 
 def infer(expression: syntax.Expr, context: Context) -> Typed:
@@ -35,7 +40,7 @@ def infer(expression: syntax.Expr, context: Context) -> Typed:
         case syntax.Number():
             return number(expression, context)
         case syntax.String(value=text):
-            return Typed(STRING, text)
+            return Typed(STRING, text, written=expression.span)
         case syntax.Boolean(value=truth):
             return Typed(BOOL, truth)
         case syntax.Name():
@@ -64,10 +69,22 @@ def _chain(expression: syntax.Binary, context: Context) -> Typed:
     while isinstance(links[-1].left, syntax.Binary) and links[-1].left.operator in LEFT_CHAINS:
         links.append(links[-1].left)
     typed = context.type_of(links[-1].left)
+    held = context
     for link in reversed(links):
-        rule = connective if link.operator in {"and", "or"} else arithmetic
-        typed = rule(link, typed, context)
+        if link.operator not in {"and", "or"}:
+            typed = arithmetic(link, typed, context)
+            continue
+        held = _held(link, held) if link.operator == "and" else context
+        typed = connective(link, typed, held)
     return typed
+
+
+def _held(link: syntax.Binary, held: Context) -> Context:
+    """Where the right side of an `and` stands: what is left of it holds."""
+    before = link.left
+    if isinstance(before, syntax.Binary) and before.operator == "and":
+        before = before.right  # the rest of the chain is in `held`
+    return assuming(before, held)
 
 
 def _binary(expression: syntax.Binary, context: Context) -> Typed:
@@ -79,14 +96,12 @@ def _binary(expression: syntax.Binary, context: Context) -> Typed:
         case "&":
             return intersection(expression, context)
         case "@":
-            return context.later("matrix products are", expression.span)
+            return matrix_product(expression, context)
         case ">>":
-            return context.later(
-                "compositions with `>>` are", expression.span, "call one on the other: `g(f(x))`"
-            )
+            return composition(expression, context)
         case _:  # =>
             left = context.negated().type_of(expression.left)
-            return connective(expression, left, context)
+            return connective(expression, left, assuming(expression.left, context))
 
 
 def _other(expression: syntax.Expr, context: Context) -> Typed:
@@ -105,23 +120,31 @@ def _other(expression: syntax.Expr, context: Context) -> Typed:
             return list_of(expression, context)
         case syntax.Absolute():
             return absolute(expression, expression.operand, context)
-        case _:
-            return context.later(
-                "sets in braces are",
-                expression.span,
-                "put the condition into `where`: `forall x in R where ...`",
-            )
+        case syntax.Subset():
+            return subset(expression, context)
+        case syntax.SetOf():
+            return image(expression, context)
+        case _:  # every other form has been sent to its rules by `infer`
+            raise TypeError(f"{type(expression).__name__} is no expression")
 
 
 def quantifier(expression: syntax.Quantifier, context: Context) -> Typed:
     """`forall binders where condition: body`."""
-    inner = quantify(expression.kind, expression.binders, expression, context)
-    where = expression.where
-    if where is not None:
-        claim(where, inner.negated() if expression.kind == "forall" else inner)
-    body = claim(expression.body, inner)
+    variables: set[Variable] = set()
+    contexts = quantify_each(expression.kind, expression.binders, expression, context)
+    for each in contexts:
+        inner = each
+        if expression.where is not None:
+            limits = claim(
+                expression.where, inner.negated() if expression.kind == "forall" else inner
+            )
+            if limits.value is False and len(contexts) > 1:
+                continue  # one of several fields that the condition leaves out
+            inner = assuming(expression.where, inner)
+        body = claim(expression.body, inner)
+        variables |= body.variables
     names = {name for binder in expression.binders for name in binder.names}
-    return Typed(BOOL, None, frozenset(v for v in body.variables if v.name not in names))
+    return Typed(BOOL, None, frozenset(v for v in variables if v.name not in names))
 
 
 def _tuple(expression: syntax.Tuple, context: Context) -> Typed:
@@ -143,7 +166,7 @@ def _name(expression: syntax.Name, context: Context) -> Typed:
         return Typed(NORM, name)
     if name in {"real", "int"}:
         facts = SetFacts(unbounded=(expression.span, f"`{name}` has no bounds"))
-        return Typed(SetType(REAL), set=facts)
+        return Typed(SetType(INT if name == "int" else REAL), set=facts)
     if name in BUILTINS:
         signature = ", ".join(BUILTINS[name].parameters)
         message = f"`{name}` is a function and needs arguments"

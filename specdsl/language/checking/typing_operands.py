@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -14,6 +14,7 @@ from specdsl.language.spec import Value
 from specdsl.language.types import (
     REAL,
     BoolType,
+    FieldType,
     FunctionType,
     LabelType,
     RecordType,
@@ -56,12 +57,14 @@ def operand(expression: syntax.Expr, typed: Typed, context: Context) -> Operand 
             "E0302",
             f"{quote(expression)} is a whole {kind.name}, not a number",
             expression.span,
-            help=f"pick a field: its fields are {names}",
+            help=f"pick a field (its fields are {names}), or take all as one vector: "
+            f"`flatten({text_of(expression)})`, `normalized({text_of(expression)})`",
         )
-    elif isinstance(kind, LabelType):
+    elif isinstance(kind, LabelType | FieldType):
+        noun = "label" if isinstance(kind, LabelType) else "field's name"
         context.error(
-            "E0705",
-            f"{quote(expression)} is a label; labels are compared with `==` and `!=` only",
+            "E0707",
+            f"{quote(expression)} is a {noun}; these are compared with `==` and `!=` only",
             expression.span,
         )
     else:
@@ -80,7 +83,9 @@ def describe(typed: Typed) -> str:
         return "a truth value" if not kind.shape else f"truth values of shape {list(kind.shape)}"
     if isinstance(kind, SetType):
         return f"a {kind}"
-    return f"a {kind}" if isinstance(kind, FunctionType) else f"of type {kind}"
+    if isinstance(kind, FunctionType):
+        return f"a {kind}"
+    return str(kind) if isinstance(kind, FieldType) else f"of type {kind}"
 
 
 def fold(compute: Callable[[], Value], span_of: syntax.Expr, context: Context) -> Value | None:
@@ -91,6 +96,18 @@ def fold(compute: Callable[[], Value], span_of: syntax.Expr, context: Context) -
         for item in error.at(span_of.span).diagnostics:
             context.error(item.code, item.message, span_of.span, help=item.help)
         return None
+
+
+def operands(expressions: Sequence[syntax.Expr], context: Context) -> list[Operand] | None:
+    """All of them typed as tensors of numbers; None where one is none."""
+    found = [operand(e, context.type_of(e), context) for e in expressions]
+    known = [o for o in found if o is not None]
+    return known if len(known) == len(found) else None
+
+
+def text_of(expression: syntax.Expr) -> str:
+    """The user's text on one line, for a help line that can be pasted."""
+    return " ".join(expression.span.text.split())
 
 
 def sorted_variables(typed: Typed) -> list[Variable]:

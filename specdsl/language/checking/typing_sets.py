@@ -1,25 +1,19 @@
-"""Sets and the variables that range over them: boxes, balls, slices, ranges, binders."""
+"""Sets: intervals, boxes, balls, intersections, ranges. They may depend on other variables."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 
-from specdsl.language import constants, syntax
-from specdsl.language.checking.names import (
-    NOTHING,
-    Context,
-    SetFacts,
-    Typed,
-    quote,
-)
+from specdsl.language import constants, syntax, units
+from specdsl.language.checking.names import NOTHING, Context, SetFacts, Typed, Variable, quote
 from specdsl.language.checking.typing_numbers import common_unit
-from specdsl.language.checking.typing_operands import Operand, describe, operand, whole
+from specdsl.language.checking.typing_operands import Operand, describe, operand, text_of, whole
 from specdsl.language.checking.typing_types import as_tensor, squeezed
 from specdsl.language.types import (
     INT,
     REAL,
+    LabelType,
     RecordType,
     SetType,
     TensorType,
@@ -49,11 +43,12 @@ def set_of(expression: syntax.Expr, context: Context) -> Typed:
 def interval(expression: syntax.List, context: Context) -> Typed:
     """`[a, b]` after `in`: every real number from a to b."""
     if len(expression.items) != 2:
+        items = ", ".join(text_of(item) for item in expression.items)
         return context.error(
             "E0403",
             f"an interval has two ends, not {len(expression.items)}",
             expression.span,
-            help="a finite set is written `one_of(1, 2, 5)`",
+            help=f"a finite set is written `one_of({items})`",
         )
     ends = [operand(e, context.type_of(e), context) for e in expression.items]
     lower, upper = ends
@@ -85,89 +80,76 @@ def _ordered(lower: Operand, upper: Operand, where: syntax.Expr, context: Contex
     return False
 
 
-# --- built-in sets -------------------------------------------------------------------------------
-
-
-def box(call: syntax.Call, arguments: Sequence[Operand], context: Context) -> Typed:
-    """`box(lower, upper)`: all between, entry by entry. Two scalars take any shape."""
-    lower, upper = arguments
+def box(
+    call: syntax.Call, corners: Sequence[Operand], like: Typed | None, context: Context
+) -> Typed:
+    """`box(lower, upper)`: all between, entry by entry. Two scalars take any shape, or that of
+    `shape =`.
+    """
+    lower, upper = corners
     a, b = squeezed(lower.tensor.shape), squeezed(upper.tensor.shape)
     if a != b and () not in (a, b):
         return context.error(
             "E0303",
             f"the corners of a box have shapes {list(a)} and {list(b)}",
             call.span,
+            secondary=[(c.expression.span, f"is {c.tensor}") for c in corners],
         )
     unit = common_unit(lower, upper, call, context)
     if unit is None or not _ordered(lower, upper, call, context):
         return NOTHING
     shape = lower.tensor.shape or upper.tensor.shape
-    if not shape and unit.unit is not None:
-        return context.later(
-            "boxes of two scalars with a unit are",
-            call.span,
-            "leave the unit out: bare numbers take that of the other side",
-        )
+    variables = lower.typed.variables | upper.typed.variables
+    if like is not None:
+        return _shaped_box(call, shape, unit.unit, like, variables, context)
     element = TensorType(shape, "real", unit.unit) if shape else None
-    return Typed(SetType(element), None, lower.typed.variables | upper.typed.variables)
+    facts = SetFacts(unit=None if shape else unit.unit)
+    return Typed(SetType(element), None, variables, set=facts)
 
 
-def norm_ball(
-    call: syntax.Call, center: Typed, radius: Operand, norm: Typed, context: Context
+def _shaped_box(
+    call: syntax.Call,
+    shape: tuple[int, ...],
+    unit: str | None,
+    like: Typed,
+    variables: frozenset[Variable],
+    context: Context,
 ) -> Typed:
-    """`norm_ball(center, radius, norm)`: the elements of the center's type at most radius away."""
-    if squeezed(radius.tensor.shape) != ():
-        message = f"a radius is one number, not {radius.tensor}"
-        return context.error("E0303", message, radius.expression.span)
-    kind = center.type
-    units = _units(kind)
-    if len(units) > 1:
-        return _mixed_ball(call, kind, context)
-    unit = next(iter(units), None)
-    if radius.tensor.unit is not None and radius.tensor.unit != unit:
-        message = f"the radius has unit `{radius.tensor.unit}`, the center {_unit_words(unit)}"
-        return context.error("E0401", message, radius.expression.span)
-    value = None if radius.typed.value is None else constants.scalar(radius.typed.value)
-    if isinstance(value, Fraction) and value < 0:
+    tensor = as_tensor(like.type)
+    if isinstance(like.type, UnknownType):
+        return NOTHING
+    if tensor is None:
+        message = f"`shape =` takes a value to be shaped like, not something {describe(like)}"
+        return context.error("E0302", message, call.span, help="for example `box(0, 1, shape = x)`")
+    if shape and squeezed(shape) != squeezed(tensor.shape):
         return context.error(
-            "E0403", f"the ball is empty: its radius is {value}", radius.expression.span
+            "E0303",
+            f"the corners have shape {list(shape)}, what `shape =` names {list(tensor.shape)}",
+            call.span,
         )
-    if radius.varying:
-        return context.later("radii that depend on quantified variables are", call.span)
-    name = norm.value if isinstance(norm.value, str) else None
-    return Typed(SetType(kind), None, center.variables, set=SetFacts(norm=name or "unknown"))
+    if unit is not None and not units.same(unit, tensor.unit):
+        words = f"`{tensor.unit}`" if tensor.unit else "no unit"
+        message = f"the corners are in `{unit}`, what `shape =` names has {words}"
+        return context.error("E0401", message, call.span)
+    return Typed(SetType(like.type), None, variables)
 
 
-def _units(kind: Type) -> set[str | None]:
-    if isinstance(kind, RecordType):
-        return {field.unit for _, field in kind.fields}
-    tensor = as_tensor(kind)
-    return {tensor.unit if tensor else None}
-
-
-def _unit_words(unit: str | None) -> str:
-    return f"has `{unit}`" if unit else "has none"
-
-
-def _mixed_ball(call: syntax.Call, kind: Type, context: Context) -> Typed:
-    field = kind.fields[0][0] if isinstance(kind, RecordType) else "x"
-    return context.error(
-        "E0407",
-        f"one radius cannot measure the fields of {kind}: their units differ",
-        call.span,
-        help=f"bound each field in `where`: `-1 <= s.{field} - c.{field} <= 1 and ...`",
-    )
+# --- intersections -------------------------------------------------------------------------------
 
 
 def intersection(expression: syntax.Binary, context: Context) -> Typed:
-    """`A & B`; a set without a shape takes the other's."""
+    """`A & B`; a set without a shape takes the other's; with a finite set it is finite."""
     left, right = set_of(expression.left, context), set_of(expression.right, context)
     if not (left.known and right.known):
         return left if left.known else right
     if not (isinstance(left.type, SetType) and isinstance(right.type, SetType)):
         return NOTHING
-    if left.type.finite or right.type.finite:
-        return context.later("intersections of finite sets are", expression.span)
+    if (left.set.image or right.set.image) and not (left.type.finite or right.type.finite):
+        return context.later(
+            "an intersection with the values of an expression is",
+            expression.span,
+            "put the condition on its variables: `{ f(t) for t in T where ... }`",
+        )
     a, b = left.type.element, right.type.element
     if a is not None and b is not None and not _same_elements(a, b):
         return context.error(
@@ -179,28 +161,37 @@ def intersection(expression: syntax.Binary, context: Context) -> Typed:
                 (expression.right.span, f"{right.type}"),
             ],
         )
-    if a is not None and b is not None and not _units_agree(a, b, expression, context):
+    if not _units_agree(left, right, expression, context):
         return NOTHING
-    if left.set.curved and right.set.curved:
-        return context.later(
-            "intersections of two balls that are no boxes are",
-            expression.span,
-            "intersect one ball with boxes",
-        )
-    facts = SetFacts(
-        unbounded=left.set.unbounded and right.set.unbounded,
-        norm=left.set.norm if left.set.curved else right.set.norm or left.set.norm,
-    )
-    element = a if isinstance(a, RecordType) or b is None else b
-    return Typed(SetType(element), None, left.variables | right.variables, set=facts)
+    return _met(left, left.type, right, right.type)
 
 
-def _units_agree(a: Type, b: Type, whole_: syntax.Expr, context: Context) -> bool:
-    x, y = as_tensor(a), as_tensor(b)
-    if x is None or y is None or x.unit is None or y.unit is None or x.unit == y.unit:
+def _met(left: Typed, a: SetType, right: Typed, b: SetType) -> Typed:
+    # A record carries the names of its fields, a finite set what kind its members are.
+    options = [x.element for x in (a, b) if x.finite]
+    options += [x for x in (a.element, b.element) if isinstance(x, RecordType)]
+    options += [x for x in (a.element, b.element) if x is not None]
+    unbounded = right.set.unbounded if left.set.unbounded else None
+    image = left.set.image and right.set.image
+    facts = SetFacts(unbounded, left.set.unit or right.set.unit, image)
+    element = next((x for x in options if x is not None), None)
+    finite = a.finite or b.finite
+    return Typed(SetType(element, finite), None, left.variables | right.variables, set=facts)
+
+
+def _units_agree(left: Typed, right: Typed, whole_: syntax.Expr, context: Context) -> bool:
+    found = units.distinct(_unit(side) for side in (left, right))
+    if len(found) < 2:
         return True
-    context.error("E0401", f"the sets are in `{x.unit}` and in `{y.unit}`", whole_.span)
+    message = f"the sets are in `{found[0]}` and in `{found[1]}`"
+    context.error("E0401", message, whole_.span, help="bring the bounds of both to one unit")
     return False
+
+
+def _unit(typed: Typed) -> str | None:
+    element = typed.type.element if isinstance(typed.type, SetType) else None
+    tensor = as_tensor(element) if element is not None else None
+    return tensor.unit if tensor is not None else typed.set.unit
 
 
 def _same_elements(a: Type, b: Type) -> bool:
@@ -209,7 +200,13 @@ def _same_elements(a: Type, b: Type) -> bool:
     if isinstance(a, RecordType) and isinstance(b, RecordType):
         return a.name == b.name
     x, y = as_tensor(a), as_tensor(b)
-    return x is not None and y is not None and squeezed(x.shape) == squeezed(y.shape)
+    if x is None or y is None:
+        # Whole numbers may be classes: `one_of(1, 2) & Advisory`.
+        return a == b or {type(a), type(b)} == {LabelType, TensorType}
+    return squeezed(x.shape) == squeezed(y.shape)
+
+
+# --- finite sets ---------------------------------------------------------------------------------
 
 
 def range_of(expression: syntax.Range, context: Context) -> Typed:
@@ -238,21 +235,20 @@ def one_of(call: syntax.Call, items: Sequence[Typed], context: Context) -> Typed
     """`one_of(a, b, c)`: exactly these."""
     if not items:
         return context.error("E0403", "the set is empty: `one_of` needs members", call.span)
-    if any(item.variables for item in items):
-        return context.later("sets that depend on quantified variables are", call.span)
     first = items[0].type
-    tensors = [as_tensor(item.type) for item in items]
-    numbers = [t for t in tensors if t is not None]
-    if len(numbers) == len(items):
-        shapes = {t.shape for t in numbers}
+    variables = frozenset[Variable]().union(*(item.variables for item in items))
+    numbers = [t for t in (as_tensor(item.type) for item in items) if t is not None]
+    if len(numbers) == len(items) and not isinstance(first, RecordType):
+        shapes = {squeezed(t.shape) for t in numbers}
         if len(shapes) > 1:
             return context.error("E0303", "the members have different shapes", call.span)
         element = "int" if all(t.element == "int" for t in numbers) else "real"
-        units = {t.unit for t in numbers}
-        if len(units - {None}) > 1:
-            return context.error("E0401", "the members have different units", call.span)
-        unit = next(iter(units - {None}), None)
-        return Typed(SetType(TensorType(numbers[0].shape, element, unit), finite=True))
+        found = units.distinct(t.unit for t in numbers)
+        if len(found) > 1:
+            message = f"the members have the units `{found[0]}` and `{found[1]}`"
+            return context.error("E0401", message, call.span)
+        kind = TensorType(numbers[0].shape, element, found[0] if found else None)
+        return Typed(SetType(kind, finite=True), None, variables)
     if any(item.type != first for item in items):
         return context.error("E0302", "the members are of different types", call.span)
-    return Typed(SetType(first, finite=True))
+    return Typed(SetType(first, finite=True), None, variables)

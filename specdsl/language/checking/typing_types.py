@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from math import prod
 
-from specdsl.language import syntax
+from specdsl.diagnostics import SpecError
+from specdsl.language import syntax, units
 from specdsl.language.checking.names import Context, quote
 from specdsl.language.types import (
     BOOL,
@@ -15,6 +16,7 @@ from specdsl.language.types import (
     BoolType,
     EnumType,
     LabelType,
+    NetworkType,
     NormType,
     RecordType,
     SetType,
@@ -24,8 +26,10 @@ from specdsl.language.types import (
     Type,
     UnknownType,
 )
+from specdsl.source import Span
 
 SCALAR_TYPES: dict[str, Type] = {"bool": BOOL, "string": STRING, "norm": NORM}
+CATEGORY = "category"
 TYPE_NAMES: tuple[str, ...] = ("real", "int", "label", *SCALAR_TYPES)
 # No tensor of a specification has more entries; a typo in a shape must not fill the memory.
 MAX_ENTRIES = 10**8
@@ -47,16 +51,18 @@ def resolve(expression: syntax.TypeExpr, context: Context) -> Type:
     return _declared(expression, context)
 
 
-def normal_unit(unit: str | None) -> str | None:
-    """A unit in one spelling: no blanks, `*` for a dot, `^` for `**`; None for an empty one."""
-    if unit is None:
+def read_unit(text: str | None, span: Span, context: Context) -> str | None:
+    """A unit in one spelling; None for none, and after E0408."""
+    try:
+        return units.normal(text)
+    except SpecError as error:
+        for found in error.diagnostics:
+            context.error(found.code, found.message, span, help=found.help)
         return None
-    text = "".join(unit.split()).replace("·", "*").replace("**", "^")
-    return text or None
 
 
 def _tensor(expression: syntax.TypeName, context: Context) -> Type:
-    unit = normal_unit(expression.unit)
+    unit = read_unit(expression.unit, expression.span, context)
     arguments = expression.arguments or ()
     if len(arguments) == 1 and isinstance(arguments[0], syntax.Name):
         symbol = context.lookup(arguments[0].name)
@@ -113,16 +119,16 @@ def _plain(expression: syntax.TypeName, context: Context) -> None:
 
 
 def _declared(expression: syntax.TypeName, context: Context) -> Type:
-    if "." in expression.name:
-        context.later("types from other modules are", expression.span, "declare the space here")
-        return UNKNOWN
     symbol = context.lookup(expression.name)
     if symbol is None:
-        if expression.name == "category":
-            context.later(
-                "category inputs are",
+        if context.lookup(expression.name.rpartition(".")[0]):  # a module: reported before
+            return UNKNOWN
+        if expression.name == CATEGORY:
+            context.error(
+                "E0208",
+                "`category` is the type of a field of a space only",
                 expression.span,
-                "use one `real` field in [0, 1] for each class",
+                help="elsewhere a category is a whole number: write `int`",
             )
         else:
             context.unknown_name(expression.name, expression.span, TYPE_NAMES)
@@ -176,6 +182,16 @@ def fits(given: Type, wanted: Type) -> bool:
         return given.name == wanted.name
     if isinstance(wanted, LabelType):
         return fits_label(given, wanted)
+    if isinstance(wanted, SetType):
+        return isinstance(given, SetType) and (
+            wanted.element is None or given.element is None or fits(given.element, wanted.element)
+        )
+    if isinstance(wanted, NetworkType):
+        return (
+            isinstance(given, NetworkType)
+            and fits(wanted.input, given.input)
+            and fits(given.output, wanted.output)
+        )
     given_tensor, wanted_tensor = as_tensor(given), as_tensor(wanted)
     if given_tensor and wanted_tensor:
         if wanted_tensor.element == "int" and given_tensor.element != "int":

@@ -10,6 +10,7 @@ from typing import cast
 from specdsl.diagnostics import diagnostic
 from specdsl.language import syntax
 from specdsl.language.parsing.parts import Parts, Rule
+from specdsl.language.parsing.scan import STATEMENTS
 from specdsl.language.syntax import Binder, Expr
 from specdsl.source import Span
 
@@ -62,6 +63,18 @@ def string(parts: Parts, index: int) -> syntax.String:
         return ESCAPES.get(letter, letter)
 
     return syntax.String(re.sub(r"\\(.)", resolve, parts.text(index)[1:-1]), span=span)
+
+
+def _name(parts: Parts) -> syntax.Name:
+    """A name, unless a statement was meant: the keywords of statements are names elsewhere."""
+    text, start = parts.text(0), parts.span.start
+    if text in STATEMENTS and start > 0 and parts.span.source.text[start - 1] == "\n":
+        message = f"expected an expression, found `{text}`"
+        help = (
+            "at the beginning of a line this word begins a statement; indent it to use it as a name"
+        )
+        parts.diagnostics.add(diagnostic("E0101", message, parts.span, help=help))
+    return syntax.Name(text, span=parts.span)
 
 
 def _attribute(parts: Parts) -> syntax.Attribute:
@@ -141,7 +154,7 @@ def _quantifier(kind: str) -> Rule:
 EXPRESSIONS: Mapping[str, Rule] = {
     "number": _number,
     "string": _string,
-    "name": lambda parts: syntax.Name(parts.text(0), span=parts.span),
+    "name": _name,
     "true": lambda parts: syntax.Boolean(True, span=parts.span),
     "false": lambda parts: syntax.Boolean(False, span=parts.span),
     "attribute": _attribute,

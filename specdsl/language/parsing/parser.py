@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
@@ -25,7 +26,7 @@ from lark.parsers.lalr_interactive_parser import InteractiveParser
 from specdsl.diagnostics import Diagnostic, Diagnostics, SpecError, diagnostic
 from specdsl.language import syntax
 from specdsl.language.parsing.grammar import grammar_text
-from specdsl.language.parsing.parts import Part
+from specdsl.language.parsing.parts import Builder, Part
 from specdsl.language.parsing.scan import Scan, deepest_allowed
 from specdsl.language.parsing.syntax_errors import explain
 from specdsl.language.parsing.syntax_scene import END, Stuck
@@ -79,6 +80,12 @@ def parse_expression(source: Source) -> syntax.Expr:
     part = _build(tree, builder)
     builder.diagnostics.raise_errors()
     return cast(syntax.Expr, part.value)
+
+
+def walk(source: Source, builder: Builder) -> list[Part]:
+    """What `builder` makes of each statement of a text that `parse` accepts, the header first."""
+    tree = _lark().parse(source.text, start="start")
+    return [_build(item, builder) for item in cast(list[_Branch], tree.children)]
 
 
 def _refused(source: Source) -> Diagnostic | None:
@@ -240,7 +247,7 @@ def _unknown_version(version: Part) -> Diagnostic:
 # --- lark -----------------------------------------------------------------------------------------
 
 
-def _build(tree: _Branch, builder: TreeBuilder) -> Part:
+def _build(tree: _Branch, builder: Builder) -> Part:
     """Lark's tree bottom-up, with a stack of our own: depth is up to who wrote the text."""
     pending: list[tuple[_Branch | Token | None, bool]] = [(tree, False)]
     done: list[Part | None] = []
@@ -290,12 +297,17 @@ def _reduced(stack: Sequence[object]) -> Iterator[_Branch]:
 
 @lru_cache(maxsize=1)
 def _spellings() -> dict[str, str]:
-    """Lark's names of fixed words to the words."""
-    return {
-        terminal.name: terminal.pattern.value
-        for terminal in _lark().terminals
-        if terminal.pattern.type == "str"
-    }
+    """Lark's names of fixed words to the words.
+
+    `_BY` and the like are words whose terminals look at what follows them.
+    """
+    spellings: dict[str, str] = {}
+    for terminal in _lark().terminals:
+        if terminal.pattern.type == "str":
+            spellings[terminal.name] = terminal.pattern.value
+        elif re.fullmatch("_[A-Z]+", terminal.name):
+            spellings[terminal.name] = terminal.name[1:].lower()
+    return spellings
 
 
 class _NamesEverywhere(PostLex):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 
 from specdsl.diagnostics import Diagnostics
 from specdsl.language import syntax
@@ -102,3 +102,19 @@ class Parts:
 
 Rule = Callable[[Parts], object]
 """Builds what a rule means from its children."""
+
+
+class Builder(Protocol):
+    """Makes something of each word and each rule of a text, the innermost rules first."""
+
+    def word(self, text: str, start: int, end: int) -> Part:
+        """A token at these offsets of the parsed text."""
+        ...
+
+    def span(self, start: int, end: int) -> Span:
+        """Offsets of the parsed text as a span of the source."""
+        ...
+
+    def rule(self, name: str, children: Sequence[Part | None], span: Span) -> Part:
+        """The rule `name`, whose children were made before."""
+        ...

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 
 from specdsl.diagnostics import Diagnostic, diagnostic
 from specdsl.language.parsing import syntax_habits as habits
-from specdsl.language.parsing.scan import CLOSERS, Scan
+from specdsl.language.parsing.scan import CLOSERS, Lexeme, Scan
+from specdsl.language.parsing.syntax_advice import advice
 from specdsl.language.parsing.syntax_scene import END, Scene, Stuck
 from specdsl.source import Source, Span
 
@@ -93,7 +94,7 @@ def _malformed_number(scene: Scene) -> Diagnostic | None:
         help = "numbers look like `1_000`, `0.5` and `2.5e-3`"
         if glued:
             product = f"{glued['number']} * {glued['name']}"
-            help = f"a product is written `{product}`; names do not begin with a digit"
+            help = f"write `{product}`: names do not begin with a digit"
         return diagnostic("E0107", message, scene.place, help=help)
     message = "a number has digits on both sides of its dot"
     if word.kind == "number" and after.text == "." and after.start == word.end:
@@ -124,18 +125,33 @@ def _brackets(scene: Scene) -> Diagnostic | None:
     opened = scene.open[-1] if scene.open else None
     if scene.here.text in CLOSERS.values():
         if opened is None:
-            return diagnostic("E0105", f"`{scene.here.text}` closes nothing", scene.place)
+            help = scene.mended(scene.place, "")
+            return diagnostic(
+                "E0105", f"`{scene.here.text}` closes nothing", scene.place, help=help
+            )
         if CLOSERS[opened.text] != scene.here.text:
             wanted = CLOSERS[opened.text]
             message = f"`{scene.here.text}` cannot close `{opened.text}`"
             secondary = [(scene.span(opened), f"needs `{wanted}`")]
-            return diagnostic("E0105", message, scene.place, secondary=secondary)
+            help = advice(scene) or scene.mended(scene.place, wanted)
+            return diagnostic("E0105", message, scene.place, secondary=secondary, help=help)
         return None
     if opened is None or not scene.at_boundary or CLOSERS[opened.text] not in scene.expected:
         return None
     message = f"expected {scene.wanted}, found {scene.found}"
     secondary = [(scene.span(opened), f"this `{opened.text}` is not closed")]
-    return diagnostic("E0105", message, scene.place, secondary=secondary)
+    help = _closed(scene, opened) if scene.before.ends_operand else None
+    return diagnostic("E0105", message, scene.place, secondary=secondary, help=help)
+
+
+def _closed(scene: Scene, opened: Lexeme) -> str | None:
+    """The line with what closes the bracket, if it was opened there."""
+    end = scene.before.end
+    if "\n" in scene.source.text[opened.start : end]:
+        return None
+    closing = " }" if opened.text == "{" else CLOSERS[opened.text]
+    line = scene.mended(Span(scene.source, end, end), closing)
+    return "close it: " + line.removeprefix("write ")
 
 
 def _general(scene: Scene) -> Diagnostic:
@@ -146,7 +162,7 @@ def _general(scene: Scene) -> Diagnostic:
         message,
         scene.place,
         secondary=[(scene.span(opened), "opened here")] if opened else [],
-        help=_pattern(scene),
+        help=advice(scene) or _pattern(scene),
     )
 
 

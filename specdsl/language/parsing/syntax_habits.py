@@ -45,6 +45,7 @@ HINTS: Mapping[str, str] = {
     "\u00a0": "write a plain space",
     "…": "a range is written `a..b`, with two dots",
     "²": "a power is written `x^2`",
+    "?": "a choice is written `if c then a else b`",
 }
 """Signs without a word to put in their place."""
 
@@ -59,6 +60,7 @@ PAIRS: Mapping[tuple[str, str], str] = {
     ("=", "<"): "<=",
     ("/", "/"): "#",
     ("/", "*"): "#",
+    ("-", "-"): "#",
 }
 """Two signs without a blank between, to what the language writes for them."""
 
@@ -100,34 +102,56 @@ def foreign_sign(scene: Scene) -> Diagnostic | None:
 
 def _instead(scene: Scene, sign: str, meant: str, place: Span) -> Diagnostic:
     if meant == "#":
-        return diagnostic("E0112", "a comment begins with `#`", place)
+        return diagnostic("E0112", "a comment begins with `#`", place, help="write `#`")
     follows = scene.source.text[place.end : place.end + 1]
     blank = " " if meant.isalpha() and not follows.isspace() else ""
     help = scene.mended(place, meant + blank)
     return diagnostic("E0112", f"`{sign}` is written `{meant}` here", place, help=help)
 
 
+FOREIGN_WORDS: Mapping[str, str] = {
+    "implies": "=>",
+    "is": "==",
+    "equals": "==",
+    "AND": "and",
+    "And": "and",
+    "OR": "or",
+    "Or": "or",
+    "IN": "in",
+    "xor": "!=",
+    "div": "/",
+    "intersect": "&",
+}
+"""Words between two operands elsewhere, and what the language writes for them."""
+
+
 def foreign_word(scene: Scene) -> Diagnostic | None:
-    """`a implies b`, `a is b`, `x if c else y`, or one `|` between two things."""
+    """`for all x`, `a implies b`, `a is b`, `x if c else y`, or one `|` between two things."""
+    text = scene.here.text
+    if text == "for" and scene.after.text == "all" and "forall" in scene.expected:
+        return _instead(scene, "for all", "forall", scene.span(scene.here, scene.after))
     if not scene.takes_operator:
         return None
-    text = scene.here.text
-    meant = {"implies": "=>", "is": "==", "equals": "=="}.get(text)
+    meant = FOREIGN_WORDS.get(text)
     if meant is not None and not scene.scan.begins_line(scene.here):
         return _instead(scene, text, meant, scene.place)
     if text == "if":
         message = "the condition stands before the values"
-        return diagnostic("E0112", message, scene.place, help="write `if c then a else b`")
+        return diagnostic("E0112", message, scene.place, help="the form is `if c then a else b`")
     if text == "|":
         message = "one `|` joins nothing; a pair of them is an absolute value"
-        in_set = scene.open and scene.open[-1].text == "{"
-        way_out = (
-            "`{ x in R where x[0] <= 1 }`"
-            if in_set
-            else "`a or b`, and `|a|` for the absolute value"
-        )
-        return diagnostic("E0112", message, scene.place, help=f"write {way_out}")
+        return diagnostic("E0112", message, scene.place, help=_bar(scene))
     return None
+
+
+def _bar(scene: Scene) -> str:
+    """What to write for one `|`."""
+    opened = scene.open[-1] if scene.open else None
+    if opened is None or opened.text != "{":
+        return "write `a or b`, and `|a|` for the absolute value"
+    if scene.word(scene.scan.index(opened.start) + 2).text == "in":
+        return scene.mended(scene.place, "where")
+    return "a set is written `{ x in R where x[0] <= 1 }`"
 
 
 def equals(scene: Scene) -> Diagnostic | None:
@@ -181,7 +205,7 @@ def quantifier(scene: Scene) -> Diagnostic | None:
         return _variable_without_set(scene)
     if scene.here.text == ":" and {"show", "}"} <= scene.expected:
         message = "in the block of a property no `:` follows the sets"
-        help = "write `show` before the claim"
+        help = scene.mended(scene.place, " show")
         return diagnostic("E0117", message, scene.place, help=help)
     word = _open_quantifier(scene)
     if word is None or ":" not in scene.expected or not scene.takes_operator:

@@ -26,6 +26,8 @@ _STATEMENTS = (
     syntax.Layer,
     syntax.Skip,
     syntax.Setting,
+    syntax.System,
+    syntax.TrainItem,
 )
 
 
@@ -95,6 +97,10 @@ def _text(value: object, folder: Path) -> str:
         return print_statement(value)
     if isinstance(value, syntax.Expr):
         return print_expression(value)
+    if isinstance(value, syntax.Binder):
+        names = ", ".join(value.names)
+        names = f"({names})" if len(value.names) > 1 else names
+        return f"{names} in {print_expression(value.set)}"
     if value is None:
         return "none"
     if isinstance(value, np.ndarray):

@@ -153,8 +153,11 @@ def _binary(node: syntax.Binary, open: bool) -> Doc:
 
 
 def _is_fraction(node: syntax.Binary) -> bool:
-    """Whether this is a literal like `2/255`, which is written without blanks."""
-    parts = (node.left, node.right)
+    """Whether this is a literal like `2/255` or `-1/2`, which is written without blanks."""
+    left = node.left
+    if isinstance(left, syntax.Unary) and left.operator == "-":
+        left = left.operand
+    parts = (left, node.right)
     plain = all(isinstance(part, syntax.Number) and part.unit is None for part in parts)
     return node.operator == "/" and plain
 

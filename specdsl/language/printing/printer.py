@@ -50,8 +50,10 @@ def print_expression(expr: Expr) -> str:
     return write(expression(expr, open=True))
 
 
-def print_statement(node: syntax.Item | syntax.Layer | syntax.Skip | syntax.Setting) -> str:
-    """One statement, or one line of the block of a network."""
+def print_statement(
+    node: syntax.Item | syntax.Layer | syntax.Skip | syntax.Setting | syntax.TrainItem,
+) -> str:
+    """One statement, or one line of the block of a network or training."""
     return write(_STATEMENTS[type(node)](node))
 
 
@@ -255,5 +257,6 @@ _STATEMENTS: Mapping[type, Callable[[Any], Doc]] = {
     syntax.Layer: _layer,
     syntax.Skip: _layer,
     syntax.Setting: _layer,
+    syntax.TrainItem: _train_item,
 }
 """Statement to the function that prints it."""

@@ -1,0 +1,46 @@
+"""What results are made of: witnesses in the user's terms, and judged expectations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from specdsl.verdict import CallReplay
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownVariable:
+    """One quantified variable (or field of a space) of a witness, in the user's unit.
+
+    `values` are exact, flat in row-major order.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    unit: str | None
+    values: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShownWitness:
+    """A witness in the user's terms.
+
+    Margins are the largest over the atoms of the case (<= 0: all hold): `exact_margin` over the
+    exact graph, `replayed_margin` with the network's own float32 outputs.
+    """
+
+    variables: tuple[ShownVariable, ...]
+    calls: tuple[CallReplay, ...]
+    exact_margin: Fraction
+    replayed_margin: Fraction
+    replayed_with: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExpectOutcome:
+    """One `expect`: its text and whether it is met; None where it could not be evaluated."""
+
+    text: str
+    met: bool | None
+    reason: str | None = None
