@@ -22,6 +22,7 @@ test: lint types unit wheel
 lint: $(VENV)/.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/specdsl format --check specs
 
 types: $(VENV)/.stamp
 	$(BIN)/basedpyright
