@@ -203,6 +203,8 @@ class TrainDeclaration:
 class Spec:
     """A whole checked file. Names of imported modules stand in its maps as `module.name`.
 
+    `arrays`: the file that the argument of an `npy(...)` names, by its place and its text.
+
     `values` holds parameters (overrides applied), constants, enum labels, and `let`s that need no
     file. `functions` holds the other `let`s under each name they declare: functions, and values
     (parameters None) that need a sample or a network. `regions`, `functions`, `properties` keep
@@ -225,3 +227,4 @@ class Spec:
     queries: tuple[OptimizeDeclaration | SearchDeclaration, ...] = ()
     systems: Mapping[str, syntax.System] = field(default_factory=dict[str, syntax.System])
     trainings: tuple[TrainDeclaration, ...] = ()
+    arrays: Mapping[tuple[Span, str], Path] = field(default_factory=dict[tuple[Span, str], Path])

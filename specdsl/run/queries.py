@@ -17,7 +17,7 @@ from specdsl.backend import Deadline, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError
 from specdsl.language.spec import OptimizeDeclaration, SearchDeclaration
 from specdsl.query.query import Query
-from specdsl.run.bisection import Frontier, Range, Said, bisect
+from specdsl.run.bisection import Frontier, Range, Said, bisect, within, within_gap
 from specdsl.run.decide import Method, answer_query, show_witness, unsupported_at
 from specdsl.run.outcomes import ShownWitness
 from specdsl.run.query_result import QueryResult
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 DEFAULT_GAP = Fraction(1, 1000)
 """Relative distance of the two ends at which an optimum counts as found."""
+
+LEAST_GAP = Fraction(1, 10**6)
+"""Ends this near have met whatever their size: an optimum of zero has no relative distance."""
+
+STEP_SHARE = 0.25
+"""Of the time left, what one step may take: a value too near the optimum to be decided must not
+keep the others from being asked.
+"""
 
 ROOT_DIGITS = 10**15
 """Square roots are rounded outward to this many parts."""
@@ -66,6 +74,11 @@ def answer_site(site: Site, resources: Resources, method: Method, gap: Fraction)
     return replace(found, seconds=time.monotonic() - start)
 
 
+def step_seconds(deadline: Deadline) -> float | None:
+    """How long the next step may take, in seconds; None without a limit."""
+    return None if deadline.end is None else max(STEP_SHARE * deadline.remaining, 0.1)
+
+
 def _refused(base: QueryResult, found: Sequence[Diagnostic]) -> QueryResult:
     reason = "not asked: " + "; ".join(d.message for d in found)
     return replace(base, diagnostics=tuple(found), reason=reason)
@@ -93,7 +106,7 @@ class _Optimum:
         self.problem: Optimisation = Optimisation(site, resources)
         self.method = method
         self.deadline = deadline
-        self.gap = gap
+        self.met = within_gap(gap, LEAST_GAP)
         self.frontier = Frontier()
         self.shown: ShownWitness | None = None
         self.reason: str | None = None
@@ -111,10 +124,8 @@ class _Optimum:
         if first == "verified":
             return replace(base, reason="no point satisfies the conditions", complete=True)
         self.frontier.proven = good
-        size = max(abs(good), abs(self.frontier.refuted or bad), Fraction(1, 10**6))
-        tolerance = self.gap * size
-        bisect(Range(good, bad, tolerance), self._ask, self._going, self.frontier)
-        return self._result(base, tolerance)
+        bisect(Range(good, bad, self.met), self._ask, self._going, self.frontier)
+        return self._result(base)
 
     def _going(self) -> bool:
         return not self.deadline.passed
@@ -122,7 +133,7 @@ class _Optimum:
     def _ask(self, than: Fraction | None) -> Said:
         """Is there nothing better than a value?"""
         family = self.problem.better(than)
-        answer = answer_query(family.query, self.method.backend, self._seconds())
+        answer = answer_query(family.query, self.method.backend, step_seconds(self.deadline))
         match answer.verdict:
             case Verified():
                 return "verified"
@@ -135,9 +146,6 @@ class _Optimum:
             case Unknown(reason=reason):
                 self.reason = reason
                 return "unknown"
-
-    def _seconds(self) -> float | None:
-        return None if self.deadline.end is None else max(self.deadline.remaining, 0.1)
 
     def _improves(self, value: Fraction) -> bool:
         best = self.frontier.refuted
@@ -168,10 +176,10 @@ class _Optimum:
             lower, upper = root(max(lower, Fraction(0)), up=False), root(upper, up=True)
         return _Limits(lower, upper)
 
-    def _result(self, base: QueryResult, tolerance: Fraction) -> QueryResult:
+    def _result(self, base: QueryResult) -> QueryResult:
         proven, best = self.frontier.proven, self.frontier.refuted
         lower, upper = (best, proven) if self.problem.rises else (proven, best)
-        closed = proven is not None and best is not None and abs(proven - best) <= tolerance
+        closed = proven is not None and best is not None and self.met(proven, best)
         return replace(
             base,
             lower=lower,
@@ -237,9 +245,10 @@ class _Extent:
         self.frontier.proven = good
         if self._ask(bad) == "verified":
             return self._result(base, bad, None, complete=True, reason=None)
-        bisect(Range(good, bad, declaration.tolerance), self._ask, self._going, self.frontier)
+        met = within(declaration.tolerance)
+        bisect(Range(good, bad, met), self._ask, self._going, self.frontier)
         proven, refuted = self.frontier.proven, self.frontier.refuted
-        near = refuted is not None and abs(refuted - proven) <= declaration.tolerance
+        near = refuted is not None and met(proven, refuted)
         reason = None if near else self._why()
         return self._result(base, proven, refuted, complete=near, reason=reason)
 
@@ -275,8 +284,7 @@ class _Extent:
         from specdsl.query.elaboration.optimum import claim_at
 
         query = claim_at(self.site, value).query(self.resources)
-        seconds = None if self.deadline.end is None else max(self.deadline.remaining, 0.1)
-        answer = answer_query(query, self.method.backend, seconds)
+        answer = answer_query(query, self.method.backend, step_seconds(self.deadline))
         verdict = answer.verdict
         if isinstance(verdict, Unknown):
             self.reason = verdict.reason

@@ -177,7 +177,7 @@ def test_at_least_300_queries_are_different() -> None:
 BALL_TOLERANCE = 1e-4
 # Polynomials over a few neurons are at the edge of what Z3 does in seconds.
 SHORT = 3.0
-ROUNDS = 40
+ROUNDS = 400
 
 
 def least_of(model: LinearModel, balls: tuple[OuterBall, ...]) -> Solution:

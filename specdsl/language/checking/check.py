@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from specdsl.diagnostics import Diagnostic, SpecError
+from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
 from specdsl.language.checking.checks import check_declaration
 from specdsl.language.checking.functions import let, let_span, property_, region
@@ -117,7 +117,7 @@ def check_expanded(
     limit_sweeps(context)
     localize(session.diagnostics, expanded)
     session.diagnostics.raise_errors()
-    spec = parts.spec(program, tuple(session.diagnostics.warnings))
+    spec = parts.spec(program, session)
     return Checked(spec, {n: session.sweeps[n] for n in overrides if n in session.sweeps})
 
 
@@ -144,7 +144,7 @@ class _Parts:
     )
     run_names: dict[str, Span] = field(default_factory=dict[str, Span])
 
-    def spec(self, program: syntax.Program, warnings: tuple[Diagnostic, ...]) -> Spec:
+    def spec(self, program: syntax.Program, session: Session) -> Spec:
         """The finished value."""
         source: Source = program.span.source
         return Spec(
@@ -160,10 +160,11 @@ class _Parts:
             functions=self.functions,
             properties=self.properties,
             checks=tuple(self.checks),
-            warnings=warnings,
+            warnings=tuple(session.diagnostics.warnings),
             queries=tuple(self.queries),
             systems=self.systems,
             trainings=tuple(self.trainings),
+            arrays=session.arrays,
         )
 
 

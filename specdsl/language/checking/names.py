@@ -146,6 +146,7 @@ class Session:
     places: set[tuple[str, int, int]] = field(default_factory=set[tuple[str, int, int]])
     folders: Mapping[str, Path] = field(default_factory=dict[str, Path])
     sweeps: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    arrays: dict[tuple[Span, str], Path] = field(default_factory=dict[tuple[Span, str], Path])
 
     def report(self, finding: Diagnostic) -> None:
         """Record what an earlier stage found; nothing more is said about its place."""

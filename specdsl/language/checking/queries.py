@@ -12,7 +12,7 @@ from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed, quo
 from specdsl.language.checking.options import QUERIES, CheckedOptions, check_options
 from specdsl.language.checking.parameters import interval_bounds
 from specdsl.language.checking.typing_binders import quantify
-from specdsl.language.checking.typing_logic import claim
+from specdsl.language.checking.typing_logic import assuming, claim
 from specdsl.language.checking.typing_numbers import common_unit
 from specdsl.language.checking.typing_operands import operand, scalar_constant
 from specdsl.language.checking.typing_sets import set_of
@@ -34,6 +34,7 @@ def optimize_declaration(item: syntax.Optimize, context: Context) -> OptimizeDec
     inner = quantify("exists", item.binders, item, inner)
     if item.where is not None:
         claim(item.where, inner)
+        inner = assuming(item.where, inner)
     _objective(item, inner)
     options = check_options(item.options, QUERIES, context)
     if len(context.session.diagnostics.errors) > before:

@@ -223,4 +223,7 @@ def npy(call: syntax.Call, arguments: Arguments, context: Context) -> Typed:
         help = f'for example `let x0: Image = npy("{text_of(written)}.npy")`'
         return context.error("E0804", message, written.span, help=help)
     path = resolve_path(typed.value, typed.external, written.span, context, typed.written)
-    return NOTHING if path is None else Typed(UNREAD)
+    if path is None:
+        return NOTHING
+    context.session.arrays[written.span, typed.value] = path
+    return Typed(UNREAD)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -135,13 +134,13 @@ def _paste(interpreter: Interpreter, call: syntax.Call, environment: Environment
 
 
 def _npy(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> Meaning:
-    """The array in a `.npy` file, its path relative to the spec that names it."""
+    """The array in a `.npy` file; the checker knows which."""
     (written,) = given(call, 1, frozenset()).positional
     name = interpreter.meaning(written, environment)
     if not isinstance(name, str):
         raise SpecError.of("E0752", "`npy` takes the name of a file", written.span)
-    folder = Path(written.span.source.name).parent
-    values = interpreter.resources.array(folder / name, written.span)
+    path = interpreter.spec.arrays[written.span, name]
+    values = interpreter.resources.array(path, written.span)
     return Tensor(values) if values.size > 1 else constant(Fraction(values.reshape(-1)[0]))
 
 
