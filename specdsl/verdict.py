@@ -32,12 +32,13 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallReplay:
-    """What one network saw and said. Flat float32 arrays."""
+    """What one network saw and said. Flat float32 arrays. `text`: `net(a)`, where it has a name."""
 
     network: str
     inputs: npt.NDArray[np.float32]
     outputs: npt.NDArray[np.float32]
     labels: tuple[str, ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -21,7 +21,7 @@ def list_command(
     path: Path, parameters: tuple[str, ...], selection: str | None, allowed: tuple[Path, ...]
 ) -> int:
     """Print the ids of all obligations and queries, one a line."""
-    from specdsl.query.elaboration.resources import Resources
+    from specdsl.query.elaboration.values.resources import Resources
     from specdsl.run.obligations import obligations_of, sites_of
     from specdsl.run.pipeline import load_combinations
 

@@ -55,6 +55,11 @@ class _Progress:
     timeout: bool = False
     statistics: dict[str, float] = field(default_factory=dict)
 
+    @property
+    def solved(self) -> bool:
+        """Whether some case needed a solver; bounds settled the others."""
+        return "columns" in self.statistics
+
     def leave(self, reason: str, timeout: bool = False) -> None:
         """A case stays open; the first reason is kept."""
         if self.unsettled is None:
@@ -76,9 +81,13 @@ def decide(query: Query, deadline: Deadline, method: LinearMethod) -> Answer:
     start = time.monotonic()
     progress = _Progress()
     verdict = _decide(query, deadline, method, progress)
-    return Answer(
-        verdict, f"{method.name}/highs", time.monotonic() - start, dict(progress.statistics)
-    )
+    name = _method_name(method, progress)
+    return Answer(verdict, name, time.monotonic() - start, dict(progress.statistics))
+
+
+def _method_name(method: LinearMethod, progress: _Progress) -> str:
+    """What decided: the solver, or the bounds that every model starts from."""
+    return f"{method.name}/{'highs' if progress.solved else 'bounds'}"
 
 
 def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _Progress) -> Verdict:
@@ -93,8 +102,9 @@ def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _P
             return Falsified(witness)
         processed += 1
     if progress.unsettled is None:
-        name = f"{method.name}/highs"
-        return Verified(Certificate(name, progress.bound, method.trusted, len(query.cases)))
+        trusted = tuple(t for t in method.trusted if t != "highs" or progress.solved)
+        name = _method_name(method, progress)
+        return Verified(Certificate(name, progress.bound, trusted, len(query.cases)))
     complete = processed == len(query.cases) and np.isfinite(progress.bound)
     return Unknown(
         reason=progress.unsettled,

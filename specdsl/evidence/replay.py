@@ -194,14 +194,14 @@ class Replayer:
             wanted = (v for node in call.inputs for v in values[node].flat)
             coarse = sum(Fraction(s) != v for s, v in zip(flat.tolist(), wanted, strict=True))
             if coarse:
-                what = f"{coarse} of {flat.size} inputs of `{call.name}`"
+                what = f"{coarse} of {flat.size} inputs of `{call.text or call.name}`"
                 notes.append(f"{what} are no float32 numbers, replayed at the nearest ones")
             said = self._run(call, seen)
             nodes = (*call.outputs, *(node for _, node in call.hidden))
             for node, value in zip(nodes, said, strict=True):
                 given[node] = _fractions(value).reshape(graph.shapes[node])
             outputs = np.concatenate(said[: len(call.outputs)])
-            calls.append(CallReplay(call.name, flat, outputs, call.labels))
+            calls.append(CallReplay(call.name, flat, outputs, call.labels, call.text))
         margins = evaluate_exact(graph, inputs, given, [graph.output])[graph.output]
         return _Replay(margins, tuple(calls), self._version, tuple(notes))
 

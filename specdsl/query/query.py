@@ -80,6 +80,7 @@ class NetworkCall:
     inputs, in their own shapes, and its raw outputs (before any denormalisation). `model` holds the
     ONNX file's bytes: the original file, or the export of an inline network. `labels` names the
     entries of a single output. `hidden`: hidden values that the query reads, ONNX name and node.
+    `text` says what it is applied to, `net(a)`, where that is something the user has named.
     """
 
     name: str
@@ -88,6 +89,7 @@ class NetworkCall:
     outputs: tuple[NodeId, ...]
     labels: tuple[str, ...] = ()
     hidden: tuple[tuple[str, NodeId], ...] = ()
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

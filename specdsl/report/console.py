@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import IO
@@ -171,8 +172,10 @@ def _point(name: str, says: str, style: str, witness: ShownWitness) -> Iterator[
     lines.add_column(overflow="fold")
     for variable in witness.variables:
         lines.add_row(f"{variable.name} =", _variable(variable))
+    times = Counter(call.network for call in witness.calls)
     for call in witness.calls:
-        lines.add_row(f"{call.network} says", _outputs(call))
+        named = call.text and times[call.network] > 1
+        lines.add_row(f"{call.text if named else call.network} says", _outputs(call))
     lines.add_row("margin", _margin(witness))
     for note in witness.notes:
         lines.add_row("note", note)

@@ -149,6 +149,7 @@ def _witness(witness: ShownWitness) -> Json:
     calls = [
         {
             "network": call.network,
+            "call": call.text or call.network,
             "inputs": [_number(v) for v in call.inputs.tolist()],
             "outputs": [_number(v) for v in call.outputs.tolist()],
             "labels": list(call.labels),

@@ -104,8 +104,8 @@ def within(tolerance: Fraction) -> Callable[[Fraction, Fraction], bool]:
 
 def within_gap(gap: Fraction, least: Fraction) -> Callable[[Fraction, Fraction], bool]:
     """Ends apart by at most `gap` of the larger of them, or by `least`, have met."""
-    return lambda first, second: abs(second - first) <= max(
-        gap * max(abs(first), abs(second)), least
+    return lambda first, second: (
+        abs(second - first) <= max(gap * max(abs(first), abs(second)), least)
     )
 
 

@@ -18,7 +18,7 @@ from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified, W
 
 if TYPE_CHECKING:
     from specdsl.query.elaboration.elaborate import Obligation
-    from specdsl.query.elaboration.resources import Resources
+    from specdsl.query.elaboration.values.resources import Resources
 
 _LOG = logging.getLogger(__name__)
 

@@ -7,7 +7,8 @@
 | `clean_accuracy` | share of samples where the claim holds unperturbed | all samples |
 | `pgd_accuracy` | share of samples neither wrong unperturbed nor falsified | all samples |
 
-Samples that are misclassified, unknown or could not be asked stay in every denominator.
+Samples that are misclassified, unknown or could not be asked stay in every denominator. Where none
+could be asked no figure is known.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ Figure = Callable[[Sequence[Result]], "Fraction | None"]
 
 
 def _share(results: Sequence[Result], counted: Callable[[Result], bool]) -> Fraction | None:
-    return Fraction(sum(map(counted, results)), len(results)) if results else None
+    """Of all results; None where nothing could be asked: that says nothing about a network."""
+    if all(r.diagnostics for r in results):
+        return None
+    return Fraction(sum(map(counted, results)), len(results))
 
 
 def _certified(results: Sequence[Result]) -> Fraction | None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from specdsl.language.checking.combinations import Combination
 from specdsl.query.elaboration.elaborate import Obligation, elaborate
-from specdsl.query.elaboration.optimum import Site, sites
+from specdsl.query.elaboration.questions.optimum import Site, sites
 
 if TYPE_CHECKING:
-    from specdsl.query.elaboration.resources import Resources
+    from specdsl.query.elaboration.values.resources import Resources
 
 
 def obligations_of(combination: Combination, resources: Resources) -> tuple[Obligation, ...]:

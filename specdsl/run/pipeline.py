@@ -34,8 +34,8 @@ from specdsl.run.to_come import refuse_to_come
 
 if TYPE_CHECKING:
     from specdsl.query.elaboration.elaborate import Obligation
-    from specdsl.query.elaboration.optimum import Site
-    from specdsl.query.elaboration.resources import Resources
+    from specdsl.query.elaboration.questions.optimum import Site
+    from specdsl.query.elaboration.values.resources import Resources
 
 
 Declaration = CheckDeclaration | OptimizeDeclaration | SearchDeclaration
@@ -136,7 +136,7 @@ def verify_combinations(
 ) -> Report:
     """Check a spec that has been loaded already, in every combination of swept parameters."""
     # Elaboration brings in the ONNX importer: `check-syntax` uses this module without it.
-    from specdsl.query.elaboration.resources import Resources
+    from specdsl.query.elaboration.values.resources import Resources
 
     start = time.monotonic()
     resources = Resources()

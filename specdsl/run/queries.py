@@ -24,8 +24,8 @@ from specdsl.run.query_result import QueryResult
 from specdsl.verdict import Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
-    from specdsl.query.elaboration.optimum import Optimisation, Site
-    from specdsl.query.elaboration.resources import Resources
+    from specdsl.query.elaboration.questions.optimum import Optimisation, Site
+    from specdsl.query.elaboration.values.resources import Resources
 
 DEFAULT_GAP = Fraction(1, 1000)
 """Relative distance of the two ends at which an optimum counts as found."""
@@ -101,7 +101,7 @@ class _Optimum:
     def __init__(
         self, site: Site, resources: Resources, method: Method, deadline: Deadline, gap: Fraction
     ) -> None:
-        from specdsl.query.elaboration.optimum import Optimisation
+        from specdsl.query.elaboration.questions.optimum import Optimisation
 
         self.problem: Optimisation = Optimisation(site, resources)
         self.method = method
@@ -281,7 +281,7 @@ class _Extent:
         return self.reason or "the ends do not meet"
 
     def _ask(self, value: Fraction) -> Said:
-        from specdsl.query.elaboration.optimum import claim_at
+        from specdsl.query.elaboration.questions.optimum import claim_at
 
         query = claim_at(self.site, value).query(self.resources)
         answer = answer_query(query, self.method.backend, step_seconds(self.deadline))

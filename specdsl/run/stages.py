@@ -69,7 +69,7 @@ def stage_texts(
 
     Raises SpecError for what cannot be elaborated, or has no rule in that stage (E0855).
     """
-    from specdsl.query.elaboration.resources import Resources
+    from specdsl.query.elaboration.values.resources import Resources
     from specdsl.run.obligations import obligations_of
 
     resources = Resources()

@@ -99,7 +99,7 @@ def table(text: str) -> tuple[str, ...]:
 
 
 POINT = "space Point { a: real in [0, 1]  b: real in [0, 1] }\n"
-CLAIMS = " or ".join(f"(f(x)[0] == {n} and f(x)[1] == {n} and f(x)[0] >= 1)" for n in range(9))
+CLAIMS = " or ".join(f"(x[0] >= {n}/20 and x[1] <= {n}/15)" for n in range(1, 15))
 
 SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
     "E0501": lambda: ("check", "missing.spec"),

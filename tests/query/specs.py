@@ -14,7 +14,7 @@ from specdsl.language.checking.check import check
 from specdsl.language.parsing.parser import parse
 from specdsl.language.spec import Spec
 from specdsl.query.elaboration.elaborate import Obligation, elaborate
-from specdsl.query.elaboration.resources import Resources
+from specdsl.query.elaboration.values.resources import Resources
 from specdsl.query.query import Query
 from specdsl.query.sets import exact
 from specdsl.source import Source

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from specdsl.graph import ops
 from specdsl.graph.exact import evaluate_exact
-from specdsl.query.elaboration.emission import emit
-from specdsl.query.elaboration.layout import lay_out
-from specdsl.query.elaboration.regions import Region
-from specdsl.query.elaboration.scene import OpStep, Scene, piece_value
-from specdsl.query.elaboration.symbolic import INPUT, Extreme, Linear, entries
+from specdsl.query.elaboration.questions.emission import emit
+from specdsl.query.elaboration.questions.layout import lay_out
+from specdsl.query.elaboration.values.regions import Region
+from specdsl.query.elaboration.values.scene import OpStep, Scene, piece_value
+from specdsl.query.elaboration.values.symbolic import INPUT, Extreme, Linear, entries
 from specdsl.query.query import Nonlinear
 
 NUMBERS = st.fractions(min_value=-3, max_value=3, max_denominator=7)

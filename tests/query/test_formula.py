@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specdsl.query.elaboration.formula import (
+from specdsl.query.elaboration.values.formula import (
     FALSE,
     TRUE,
     Below,
@@ -27,7 +27,7 @@ from specdsl.query.elaboration.formula import (
     predicts,
     same_prediction,
 )
-from specdsl.query.elaboration.symbolic import (
+from specdsl.query.elaboration.values.symbolic import (
     Entry,
     Extreme,
     Linear,

@@ -18,7 +18,7 @@ from specdsl.graph.onnx_import.load import load_onnx
 from specdsl.language.checking.check import check
 from specdsl.language.parsing.parser import parse
 from specdsl.query.elaboration.elaborate import Obligation, elaborate
-from specdsl.query.elaboration.resources import Resources
+from specdsl.query.elaboration.values.resources import Resources
 from specdsl.query.query import Query
 from specdsl.query.sets import Box
 from specdsl.query.vnnlib import v1 as vnnlib1

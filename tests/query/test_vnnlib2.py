@@ -180,7 +180,7 @@ DECLARE = "(vnnlib-version <2.0>) (declare-network f "
         ),
         (SINGLE + "(assert (<= X[0,0] 1.0))", "E1006", "("),
         (SINGLE.replace("[1,2]) (d", "[1,3]) (d"), "E1009", "("),
-        (BOUNDED + "(assert (or (<= Y[0,0] 0.0) (>= Y[0,0] 1.0)))" * 60, "E1007", "("),
+        (BOUNDED + "(assert (or (<= X[0,0] 0.25) (>= X[0,0] 0.5)))" * 60, "E1007", "("),
         (HEAD.replace('"act"', '"nothing"'), "E1009", "("),
     ],
 )

@@ -1,1 +1,1 @@
-"""Syntax tree to `Spec`: names, types, shapes, units, settings."""
+"""Syntax tree to `Spec`: every declaration, its settings and what must fit together."""

@@ -15,7 +15,6 @@ from specdsl.language import syntax
 from specdsl.language.checking.checks import check_declaration
 from specdsl.language.checking.functions import let, let_span, property_, region
 from specdsl.language.checking.imports import localize, module, no_leaks
-from specdsl.language.checking.names import NOTHING, Context, Session, Symbol, Typed, quote
 from specdsl.language.checking.networks import dataset, network
 from specdsl.language.checking.parameters import parameter, undeclared
 from specdsl.language.checking.queries import optimize_declaration, search_declaration
@@ -23,9 +22,6 @@ from specdsl.language.checking.spaces import enumeration, label_spans, space
 from specdsl.language.checking.sweeps import limit_sweeps
 from specdsl.language.checking.systems import system
 from specdsl.language.checking.training import train_declaration
-from specdsl.language.checking.typing_expressions import infer
-from specdsl.language.checking.typing_fit import accepts
-from specdsl.language.checking.typing_types import resolve
 from specdsl.language.modules.expand import Expanded, expand
 from specdsl.language.modules.namespaces import sibling
 from specdsl.language.spec import (
@@ -40,6 +36,10 @@ from specdsl.language.spec import (
     Value,
 )
 from specdsl.language.types import EnumType, LabelType, SetType, TensorType
+from specdsl.language.typing.expressions import infer
+from specdsl.language.typing.fit import accepts
+from specdsl.language.typing.names import NOTHING, Context, Session, Symbol, Typed, quote
+from specdsl.language.typing.types import resolve
 from specdsl.source import Source, Span
 
 VERSIONS = ("1.0",)

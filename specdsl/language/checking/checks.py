@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from specdsl.language import syntax
-from specdsl.language.checking.names import Context
 from specdsl.language.checking.options import CHECKS, check_options
-from specdsl.language.checking.typing_logic import claim
 from specdsl.language.schemas import ACCURACIES
 from specdsl.language.spec import CheckDeclaration
 from specdsl.language.syntax.walk import names_in
+from specdsl.language.typing.logic import claim
+from specdsl.language.typing.names import Context
 
 
 def check_declaration(item: syntax.Check, context: Context) -> CheckDeclaration | None:

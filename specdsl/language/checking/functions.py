@@ -7,12 +7,6 @@ from dataclasses import replace
 from typing import Literal
 
 from specdsl.language import syntax
-from specdsl.language.checking.names import NOTHING, Context, Definition, Symbol, Typed, quote
-from specdsl.language.checking.typing_binders import destructure, quantify_each
-from specdsl.language.checking.typing_fit import accepts
-from specdsl.language.checking.typing_logic import assuming, claim
-from specdsl.language.checking.typing_operands import describe, text_of
-from specdsl.language.checking.typing_types import resolve
 from specdsl.language.modules.namespaces import own_name
 from specdsl.language.types import (
     BOOL,
@@ -23,6 +17,12 @@ from specdsl.language.types import (
     TensorType,
     UnknownType,
 )
+from specdsl.language.typing.binders import destructure, quantify_each
+from specdsl.language.typing.fit import accepts
+from specdsl.language.typing.logic import assuming, claim
+from specdsl.language.typing.names import NOTHING, Context, Definition, Symbol, Typed, quote
+from specdsl.language.typing.operands import describe, text_of
+from specdsl.language.typing.types import resolve
 from specdsl.source import Span
 
 

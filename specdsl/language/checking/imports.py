@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from specdsl.diagnostics import Diagnostics
 from specdsl.language import syntax
-from specdsl.language.checking.names import NOTHING, Context, Symbol
-from specdsl.language.checking.typing_builtins import BUILTINS
-from specdsl.language.checking.typing_types import TYPE_NAMES
 from specdsl.language.constants import NORMS
 from specdsl.language.modules.expand import Expanded
 from specdsl.language.modules.namespaces import Namespace
 from specdsl.language.modules.wording import in_its_own_words
+from specdsl.language.typing.builtins import BUILTINS
+from specdsl.language.typing.names import NOTHING, Context, Symbol
+from specdsl.language.typing.types import TYPE_NAMES
 from specdsl.source import Span
 
 OWN_WORDS = frozenset({*BUILTINS, *NORMS, *TYPE_NAMES, "category"})

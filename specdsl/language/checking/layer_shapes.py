@@ -7,9 +7,9 @@ from fractions import Fraction
 from math import prod
 
 from specdsl.language import constants, syntax
-from specdsl.language.checking.names import Context, quote
 from specdsl.language.checking.settings import Matched
 from specdsl.language.types import TensorType
+from specdsl.language.typing.names import Context, quote
 from specdsl.source import Span
 
 Shape = tuple[int, ...]

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
 from specdsl.language.checking.layer_shapes import Shape, shape_after, spell
-from specdsl.language.checking.names import Context
 from specdsl.language.checking.settings import find, match_arguments, settings
-from specdsl.language.checking.typing_types import as_tensor, squeezed
 from specdsl.language.layer_schemas import LAYERS, NETWORK_SETTINGS, SKIPS
 from specdsl.language.types import RecordType, Type
+from specdsl.language.typing.names import Context
+from specdsl.language.typing.types import as_tensor, squeezed
 
 INPUT = "input"
 """What a skip connection calls the input of the network."""

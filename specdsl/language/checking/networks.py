@@ -8,10 +8,7 @@ from fractions import Fraction
 
 from specdsl.language import syntax
 from specdsl.language.checking.layers import check_layers
-from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed, quote
 from specdsl.language.checking.settings import Matched, find, match_arguments, settings
-from specdsl.language.checking.typing_operands import describe
-from specdsl.language.checking.typing_types import fits, resolve, squeezed
 from specdsl.language.schemas import (
     DATASET_SETTINGS,
     NETWORK_SOURCES,
@@ -29,6 +26,9 @@ from specdsl.language.types import (
     Type,
     UnknownType,
 )
+from specdsl.language.typing.names import NOTHING, Context, Symbol, Typed, quote
+from specdsl.language.typing.operands import describe
+from specdsl.language.typing.types import fits, resolve, squeezed
 
 
 def network(item: syntax.Network, context: Context) -> tuple[Symbol, NetworkDeclaration | None]:

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
-from specdsl.language.checking.names import Context, quote
-from specdsl.language.checking.paths import check_output
 from specdsl.language.checking.settings import find, match_arguments
-from specdsl.language.checking.typing_operands import scalar_constant
 from specdsl.language.schemas import (
     BACKENDS,
     FIGURES,
@@ -21,6 +18,9 @@ from specdsl.language.schemas import (
 )
 from specdsl.language.spec import BackendChoice, ReportRequest
 from specdsl.language.syntax.walk import names_in
+from specdsl.language.typing.names import Context, quote
+from specdsl.language.typing.operands import scalar_constant
+from specdsl.language.typing.paths import check_output
 
 
 @dataclass(frozen=True, slots=True)

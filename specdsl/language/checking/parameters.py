@@ -8,11 +8,7 @@ from fractions import Fraction
 
 from specdsl.diagnostics import SpecError, diagnostic, suggestion
 from specdsl.language import constants, syntax
-from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed, quote
 from specdsl.language.checking.sweeps import all_different, constant_text, sweep
-from specdsl.language.checking.typing_numbers import common_unit
-from specdsl.language.checking.typing_operands import describe, operand, scalar_constant
-from specdsl.language.checking.typing_types import fits, resolve, squeezed
 from specdsl.language.constants import NORMS
 from specdsl.language.modules.namespaces import own_name
 from specdsl.language.parsing.parser import parse_expression
@@ -27,6 +23,10 @@ from specdsl.language.types import (
     Type,
     UnknownType,
 )
+from specdsl.language.typing.names import NOTHING, Context, Symbol, Typed, quote
+from specdsl.language.typing.numbers import common_unit
+from specdsl.language.typing.operands import describe, operand, scalar_constant
+from specdsl.language.typing.types import fits, resolve, squeezed
 from specdsl.source import Source, Span
 
 Bounds = tuple[Fraction, Fraction]

@@ -8,18 +8,18 @@ from fractions import Fraction
 from typing import Literal, cast
 
 from specdsl.language import syntax, units
-from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed, quote
 from specdsl.language.checking.options import QUERIES, CheckedOptions, check_options
 from specdsl.language.checking.parameters import interval_bounds
-from specdsl.language.checking.typing_binders import quantify
-from specdsl.language.checking.typing_logic import assuming, claim
-from specdsl.language.checking.typing_numbers import common_unit
-from specdsl.language.checking.typing_operands import operand, scalar_constant
-from specdsl.language.checking.typing_sets import set_of
-from specdsl.language.checking.typing_types import squeezed
 from specdsl.language.spec import OptimizeDeclaration, SearchDeclaration
 from specdsl.language.syntax.walk import names_in
 from specdsl.language.types import REAL, SetType, TensorType
+from specdsl.language.typing.binders import quantify
+from specdsl.language.typing.logic import assuming, claim
+from specdsl.language.typing.names import NOTHING, Context, Symbol, Typed, quote
+from specdsl.language.typing.numbers import common_unit
+from specdsl.language.typing.operands import operand, scalar_constant
+from specdsl.language.typing.sets import set_of
+from specdsl.language.typing.types import squeezed
 
 # The default tolerance cuts the interval into this many parts: ten bisections.
 DEFAULT_PARTS = 1000

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from specdsl.language import constants, syntax
-from specdsl.language.checking.names import Context, Symbol, Typed, quote
-from specdsl.language.checking.typing_operands import operand, scalar_constant
-from specdsl.language.checking.typing_types import squeezed
 from specdsl.language.syntax.walk import names_in
 from specdsl.language.types import REAL
+from specdsl.language.typing.names import Context, Symbol, Typed, quote
+from specdsl.language.typing.operands import operand, scalar_constant
+from specdsl.language.typing.types import squeezed
 
 
 @dataclass(frozen=True, slots=True)

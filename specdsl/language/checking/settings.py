@@ -11,12 +11,12 @@ import numpy as np
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import constants, syntax, units
-from specdsl.language.checking.names import Context, Typed, quote
-from specdsl.language.checking.paths import resolve_path
 from specdsl.language.checking.schedules import Weight, epochs, stage, weight
 from specdsl.language.schemas import AFFINE, Option, Schema, Table
 from specdsl.language.spec import Value
 from specdsl.language.types import LabelType, TensorType
+from specdsl.language.typing.names import Context, Typed, quote
+from specdsl.language.typing.paths import resolve_path
 from specdsl.source import Span
 
 

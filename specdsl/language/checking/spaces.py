@@ -10,11 +10,8 @@ from typing import Literal
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
-from specdsl.language.checking.names import NOTHING, Context, SetFacts, Symbol, Typed, quote
 from specdsl.language.checking.parameters import interval_bounds
 from specdsl.language.checking.settings import match_arguments
-from specdsl.language.checking.typing_operands import text_of
-from specdsl.language.checking.typing_types import CATEGORY, resolve
 from specdsl.language.modules.namespaces import sibling
 from specdsl.language.schemas import NORMALIZE
 from specdsl.language.spec import Field, Space
@@ -27,6 +24,9 @@ from specdsl.language.types import (
     TensorType,
     UnknownType,
 )
+from specdsl.language.typing.names import NOTHING, Context, SetFacts, Symbol, Typed, quote
+from specdsl.language.typing.operands import text_of
+from specdsl.language.typing.types import CATEGORY, resolve
 from specdsl.source import Span
 
 ENCODINGS = ("ordinal", "one_hot")

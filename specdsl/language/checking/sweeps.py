@@ -11,11 +11,11 @@ from math import floor, gcd, lcm, prod
 
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.language import constants, syntax
-from specdsl.language.checking.names import Context, Typed
 from specdsl.language.evaluation import evaluate
 from specdsl.language.parsing.parser import parse_expression
 from specdsl.language.spec import Value
 from specdsl.language.types import BOOL, NORM, STRING, StringType, TensorType, Type
+from specdsl.language.typing.names import Context, Typed
 from specdsl.source import Source
 
 # Each combination is a full check. Nobody reads the results of more, and an exponent mistyped in a

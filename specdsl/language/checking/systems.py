@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax, units
-from specdsl.language.checking.names import NOTHING, Context, Symbol, Typed, Variable, quote
-from specdsl.language.checking.typing_operands import operand
-from specdsl.language.checking.typing_sets import set_of
-from specdsl.language.checking.typing_types import as_tensor, resolve, squeezed
 from specdsl.language.syntax.walk import names_in
 from specdsl.language.types import RecordType, SetType, TensorType, UnknownType
+from specdsl.language.typing.names import NOTHING, Context, Symbol, Typed, Variable, quote
+from specdsl.language.typing.operands import operand
+from specdsl.language.typing.sets import set_of
+from specdsl.language.typing.types import as_tensor, resolve, squeezed
 from specdsl.source import Span
 
 

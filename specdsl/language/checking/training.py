@@ -7,12 +7,8 @@ from dataclasses import dataclass
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
-from specdsl.language.checking.names import Context, Symbol, Typed, quote
-from specdsl.language.checking.paths import check_output
 from specdsl.language.checking.schedules import schedule, weight
 from specdsl.language.checking.settings import find, match_arguments, settings
-from specdsl.language.checking.typing_calls import instantiate
-from specdsl.language.checking.typing_types import as_tensor, fits, squeezed
 from specdsl.language.schemas import Option, Schema, Table
 from specdsl.language.spec import TrainDeclaration
 from specdsl.language.training_schemas import (
@@ -25,6 +21,10 @@ from specdsl.language.training_schemas import (
     WRITERS,
 )
 from specdsl.language.types import LabelType, NetworkType, SetType, TensorType, TupleType, Type
+from specdsl.language.typing.calls import instantiate
+from specdsl.language.typing.names import Context, Symbol, Typed, quote
+from specdsl.language.typing.paths import check_output
+from specdsl.language.typing.types import as_tensor, fits, squeezed
 from specdsl.source import Span
 
 Argument = syntax.Expr | syntax.NamedArgument | syntax.Comprehension

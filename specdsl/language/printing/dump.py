@@ -16,6 +16,7 @@ from specdsl.language.printing.print_expressions import quoted
 from specdsl.language.printing.printer import print_expression, print_statement
 from specdsl.language.spec import Spec
 from specdsl.language.types import Type
+from specdsl.source import Span
 
 # What a reader of the dump already has, or does not want.
 _OMITTED = frozenset({"span", "name_span", "source", "program", "warnings"})
@@ -69,7 +70,7 @@ def _entry(label: str, value: object, depth: int, folder: Path) -> Iterator[str]
     """One line for a plain value; for others a line with the label and their parts below."""
     start = "  " * depth + label
     if isinstance(value, Mapping):
-        parts = [(str(name), entry) for name, entry in value.items()]
+        parts = [(_key(name), entry) for name, entry in value.items()]
     elif isinstance(value, syntax.Node) or not (is_dataclass(value) or isinstance(value, tuple)):
         yield f"{start}: {_text(value, folder)}".replace("\n", "\n  " + "  " * depth)
         return
@@ -83,6 +84,11 @@ def _entry(label: str, value: object, depth: int, folder: Path) -> Iterator[str]
     yield f"{start}:" if parts else f"{start}: none"
     for name, part in parts:
         yield from _entry(name, part, depth + 1, folder)
+
+
+def _key(name: object) -> str:
+    """The key of a mapping; of what belongs to a place in the file, the text there."""
+    return name[0].text if isinstance(name, tuple) and isinstance(name[0], Span) else str(name)
 
 
 def _fields(value: object) -> Iterator[tuple[str, object]]:

@@ -10,9 +10,9 @@ from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
 from specdsl.language.modules.wording import full_text
 from specdsl.language.spec import Spec
-from specdsl.query.elaboration.builtins import BUILTINS
-from specdsl.query.elaboration.environment import EMPTY, Sample, bind_names, let_locals
-from specdsl.query.elaboration.goal import (
+from specdsl.query.elaboration.expressions.builtins import BUILTINS
+from specdsl.query.elaboration.expressions.interpret import Interpreter
+from specdsl.query.elaboration.questions.goal import (
     Goal,
     Kind,
     effective,
@@ -20,11 +20,11 @@ from specdsl.query.elaboration.goal import (
     one_binder_each,
     open_expression,
 )
-from specdsl.query.elaboration.interpret import Interpreter
-from specdsl.query.elaboration.obligation import Obligation
-from specdsl.query.elaboration.regions import FiniteSet
-from specdsl.query.elaboration.resources import Resources
-from specdsl.query.elaboration.scene import Scene
+from specdsl.query.elaboration.questions.obligation import Obligation
+from specdsl.query.elaboration.values.environment import EMPTY, Sample, bind_names, let_locals
+from specdsl.query.elaboration.values.regions import FiniteSet
+from specdsl.query.elaboration.values.resources import Resources
+from specdsl.query.elaboration.values.scene import Scene
 from specdsl.source import Span
 
 __all__ = ["Obligation", "elaborate"]

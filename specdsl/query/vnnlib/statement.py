@@ -16,7 +16,7 @@ from fractions import Fraction
 import numpy as np
 
 from specdsl.diagnostics import SpecError
-from specdsl.query.elaboration.symbolic import EntryArray, Linear
+from specdsl.query.elaboration.values.symbolic import EntryArray, Linear
 from specdsl.query.query import Query
 from specdsl.query.sets import Ball
 

@@ -16,7 +16,14 @@ from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder, NodeId
 from specdsl.graph.onnx_import.load import load_onnx
 from specdsl.graph.to_onnx import export
-from specdsl.query.elaboration.symbolic import INPUT, EntryArray, Linear, entries, linear, variable
+from specdsl.query.elaboration.values.symbolic import (
+    INPUT,
+    EntryArray,
+    Linear,
+    entries,
+    linear,
+    variable,
+)
 from specdsl.query.query import NetworkCall, Query
 from specdsl.query.sets import Ball
 from specdsl.query.vnnlib.statement import (

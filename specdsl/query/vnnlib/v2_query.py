@@ -14,9 +14,10 @@ from specdsl.graph.graph import NodeId
 from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.language.spec import NetworkDeclaration
 from specdsl.language.types import TensorType
-from specdsl.query.elaboration.assemble import MAX_CASES, Assembly, bound_of
-from specdsl.query.elaboration.emission import emit
-from specdsl.query.elaboration.formula import (
+from specdsl.query.elaboration.questions.assemble import MAX_CASES, Assembly, bound_of
+from specdsl.query.elaboration.questions.emission import emit
+from specdsl.query.elaboration.questions.layout import Layout, lay_out, shown_variables
+from specdsl.query.elaboration.values.formula import (
     Below,
     Formula,
     TooManyClauses,
@@ -24,11 +25,10 @@ from specdsl.query.elaboration.formula import (
     conjunction,
     disjunction,
 )
-from specdsl.query.elaboration.layout import Layout, lay_out, shown_variables
-from specdsl.query.elaboration.networks import Affine, LoadedNetwork, Port
-from specdsl.query.elaboration.regions import Region, Unbounded
-from specdsl.query.elaboration.scene import Scene
-from specdsl.query.elaboration.symbolic import EntryArray, Linear, entries, linear
+from specdsl.query.elaboration.values.networks import Affine, LoadedNetwork, Port
+from specdsl.query.elaboration.values.regions import Region, Unbounded
+from specdsl.query.elaboration.values.scene import Scene
+from specdsl.query.elaboration.values.symbolic import EntryArray, Linear, entries, linear
 from specdsl.query.query import Case, Nonlinear, Query
 from specdsl.query.vnnlib import v2_tree as tree
 from specdsl.query.vnnlib.v2_ties import Ties

@@ -12,7 +12,7 @@ from fractions import Fraction
 from math import ceil, floor, lcm, prod
 from typing import Literal
 
-from specdsl.query.elaboration.symbolic import Linear
+from specdsl.query.elaboration.values.symbolic import Linear
 from specdsl.query.query import Atom, Case, Query
 from specdsl.query.vnnlib.statement import (
     Number,

@@ -1,0 +1,1 @@
+"""What every expression of the language is: its type, shape, unit and range."""

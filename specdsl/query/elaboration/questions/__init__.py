@@ -1,0 +1,1 @@
+"""From a claim to the question a backend is asked."""

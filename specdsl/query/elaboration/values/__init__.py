@@ -1,0 +1,1 @@
+"""What names and expressions stand for once the numbers are known."""

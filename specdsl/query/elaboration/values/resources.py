@@ -1,0 +1,136 @@
+"""`Resources`: the networks and datasets a spec names, each read once and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from specdsl.data import Dataset, conform, read_dataset
+from specdsl.data.npz import read_npy
+from specdsl.diagnostics import SpecError
+from specdsl.files import read_bytes
+from specdsl.graph import ops
+from specdsl.graph.exact import evaluate_exact
+from specdsl.graph.graph import GraphBuilder
+from specdsl.graph.layers import build_network
+from specdsl.graph.onnx_import.load import ImportedNetwork, load_onnx
+from specdsl.language.evaluation import evaluate
+from specdsl.language.spec import DatasetDeclaration, ExactArray, NetworkDeclaration, Spec
+from specdsl.query.elaboration.values.networks import LoadedNetwork, describe, shape_of
+from specdsl.query.sets import exact
+from specdsl.source import Span
+
+Loaded = TypeVar("Loaded")
+
+
+class Resources:
+    """Reads what a spec names, each file once; what failed fails again without being read again.
+
+    `networks` and `datasets` handed over in memory go before the files of the same name.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[str, ImportedNetwork] | None = None,
+        datasets: Mapping[str, Dataset] | None = None,
+    ) -> None:
+        self._given_networks = dict(networks or {})
+        self._given_datasets = dict(datasets or {})
+        self._imported: dict[object, ImportedNetwork | SpecError] = {}
+        self._networks: dict[NetworkDeclaration, LoadedNetwork | SpecError] = {}
+        self._datasets: dict[DatasetDeclaration, Dataset | SpecError] = {}
+        self._constants: dict[object, tuple[ExactArray, ...]] = {}
+        self._arrays: dict[Path, ExactArray | SpecError] = {}
+
+    def network(self, spec: Spec, name: str) -> LoadedNetwork:
+        """The declared network `name`. Raises SpecError E05xx, E06xx, placed at its declaration."""
+        declaration = spec.networks[name]
+        return _once(self._networks, declaration, lambda: self._load(declaration, spec))
+
+    def dataset(self, spec: Spec, name: str) -> Dataset:
+        """The declared dataset `name`. Raises SpecError E05xx, placed at its declaration."""
+        declaration = spec.datasets[name]
+        return _once(self._datasets, declaration, lambda: self._read(declaration))
+
+    def evaluate(
+        self, network: LoadedNetwork, points: Sequence[ExactArray], hidden: str | None = None
+    ) -> tuple[ExactArray, ...]:
+        """The exact outputs at exact inputs, in user units and flat; or one `hidden` value, in the
+        model's own. Results are kept.
+        """
+        flat = tuple(point.reshape(-1) for point in points)
+        key = (network.imported.graph, hidden, tuple(map(tuple, flat)))
+        if key not in self._constants:
+            builder = GraphBuilder()
+            nodes = [
+                builder.add(ops.Input(port.shape or (1,)), name="point") for port in network.inputs
+            ]
+            applied = network.apply(builder, nodes, () if hidden is None else (hidden,))
+            wanted = applied.outputs if hidden is None else (applied.hidden[0][1],)
+            graph = builder.build(*wanted)
+            inputs = {n: p.reshape(builder.shape(n)) for n, p in zip(nodes, flat, strict=True)}
+            values = evaluate_exact(graph, inputs, None, wanted)
+            self._constants[key] = tuple(values[node].reshape(-1) for node in wanted)
+        return self._constants[key]
+
+    def array(self, path: Path, span: Span) -> ExactArray:
+        """The array in a `.npy` file, read once. Raises SpecError E05xx, placed at `span`."""
+        try:
+            return _once(self._arrays, path, lambda: _exact_array(path))
+        except SpecError as error:
+            raise error.at(span) from error
+
+    def _read(self, declaration: DatasetDeclaration) -> Dataset:
+        given = self._given_datasets.get(declaration.name)
+        if given is None:
+            return read_dataset(declaration)
+        try:
+            return conform(given, declaration)
+        except SpecError as error:
+            raise error.at(declaration.span) from error
+
+    def _load(self, declaration: NetworkDeclaration, spec: Spec) -> LoadedNetwork:
+        try:
+            imported = self._import(declaration, spec)
+            return describe(imported, declaration, spec)
+        except SpecError as error:
+            raise error.at(declaration.span, f"`{declaration.name}` is declared here") from error
+
+    def _import(self, declaration: NetworkDeclaration, spec: Spec) -> ImportedNetwork:
+        name = declaration.name
+        if name in self._given_networks:
+            return self._given_networks[name]
+        if declaration.onnx is not None:
+            path = declaration.onnx.path
+            # Two declarations of one file share its graph and its bytes.
+            return _once(self._imported, path, lambda: load_onnx(read_bytes(path), name))
+        shape = shape_of(declaration.input, spec)
+
+        def value(expression: object) -> object:
+            return evaluate(expression, spec.values, spec.functions)  # type: ignore[arg-type]
+
+        return build_network(name, declaration.layers, shape, value)  # type: ignore[arg-type]
+
+
+def _exact_array(path: Path) -> ExactArray:
+    values = read_npy(path)
+    try:
+        return exact(values).reshape(values.shape)
+    except ValueError as error:
+        raise SpecError.of("E0515", f"`{path}`: {error}") from error
+
+
+Key = TypeVar("Key")
+
+
+def _once(cache: dict[Key, Loaded | SpecError], key: Key, load: Callable[[], Loaded]) -> Loaded:
+    if key not in cache:
+        try:
+            cache[key] = load()
+        except SpecError as error:
+            cache[key] = error
+    found = cache[key]
+    if isinstance(found, SpecError):
+        raise found
+    return found
