@@ -1,17 +1,7 @@
-"""Ops as facts: what each node of a graph computes, stated once, as data.
-
-A method (interval bounds, relaxation, MILP encoding, SMT encoding, evaluation) registers a rule on
-the *kind* of op with `functools.singledispatch`, and on an op itself only where a special rule is
-better. Parameters are numpy arrays: float arrays are exact (every float is a dyadic rational);
-arrays of dtype object hold `Fraction`s and are exact too (normalisation constants from a spec).
-
-Shapes are those of the original model, its batch axis (of extent 1) included: nothing guesses which
-axis is the batch. Kernels that work on many points put their own axis in front.
-"""
+"""Linear maps with an offset, and those that only move entries."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -19,39 +9,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-Shape = tuple[int, ...]
-Array = npt.NDArray[np.generic]
-
-
-def as_float(parameter: Array) -> npt.NDArray[np.float64]:
-    """A parameter as float64: exact for float arrays, nearest for arrays of `Fraction`."""
-    return np.asarray(parameter, dtype=np.float64)
-
-
-def _broadcasts(shape: Shape, target: Shape) -> bool:
-    """Whether a value of `shape` broadcasts to `target`, and not beyond."""
-    padded = (1,) * (len(target) - len(shape)) + shape
-    return len(padded) == len(target) and all(
-        n in {1, m} for n, m in zip(padded, target, strict=True)
-    )
-
-
-class ShapeMismatch(ValueError):
-    """Operands whose shapes an op cannot take; the message names both."""
-
-
-class Op(ABC):
-    """What a node computes from its operands."""
-
-    arity: ClassVar[int | None] = 1
-    """Number of operands; None where it varies."""
-
-    @abstractmethod
-    def shape(self, *operands: Shape) -> Shape:
-        """Shape of the result. Raises ShapeMismatch where the operands do not fit."""
-
-
-# --- kinds --------------------------------------------------------------------------------------
+from specdsl.graph.ops.base import Array, Op, Shape, ShapeMismatch, broadcasts
 
 
 class Affine(Op):
@@ -60,73 +18,6 @@ class Affine(Op):
 
 class Rearrange(Affine):
     """An affine op that only moves entries: weights are 0 or 1, the offset is 0."""
-
-
-class PiecewiseLinear(Op):
-    """Elementwise and continuous.
-
-    `slopes[i]` holds left of `breakpoints[i]`, `slopes[-1]` right of the last; `anchor` is the
-    value at `breakpoints[0]`. Breakpoints rise strictly.
-    """
-
-    @property
-    @abstractmethod
-    def breakpoints(self) -> tuple[float, ...]:
-        """Where the slope changes, rising."""
-
-    @property
-    @abstractmethod
-    def slopes(self) -> tuple[float, ...]:
-        """One more than breakpoints, from left to right."""
-
-    @property
-    @abstractmethod
-    def anchor(self) -> float:
-        """The value at the first breakpoint."""
-
-    def shape(self, *operands: Shape) -> Shape:
-        """The operand's shape."""
-        return operands[0]
-
-
-class Polynomial(Op):
-    """Elementwise products of operands of one shape: linear in each, not in all together."""
-
-    def shape(self, *operands: Shape) -> Shape:
-        """The common shape."""
-        if len(set(operands)) != 1:
-            raise ShapeMismatch(f"a product takes operands of one shape, not {operands}")
-        return operands[0]
-
-
-# --- sources ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Input(Op):
-    """A value from outside."""
-
-    arity: ClassVar[int | None] = 0
-    extent: Shape
-
-    def shape(self, *operands: Shape) -> Shape:
-        """The declared shape."""
-        return self.extent
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Constant(Op):
-    """A fixed tensor that could not be folded into its reader."""
-
-    arity: ClassVar[int | None] = 0
-    value: Array
-
-    def shape(self, *operands: Shape) -> Shape:
-        """The tensor's shape."""
-        return self.value.shape
-
-
-# --- affine -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -180,6 +71,46 @@ class Conv(Affine):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ConvTranspose(Affine):
+    """The transpose of a convolution, as ONNX `ConvTranspose`.
+
+    weight: (in, out / groups, *kernel), bias: (out,); `pads` are cut from (begin, end) of each
+    spatial axis of the full result, `output_pads` added at its end; operand (n, in, *spatial).
+    """
+
+    weight: Array
+    bias: Array
+    strides: tuple[int, ...]
+    pads: tuple[tuple[int, int], ...]
+    dilations: tuple[int, ...]
+    output_pads: tuple[int, ...]
+    groups: int = 1
+
+    def shape(self, *operands: Shape) -> Shape:
+        """(n, in, *spatial) to (n, out, *spatial')."""
+        (x,) = operands
+        kernel = self.weight.shape[2:]
+        if len(x) != len(kernel) + 2 or x[1] != self.weight.shape[0]:
+            wanted = f"{self.weight.shape[0]} channels and {len(kernel)} spatial axes"
+            raise ShapeMismatch(f"a transposed convolution takes {wanted}, not {x}")
+        spatial = tuple(
+            stride * (n - 1) + extra + dilation * (k - 1) + 1 - sum(pad)
+            for n, k, stride, pad, dilation, extra in zip(
+                x[2:],
+                kernel,
+                self.strides,
+                self.pads,
+                self.dilations,
+                self.output_pads,
+                strict=True,
+            )
+        )
+        if min(spatial, default=1) < 1:
+            raise ShapeMismatch(f"pads {self.pads} leave nothing of {x[2:]}")
+        return (x[0], self.weight.shape[1] * self.groups, *spatial)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Scale(Affine):
     """Elementwise `y = scale * x + shift`; both broadcast to the operand's shape, not beyond."""
 
@@ -190,7 +121,7 @@ class Scale(Affine):
         """The operand's shape."""
         (x,) = operands
         for parameter in (self.scale, self.shift):
-            if not _broadcasts(parameter.shape, x):
+            if not broadcasts(parameter.shape, x):
                 raise ShapeMismatch(f"a constant of shape {parameter.shape} does not fit {x}")
         return x
 
@@ -299,93 +230,3 @@ class BatchNorm(Affine):
         """(channels,)."""
         beta = np.asarray(self.beta, dtype=np.float64)
         return beta - self.factor * np.asarray(self.mean, dtype=np.float64)
-
-
-# --- piecewise linear ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LeakyRelu(PiecewiseLinear):
-    """x for x >= 0, else `slope * x`."""
-
-    slope: float
-
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """(0,)."""
-        return (0.0,)
-
-    @property
-    def slopes(self) -> tuple[float, ...]:
-        """(slope, 1)."""
-        return (self.slope, 1.0)
-
-    @property
-    def anchor(self) -> float:
-        """0."""
-        return 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Relu(LeakyRelu):
-    """max(x, 0)."""
-
-    slope: float = 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Abs(PiecewiseLinear):
-    """|x|."""
-
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """(0,)."""
-        return (0.0,)
-
-    @property
-    def slopes(self) -> tuple[float, ...]:
-        """(-1, 1)."""
-        return (-1.0, 1.0)
-
-    @property
-    def anchor(self) -> float:
-        """0."""
-        return 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Clip(PiecewiseLinear):
-    """min(max(x, minimum), maximum), with minimum < maximum."""
-
-    minimum: float
-    maximum: float
-
-    @property
-    def breakpoints(self) -> tuple[float, ...]:
-        """Both ends."""
-        return (self.minimum, self.maximum)
-
-    @property
-    def slopes(self) -> tuple[float, ...]:
-        """(0, 1, 0)."""
-        return (0.0, 1.0, 0.0)
-
-    @property
-    def anchor(self) -> float:
-        """The value at `minimum`."""
-        return self.minimum
-
-
-# --- polynomial ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Multiply(Polynomial):
-    """x * y, entry by entry."""
-
-    arity: ClassVar[int | None] = 2
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Square(Polynomial):
-    """x * x, entry by entry; known to be convex and not negative."""
