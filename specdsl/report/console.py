@@ -165,7 +165,10 @@ def _witness(result: Result, witness: ShownWitness) -> Iterator[RenderableType]:
     yield from _point(short_id(result), says, STYLES[result.verdict], witness)
 
 
-def _point(name: str, says: str, style: str, witness: ShownWitness) -> Iterator[RenderableType]:
+def _point(
+    name: str, says: str, style: str, witness: ShownWitness, margin: bool = True
+) -> Iterator[RenderableType]:
+    """`margin`: where an optimum is attained, how much better than asked for says nothing."""
     yield Text.assemble("\n", (name, "bold"), " ", (says, style))
     lines = Table.grid(padding=(0, 1))
     lines.add_column(justify="right")
@@ -176,7 +179,8 @@ def _point(name: str, says: str, style: str, witness: ShownWitness) -> Iterator[
     for call in witness.calls:
         named = call.text and times[call.network] > 1
         lines.add_row(f"{call.text if named else call.network} says", _outputs(call))
-    lines.add_row("margin", _margin(witness))
+    if margin:
+        lines.add_row("margin", _margin(witness))
     for note in witness.notes:
         lines.add_row("note", note)
     yield Padding(lines, (0, 0, 0, 2))
@@ -217,9 +221,10 @@ def _queries(report: Report) -> Iterator[RenderableType]:
         wanted = any(request.name == "witness" for request in outcome.reports)
         for result in found if wanted else found[:WITNESSES]:
             if result.argument:
-                says = "falsified at" if result.kind in {"largest", "smallest"} else "attained at"
+                radius = result.kind in {"largest", "smallest"}
+                says = "falsified at" if radius else "attained at"
                 name = result.id.rpartition("::")[2]
-                yield from _point(name, says, "cyan", result.argument)
+                yield from _point(name, says, "cyan", result.argument, margin=radius)
     yield from query_reasons(report.queries)
     for outcome in report.queries:
         yield from _figures(outcome)
@@ -229,16 +234,22 @@ def _queries(report: Report) -> Iterator[RenderableType]:
 
 
 def _reasons(check: CheckOutcome) -> Iterator[RenderableType]:
-    unknown = [r for r in check.results if r.verdict == "unknown"]
-    for result in unknown[:REASONS]:
-        word = result.word
-        yield Text.assemble(
-            "\n", (short_id(result), "bold"), " ", (word, STYLES[word]), f": {result.reason}"
-        )
-        if result.advice:
-            yield Text(f"  try: {result.advice}")
-    if len(unknown) > REASONS:
-        yield Text(f"\nand {len(unknown) - REASONS} more; all are in the JSON report", "dim")
+    """Each reason once, under the first result it was given for."""
+    groups: dict[tuple[str, str | None, str | None], list[Result]] = {}
+    for result in check.results:
+        if result.verdict == "unknown":
+            key = (result.word, result.reason, result.advice)
+            groups.setdefault(key, []).append(result)
+    shown = list(groups.items())[:REASONS]
+    for (word, reason, advice), (first, *others) in shown:
+        name = short_id(first) + (f" and {plural(len(others), 'other', 'others')}" * bool(others))
+        yield Text.assemble("\n", (name, "bold"), " ", (word, STYLES[word]), f": {reason}")
+        if advice:
+            yield Text(f"  try: {advice}")
+    rest = sum(len(results) for results in groups.values())
+    rest -= sum(len(results) for _, results in shown)
+    if rest:
+        yield Text(f"\nand {rest} more; all are in the JSON report", "dim")
 
 
 def _figures(check: CheckOutcome | QueryOutcome) -> Iterator[RenderableType]:
