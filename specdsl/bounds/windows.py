@@ -1,0 +1,158 @@
+"""Rows that read only a window of a convolutional value, kept as small as the window.
+
+One entry behind some convolutions depends on a patch of the input. Walking backward from it, the
+coefficients on each value fill a window: its place differs from row to row, its size does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specdsl.graph import ops
+from specdsl.graph.ops import Shape
+
+_SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """One window for each row on a value of `shape`, (1, channels, *extents).
+
+    `origins` (rows, axes): the first place of each; windows may reach beyond the value. `sizes`:
+    their extents.
+    """
+
+    origins: Tensor
+    sizes: Shape
+    shape: Shape
+
+    @property
+    def part(self) -> float:
+        """Of the whole value, the part a window covers."""
+        return prod(self.sizes) / prod(self.shape[2:])
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """Row-major position in the extents of every place, the nearest one for places beyond:
+        (rows, *sizes).
+        """
+        at = self.origins.new_zeros(())
+        for axis, extent in enumerate(self.shape[2:]):
+            at = at * extent + self._along(axis).clamp(0, extent - 1)
+        return at.expand(-1, *self.sizes)
+
+    @cached_property
+    def inside(self) -> Tensor | None:
+        """Whether each place is one of the value, (rows, *sizes); None where all are."""
+        within = torch.ones((), dtype=torch.bool, device=self.origins.device)
+        for axis, extent in enumerate(self.shape[2:]):
+            along = self._along(axis)
+            within = within & (along >= 0) & (along < extent)
+        return None if bool(within.all()) else within.expand(-1, *self.sizes)
+
+    def _along(self, axis: int) -> Tensor:
+        """The place along one axis, in a shape that broadcasts to (rows, *sizes)."""
+        size = self.sizes[axis]
+        at = self.origins[:, axis, None] + torch.arange(size, device=self.origins.device)
+        others = (size if i == axis else 1 for i in range(len(self.sizes)))
+        return at.reshape(at.shape[0], *others)
+
+    def read(self, value: Tensor) -> Tensor:
+        """What the windows see: (batch, 1, channels, *extents) to (batch, rows, channels, *sizes).
+
+        At places beyond the value it is something finite, to be multiplied by 0.
+        """
+        seen = value.reshape(value.shape[0], self.shape[1], -1)[:, :, self.flat]
+        return seen.movedim(1, 2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRows:
+    """Rows with `coefficients` in their windows and 0 elsewhere.
+
+    Shape: (batch or 1, rows, channels, *sizes); 0 at places beyond the value.
+    """
+
+    coefficients: Tensor
+    windows: Windows
+
+    @classmethod
+    def padded(cls, coefficients: Tensor, windows: Windows) -> WindowRows:
+        """Rows that give something at places beyond the value, where there is nothing but zeros."""
+        inside = windows.inside
+        kept = coefficients if inside is None else coefficients * inside[:, None]
+        return cls(kept, windows)
+
+    def times(self, factors: Tensor | float) -> WindowRows:
+        """Every coefficient multiplied: factors (batch or 1, rows, channels, *sizes)."""
+        return WindowRows(self.coefficients * factors, self.windows)
+
+    def dot(self, value: Tensor) -> Tensor:
+        """The rows at a value (batch or 1, 1, channels, *extents): (batch, rows)."""
+        return (self.coefficients * self.windows.read(value)).flatten(2).sum(2)
+
+    def dense(self) -> Tensor:
+        """The same rows as coefficients on the whole value: (batch or 1, rows, *shape)."""
+        shape = self.windows.shape
+        batch, rows, channels = self.coefficients.shape[:3]
+        whole = self.coefficients.new_zeros(batch, rows, channels, prod(shape[2:]))
+        index = self.windows.flat.flatten(1)[None, :, None].expand(batch, rows, channels, -1)
+        whole.scatter_add_(3, index, self.coefficients.flatten(3))
+        return whole.reshape(batch, rows, *shape)
+
+    def plus(self, other: WindowRows) -> WindowRows | None:
+        """The sum, in windows that hold both; None where they do not lie alike in all rows."""
+        distance = other.windows.origins - self.windows.origins
+        if not bool((distance == distance[:1]).all()):
+            return None
+        mine: list[int] = []
+        theirs: list[int] = []
+        firsts: list[int] = []
+        sizes: list[int] = []
+        for start, own, new in zip(
+            distance[0].tolist(), self.windows.sizes, other.windows.sizes, strict=True
+        ):
+            first, end = min(0, start), max(own, start + new)
+            # F.pad counts axes from the last one.
+            mine[:0] = [-first, end - own]
+            theirs[:0] = [start - first, end - start - new]
+            firsts.append(first)
+            sizes.append(end - first)
+        total = F.pad(self.coefficients, mine) + F.pad(other.coefficients, theirs)
+        origins = self.windows.origins + self.windows.origins.new_tensor(firsts)
+        return WindowRows(total, Windows(origins, tuple(sizes), self.windows.shape))
+
+    def through(self, op: ops.Conv, weight: Tensor, operand: Shape) -> WindowRows:
+        """The rows as functions of the operand of a convolution, whose shape is `operand`."""
+        spread = _SPREAD[len(op.strides)](
+            self.coefficients.flatten(0, 1),
+            weight,
+            stride=op.strides,
+            dilation=op.dilations,
+            groups=op.groups,
+        ).unflatten(0, self.coefficients.shape[:2])
+        origins = self.windows.origins
+        strides, pads = origins.new_tensor(op.strides), origins.new_tensor([p[0] for p in op.pads])
+        windows = Windows(origins * strides - pads, tuple(spread.shape[3:]), operand)
+        return WindowRows.padded(spread, windows)
+
+
+def one_hot(positions: Tensor, shape: Shape, like: Tensor) -> WindowRows:
+    """Row r is entry `positions[r]` (row-major) of a value of `shape`, (1, channels, *extents)."""
+    extents = shape[2:]
+    rows, size = positions.numel(), prod(extents)
+    coefficients = like.new_zeros(1, rows, shape[1], *(1 for _ in extents))
+    coefficients[0, torch.arange(rows), positions // size] = 1.0
+    rest = positions % size
+    origins: list[Tensor] = []
+    for extent in reversed(extents):
+        origins.insert(0, rest % extent)
+        rest = rest // extent
+    windows = Windows(torch.stack(origins, 1), tuple(1 for _ in extents), shape)
+    return WindowRows(coefficients, windows)
