@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
+from specdsl.diagnostics import SpecError, suggestion
 from specdsl.language.checking.combinations import Combination
 from specdsl.language.spec import Spec
 from specdsl.run.pipeline import (
@@ -24,11 +25,13 @@ from specdsl.run.selection import parse_selection
 class Specification:
     """A spec file that has been parsed and checked. Networks are read by `check`.
 
-    `combinations`: one, or one for each combination of the values that `params` swept.
+    `combinations`: one, or one for each combination of the values that `params` swept. `networks`:
+    those handed over, by the names they are declared under.
     """
 
     path: Path
     combinations: tuple[Combination, ...]
+    networks: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def spec(self) -> Spec:
@@ -56,7 +59,8 @@ class Specification:
             seed=seed,
             selection=None if select is None else parse_selection(select),
         )
-        return verify_combinations(self.path, self.combinations, options, observer or Silent())
+        observer = observer or Silent()
+        return verify_combinations(self.path, self.combinations, options, observer, self.networks)
 
 
 def load(
@@ -64,16 +68,36 @@ def load(
     params: Mapping[str, str | int | float | Fraction] | None = None,
     *,
     allow: Sequence[str | Path] = (),
+    networks: Mapping[str, object] | None = None,
 ) -> Specification:
     """Parse and check a spec file.
 
     `params` are as `-D` on the command line: text such as `"4/255"` is exact, and may be a sweep
     (`"1/255..8/255:1/255"`); a float stands for its exact binary value. `allow`: folders outside
-    the spec's own that it may use. Raises SpecError with everything that is wrong.
+    the spec's own that it may use. `networks`: modules of PyTorch by the names of networks that the
+    spec declares, `network net: real[4] -> real[2] = given`; a module also goes before the file of
+    a network that has one. Modules are read by `check`. Raises SpecError with everything that is
+    wrong.
     """
     overrides = {name: _text(value) for name, value in (params or {}).items()}
     folders = [Path(folder) for folder in allow]
-    return Specification(Path(path), load_combinations(Path(path), overrides, folders))
+    combinations = load_combinations(Path(path), overrides, folders)
+    given = dict(networks or {})
+    for name in given:
+        _check_declared(name, combinations[0].spec)
+    return Specification(Path(path), combinations, given)
+
+
+def _check_declared(name: str, spec: Spec) -> None:
+    """Raise SpecError E0652 where no network of that name takes one that is handed over."""
+    declaration = spec.networks.get(name)
+    if declaration is None:
+        known = ", ".join(f"`{n}`" for n in spec.networks) or "none"
+        help = suggestion(name, spec.networks) or f"its networks: {known}"
+        raise SpecError.of("E0652", f"the spec declares no network `{name}`", help=help)
+    if declaration.value is not None:
+        text = f"`{name}` is made of other networks"
+        raise SpecError.of("E0652", text, declaration.span, help="hand over those instead")
 
 
 def _text(value: str | int | float | Fraction) -> str:

@@ -231,7 +231,8 @@ CODES: dict[str, Code] = {
     ),
     "E0309": Code(
         "a vector of scores is needed",
-        "`argmax`, `argmin` and `margin` choose among the entries of a vector with at least two.",
+        "`argmax`, `argmin` and `margin` choose among the entries of a vector with at least two; "
+        "`softmax` takes a vector.",
     ),
     "E0310": Code(
         "ragged list",
@@ -271,8 +272,10 @@ CODES: dict[str, Code] = {
     ),
     "E0404": Code("division by zero", "The divisor is exactly 0."),
     "E0405": Code(
-        "division by something that may be zero",
-        "The divisor depends on quantified variables. Multiply the inequality out.",
+        "no value somewhere",
+        "At some point of the set a divisor is 0, or the argument of `log`, `sqrt` or `tan` lies "
+        "where the function has no value. Narrow the set with `where`, or multiply the inequality "
+        "out.",
     ),
     "E0406": Code(
         "number too large",
@@ -358,6 +361,11 @@ CODES: dict[str, Code] = {
         "The binary files of CIFAR-10 hold one label byte and 3,072 bytes of pixels for each "
         "sample, those of CIFAR-100 two label bytes. The file has another length.",
     ),
+    "E0524": Code(
+        "not a safetensors file",
+        "A safetensors file holds a length, a header in JSON that says which tensor lies where, and "
+        "the numbers. The header is cut short, or names places outside the file.",
+    ),
     # --- E06 networks ---
     "E0600": Code(
         "not an ONNX model",
@@ -409,14 +417,16 @@ CODES: dict[str, Code] = {
         "The operands of a node do not have the shapes its op takes.",
     ),
     "E0610": Code(
-        "disagreement with ONNX Runtime",
-        "The imported network computes something else than ONNX Runtime does on the same file, "
-        "beyond float32 rounding. It is refused, because any verdict would be about another "
-        "function. This is a bug of ours or of the runtime: please report it with the file.",
+        "disagreement with ONNX Runtime or PyTorch",
+        "The imported network computes something else than ONNX Runtime does on the same file, or "
+        "than the PyTorch module does, beyond float32 rounding. It is refused, because any verdict "
+        "would be about another function. This is a bug of ours or of theirs: please report it "
+        "with the network.",
     ),
     "E0611": Code(
-        "refused by ONNX Runtime",
-        "ONNX Runtime cannot load or run the network, so that no counterexample could be replayed.",
+        "refused by ONNX Runtime or PyTorch",
+        "ONNX Runtime cannot load or run the file, or PyTorch the module, so that no counterexample "
+        "could be replayed.",
     ),
     "E0612": Code(
         "control flow in a network",
@@ -430,6 +440,12 @@ CODES: dict[str, Code] = {
     "E0614": Code(
         "opset not supported",
         "The model's opset is too old or too new. Convert it with `onnx.version_converter`.",
+    ),
+    "E0615": Code(
+        "PyTorch module that cannot be imported",
+        "A module handed over in Python is traced by `torch.export` on zeros of the declared "
+        "shapes, with a batch axis of 1. It must be in eval mode, in float32, on the CPU, and do "
+        "the same ops for every input.",
     ),
     "E0620": Code(
         "unknown layer",
@@ -458,6 +474,12 @@ CODES: dict[str, Code] = {
         "no hidden value of that name",
         '`net.hidden("name")` takes the name that a value has in the ONNX file; the help line '
         "lists those that there are.",
+    ),
+    "E0652": Code(
+        "network not handed over",
+        "A network declared as `given` comes from Python: "
+        '`specdsl.load("f.spec", networks={"net": module})`. The command line has none to give. A '
+        "name in `networks` must be that of a declared network.",
     ),
     # --- E07 properties and queries ---
     "E0701": Code(

@@ -48,7 +48,8 @@ class Witness:
     `point`: flat, exact, in the user's coordinates. `exact_margin`, `replayed_margin`: the largest
     atom margin (<= 0: all atoms hold) over the exact graph in rationals, and with the network's own
     float32 outputs. `notes` says what a reader must know (for example that a coordinate has no
-    float32 inside its interval and was replayed at the nearest one).
+    float32 inside its interval and was replayed at the nearest one). `error`: how far the margins
+    may be off; 0 where they are rational, else what float64 leaves open of elementary functions.
     """
 
     point: npt.NDArray[np.object_]
@@ -58,6 +59,7 @@ class Witness:
     calls: tuple[CallReplay, ...]
     replayed_with: str
     notes: tuple[str, ...] = ()
+    error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

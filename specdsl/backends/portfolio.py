@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +15,12 @@ from specdsl.backends.attack import Attack
 from specdsl.backends.incomplete import Incomplete
 from specdsl.backends.milp import Milp
 from specdsl.backends.search import Search
+from specdsl.backends.search.jumps import has_steps
+from specdsl.backends.smt import Smt
 from specdsl.bounds.analysis import unstable_entries
-from specdsl.graph.rewrites import simplify
+from specdsl.encoding.encode import encode_op
+from specdsl.graph import ops
+from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Verified
 
@@ -23,6 +28,8 @@ from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Verified
 SPLITTABLE_INPUTS = 32
 # HiGHS closes big-M models of about this many binaries within a minute; far above it does not.
 ENCODABLE_UNSTABLE = 300
+# Z3 settles ties and jumps exactly, among some tens of unstable neurons within a minute.
+EXACT_UNSTABLE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +69,21 @@ class Portfolio:
         yield Incomplete()
         if _varying_inputs(query) <= SPLITTABLE_INPUTS:
             yield Search(seed=self.seed)
-        elif _is_encodable(query):
+            if has_steps(query.graph):
+                yield from _at_jumps(query)
+        elif _unstable(query) <= ENCODABLE_UNSTABLE:
             yield Milp()
         else:
             yield Attack(steps=200, restarts=60, seed=self.seed + 1)
+
+
+def _at_jumps(query: Query) -> Iterator[Backend]:
+    """Who goes on where boxes never get small enough: what places jumps exactly, else nearly."""
+    unstable = _unstable(query)
+    if unstable <= EXACT_UNSTABLE:
+        yield Smt()
+    elif unstable <= ENCODABLE_UNSTABLE:
+        yield Milp()
 
 
 def _varying_inputs(query: Query) -> int:
@@ -74,12 +92,21 @@ def _varying_inputs(query: Query) -> int:
     return max((int(np.sum(box.lower < box.upper)) for box in boxes), default=0)
 
 
-def _is_encodable(query: Query) -> bool:
+def _unstable(query: Query) -> float:
+    """How many entries a linear model would decide by whole numbers; infinite where `milp` does not
+    take the query, or states it only nearly.
+    """
     if query.nonlinear or any(ball.norm == "l2" for c in query.cases for ball in c.inputs.balls):
-        return False
-    graph = simplify(query.graph)
+        return inf
+    graph = simplify(restate(query.graph).graph)
+    no_rule = encode_op.dispatch(ops.Op)
+    for _, op, _ in graph:
+        if isinstance(op, ops.Smooth | ops.Polynomial):
+            return inf
+        if not isinstance(op, ops.Input) and encode_op.dispatch(type(op)) is no_rule:
+            return inf
     sets = {id(case.inputs): case.inputs for case in query.cases}
-    return max(unstable_entries(graph, s) for s in sets.values()) <= ENCODABLE_UNSTABLE
+    return max(unstable_entries(graph, s) for s in sets.values())
 
 
 def _undecided(answers: list[Answer]) -> Verdict:

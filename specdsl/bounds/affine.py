@@ -148,6 +148,63 @@ def _(op: ops.Conv, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ConvTransposeKernel(AffineKernel):
+    """Structured transposed convolution; the model's own batch axis is folded into n.
+
+    The full result runs over every place that a kernel reaches, `output_pads` zeros follow, and
+    `pads` are cut off both ends.
+    """
+
+    op: ops.ConvTranspose
+    weight: Tensor
+    magnitude: Tensor
+    offset: Tensor | None
+    operand: Shape
+    result: Shape
+
+    def apply(self, index: int, x: Tensor) -> Tensor:
+        return self._spread(x, self.weight)
+
+    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
+        return self._spread(x, self.magnitude)
+
+    def _spread(self, x: Tensor, weight: Tensor) -> Tensor:
+        op = self.op
+        y = _CONV_TRANSPOSE[len(op.strides)](
+            x.reshape(-1, *self.operand[1:]),
+            weight,
+            stride=op.strides,
+            dilation=op.dilations,
+            groups=op.groups,
+        )
+        y = F.pad(y, [e for extra in reversed(op.output_pads) for e in (0, extra)])
+        for axis, (extent, pad) in enumerate(zip(self.result[2:], op.pads, strict=True), 2):
+            y = y.narrow(axis, pad[0], extent)
+        return y.reshape(x.shape[0], *self.result)
+
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        op = self.op
+        # What was cut off has coefficient zero; what output_pads added depends on nothing.
+        full = F.pad(y.reshape(-1, *self.result[1:]), [e for pad in reversed(op.pads) for e in pad])
+        for axis, extra in enumerate(op.output_pads, 2):
+            full = full.narrow(axis, 0, full.shape[axis] - extra)
+        x = _CONV[len(op.strides)](
+            full, self.weight, stride=op.strides, dilation=op.dilations, groups=op.groups
+        )
+        return x.reshape(y.shape[0], *self.operand)
+
+
+@affine_kernel.register
+def _(op: ops.ConvTranspose, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+    if len(op.strides) not in _CONV:
+        what = f"transposed convolutions over {len(op.strides)} axes"
+        raise Unsupported("bound propagation", what)
+    weight = _tensor(op.weight, like)
+    bias = _tensor(op.bias, like).reshape(-1, *(1 for _ in op.strides))
+    return ConvTransposeKernel(op, weight, weight.abs(), bias, operands[0], op.shape(*operands))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ScaleKernel(AffineKernel):
     """Elementwise product with `scale`, broadcast."""
 

@@ -6,12 +6,10 @@ from typing import Literal
 
 import torch
 
-from specdsl.bounds import piecewise
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Propagated, lower_rows, propagate
+from specdsl.bounds.crown import Propagated, lower_rows, propagate, rows_per_chunk
 from specdsl.bounds.interval import Interval, NumpyInterval
 from specdsl.bounds.region import InputRegion, input_region
-from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
 
@@ -39,23 +37,31 @@ def pre_activation_bounds(
 
 def _output(compiled: CompiledGraph, region: InputRegion, propagated: Propagated) -> Interval:
     graph = compiled.graph
+    shape = graph.shapes[graph.output]
     count = graph.size(graph.output)
-    identity = torch.eye(count, dtype=compiled.like.dtype)
-    rows = torch.cat([identity, -identity]).reshape(1, 2 * count, *graph.shapes[graph.output])
-    lower = lower_rows(compiled, graph.output, rows, region, propagated.relaxations).lower
-    shape = (1, *graph.shapes[graph.output])
-    one, other = lower[:, :count].reshape(shape), -lower[:, count:].reshape(shape)
-    found = Interval(torch.minimum(one, other), torch.maximum(one, other))
-    return propagated.bounds[graph.output].intersect(found)
+    one, other = (compiled.like.new_zeros(1, count) for _ in range(2))
+    for part in torch.arange(count).split(rows_per_chunk(compiled, region.batch)):
+        identity = compiled.like.new_zeros(len(part), count)
+        identity[torch.arange(len(part)), part] = 1.0
+        rows = torch.cat([identity, -identity]).reshape(1, 2 * len(part), *shape)
+        found = lower_rows(compiled, graph.output, rows, region, propagated.relaxations).lower
+        one[:, part], other[:, part] = found[:, : len(part)], -found[:, len(part) :]
+    lower, upper = torch.minimum(one, other), torch.maximum(one, other)
+    return propagated.bounds[graph.output].intersect(
+        Interval(lower.reshape(1, *shape), upper.reshape(1, *shape))
+    )
 
 
 def unstable_entries(graph: Graph, inputs: InputSet) -> int:
-    """How many entries of nonlinear nodes CROWN bounds leave with more than one linear piece."""
+    """How many entries that nonlinear ops read CROWN bounds leave with more than one linear piece.
+
+    An entry counts for every op that reads it.
+    """
     compiled = compile_graph(graph)
     with torch.no_grad():
         bounds = propagate(compiled, input_region(inputs, compiled.like)).bounds
     return sum(
-        int((~piecewise.is_stable(op, bounds[operands[0]])).sum())
-        for _, op, operands in graph
-        if isinstance(op, ops.PiecewiseLinear)
+        int(rule.unstable(bounds[operand]).sum())
+        for node, rule in compiled.rules.items()
+        for operand in compiled.graph.operands(node)
     )

@@ -8,25 +8,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specdsl.backend import Unsupported
 from specdsl.bounds.affine import AffineKernel, affine_kernel
+from specdsl.bounds.nonlinear import NonlinearRule, nonlinear_rule
+from specdsl.bounds.outward import Outward
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledGraph:
-    """`kernels` of affine nodes, `constants` (1, *shape) of constant nodes.
+    """`kernels` of affine nodes, `constants` (1, *shape) of constant nodes, `rules` of the others.
 
     `graph` is the given one with the same nodes; a product of a node with itself is a square.
     `pre_activations`: the nodes whose value some nonlinear op reads, in topological order.
+    `sources`: where their entries come from: these nodes, or those they only pick entries of.
+    `outward`: how every node is rounded, None where rounding is accounted for once at the end.
     `like`: an empty tensor that carries dtype and device.
     """
 
     graph: Graph
     kernels: Mapping[NodeId, AffineKernel]
     constants: Mapping[NodeId, Tensor]
+    rules: Mapping[NodeId, NonlinearRule]
     pre_activations: tuple[NodeId, ...]
+    sources: frozenset[NodeId]
+    outward: Outward | None
     like: Tensor
 
 
@@ -39,6 +45,7 @@ def compile_graph(graph: Graph, like: Tensor | None = None) -> CompiledGraph:
     graph = _with_squares(graph)
     kernels: dict[NodeId, AffineKernel] = {}
     constants: dict[NodeId, Tensor] = {}
+    rules: dict[NodeId, NonlinearRule] = {}
     read_nonlinearly: set[NodeId] = set()
     for node, op, operands in graph:
         if isinstance(op, ops.Affine):
@@ -46,12 +53,25 @@ def compile_graph(graph: Graph, like: Tensor | None = None) -> CompiledGraph:
         elif isinstance(op, ops.Constant):
             value = torch.as_tensor(ops.as_float(op.value), dtype=like.dtype, device=like.device)
             constants[node] = value[None]
-        elif isinstance(op, ops.PiecewiseLinear | ops.Multiply | ops.Square):
-            read_nonlinearly.update(operands)
         elif not isinstance(op, ops.Input):
-            raise Unsupported("bound propagation", f"the op {type(op).__name__}")
+            rules[node] = nonlinear_rule(op)
+            read_nonlinearly.update(operands)
     pre_activations = tuple(n for n in graph.order if n in read_nonlinearly)
-    return CompiledGraph(graph, kernels, constants, pre_activations, like)
+    outward = Outward.of(graph) if any(r.is_delicate for r in rules.values()) else None
+    sources = frozenset(_source(graph, node) for node in pre_activations)
+    return CompiledGraph(graph, kernels, constants, rules, pre_activations, sources, outward, like)
+
+
+def picks_entries(op: ops.Op) -> bool:
+    """Whether an op only picks entries of one operand, once or several times."""
+    return isinstance(op, ops.Reshape | ops.Transpose | ops.Select)
+
+
+def _source(graph: Graph, node: NodeId) -> NodeId:
+    """The node whose entries this one has: bounded once, however often they are picked."""
+    while picks_entries(graph.op(node)):
+        (node,) = graph.operands(node)
+    return node
 
 
 def _with_squares(graph: Graph) -> Graph:

@@ -9,20 +9,20 @@ Source: Zhang et al. 2018, arXiv:1811.00866; for general graphs Xu et al. 2020, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from math import prod
 
 import torch
 from torch import Tensor
 
-from specdsl.bounds import piecewise, polynomial
-from specdsl.bounds.compiled import CompiledGraph
+from specdsl.bounds import outward
+from specdsl.bounds.compiled import CompiledGraph, picks_entries
 from specdsl.bounds.forward import interval_step
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.piecewise import LinearRelaxation
-from specdsl.bounds.polynomial import PlaneRelaxation
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.outward import Outward
+from specdsl.bounds.region import ROUNDING_PART, InputRegion
+from specdsl.bounds.relaxation import Passed, Relaxation, dot, dot_unbounded
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 
@@ -43,7 +43,27 @@ class LinearLower:
 # entries (128 MiB of float64).
 MAX_COEFFICIENTS = 2**24
 
-Relaxations = Mapping[NodeId, LinearRelaxation | PlaneRelaxation]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Relaxations(Mapping[NodeId, Relaxation]):
+    """The relaxation of every nonlinear node on a batch of regions.
+
+    `sizes`, of delicate graphs: of every node but the input, the magnitudes that a backward step
+    through it adds up, (batch or 1, *shape). `unbounded`: where some of these are infinite.
+    """
+
+    lines: dict[NodeId, Relaxation] = field(default_factory=dict[NodeId, Relaxation])
+    sizes: dict[NodeId, Tensor] = field(default_factory=dict[NodeId, Tensor])
+    unbounded: set[NodeId] = field(default_factory=set[NodeId])
+
+    def __getitem__(self, node: NodeId) -> Relaxation:
+        return self.lines[node]
+
+    def __iter__(self) -> Iterator[NodeId]:
+        return iter(self.lines)
+
+    def __len__(self) -> int:
+        return len(self.lines)
 
 
 def lower_rows(
@@ -56,7 +76,8 @@ def lower_rows(
     """Linear lower bounds of `rows . value(node)`.
 
     Shapes: rows (batch or 1, rows, *shape of node). `relaxations` holds every nonlinear op between
-    the input and `node`.
+    the input and `node`. In a delicate graph, rows are lowered by what rounding may have added, and
+    one that nothing bounds gets coefficients 0 and a constant of -inf.
     """
     pending: dict[NodeId, Tensor] = {node: rows}
     constant = rows.new_zeros(1, rows.shape[1])
@@ -66,17 +87,41 @@ def lower_rows(
         if coefficients is None or current == graph.input:
             continue
         del pending[current]
-        op, operands = graph.op(current), graph.operands(current)
-        if isinstance(op, ops.Constant):
-            constant = constant + _dot(coefficients, compiled.constants[current])
-        elif current in relaxations:
-            through = _through(coefficients, relaxations[current])
+        if compiled.outward is not None:
+            times = dot_unbounded if current in relaxations.unbounded else dot
+            error = times(coefficients.abs(), relaxations.sizes[current])
+            constant = constant - compiled.outward.part * error
+        if current in compiled.constants:
+            constant = constant + dot(coefficients, compiled.constants[current])
+        elif current in compiled.rules:
+            through = _through(coefficients, relaxations.lines[current])
             constant = constant + through.constant
-            for operand, passed in zip(operands, through.coefficients, strict=True):
+            for operand, passed in zip(graph.operands(current), through.coefficients, strict=True):
                 _accumulate(pending, operand, passed)
         else:
             constant = constant + _through_affine(compiled, current, coefficients, pending)
-    return _concretise(pending.get(graph.input), constant, region)
+    at_input = pending.get(graph.input)
+    if compiled.outward is not None:
+        at_input, constant = _known(compiled.outward, at_input, constant, region)
+    return _concretise(at_input, constant, region)
+
+
+def _known(
+    rounding: Outward, at_input: Tensor | None, constant: Tensor, region: InputRegion
+) -> tuple[Tensor | None, Tensor]:
+    """The rows, lowered by what rounding at the input may add; where nothing is known, unbounded.
+
+    NaN and infinities come from ops without a bound on their region; neither may go any further.
+    """
+    if at_input is None:
+        return None, constant.masked_fill(~constant.isfinite(), -torch.inf)
+    flat = at_input.flatten(2)
+    # The dual of a ball errs by more than sums over a box do.
+    part = rounding.part if region.balls is None else ROUNDING_PART
+    constant = constant - part * (flat.abs() @ region.farthest[:, :, None])[..., 0]
+    # An infinite coefficient makes the sum infinite, whatever the input.
+    unknown = ~(constant + flat.sum(2)).isfinite()
+    return flat.masked_fill(unknown[..., None], 0.0), constant.masked_fill(unknown, -torch.inf)
 
 
 def _through_affine(
@@ -90,7 +135,7 @@ def _through_affine(
         _accumulate(pending, operand, passed)
     if kernel.offset is None:
         return coefficients.new_zeros(1, 1)
-    return _dot(coefficients, kernel.offset.expand(graph.shapes[node])[None])
+    return dot(coefficients, kernel.offset.expand(graph.shapes[node])[None])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +161,7 @@ def affine_rows(compiled: CompiledGraph, node: NodeId, rows: Tensor) -> AffineRo
             continue
         coefficients = pending.pop(current)
         if current in compiled.constants:
-            constant = constant + _dot(coefficients, compiled.constants[current])
+            constant = constant + dot(coefficients, compiled.constants[current])
         elif current in compiled.kernels:
             constant = constant + _through_affine(compiled, current, coefficients, pending)
         else:
@@ -138,40 +183,10 @@ def _accumulate(pending: dict[NodeId, Tensor], node: NodeId, coefficients: Tenso
     pending[node] = pending[node] + coefficients if node in pending else coefficients
 
 
-def _dot(coefficients: Tensor, value: Tensor) -> Tensor:
-    """(batch or 1, rows, *shape) with (batch or 1, *shape) to (batch or 1, rows)."""
-    return (coefficients.flatten(2) @ value.flatten(1)[:, :, None])[..., 0]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Through:
-    """Coefficients on every operand of a nonlinear op, and the constant gained."""
-
-    coefficients: tuple[Tensor, ...]
-    constant: Tensor
-
-
-def _through(coefficients: Tensor, relaxation: LinearRelaxation | PlaneRelaxation) -> _Through:
+def _through(coefficients: Tensor, relaxation: Relaxation) -> Passed:
     """Positive coefficients take the line below, negative ones the line above."""
     positive = coefficients.clamp(min=0)
-    negative = coefficients - positive
-    below, above = relaxation.lower_intercept, relaxation.upper_intercept
-    constant = _dot(negative, above)
-    if below is not None:
-        constant = constant + _dot(positive, below)
-    slopes = (
-        ((relaxation.lower_slope, relaxation.upper_slope),)
-        if isinstance(relaxation, LinearRelaxation)
-        else (
-            (relaxation.lower_x, relaxation.upper_x),
-            (relaxation.lower_y, relaxation.upper_y),
-        )
-    )
-    passed = (
-        torch.addcmul(positive * lower[:, None], negative, upper[:, None])
-        for lower, upper in slopes
-    )
-    return _Through(tuple(passed), constant)
+    return relaxation.through(positive, coefficients - positive)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -188,6 +203,7 @@ def propagate(
     *,
     tighten: bool = True,
     known: Mapping[NodeId, Interval] | None = None,
+    checked: bool = False,
 ) -> Propagated:
     """Bounds on every node, inputs first.
 
@@ -195,29 +211,33 @@ def propagate(
     the batch are bounded backward as well, and both are intersected. `known` holds bounds that are
     valid already (from an enclosing region) and are intersected too.
 
-    Raises EmptyInterval where something is NaN.
+    Raises EmptyInterval where something is NaN, Unsupported where an op may have no value (the
+    logarithm of what may be negative). With `checked`, the regions are parts of one that passed
+    this: bounds that are looser all the same are infinite then.
     """
     graph = compiled.graph
     bounds: dict[NodeId, Interval] = {}
-    relaxations: dict[NodeId, LinearRelaxation | PlaneRelaxation] = {}
+    relaxations = Relaxations()
     exact: set[NodeId] = set()
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
             bounds[node] = region.interval(op.extent)
             exact.add(node)
             continue
+        rule = compiled.rules.get(node)
+        if rule is not None and not checked:
+            rule.require_domain([bounds[o] for o in operands])
         bounds[node] = interval_step(compiled, node, bounds, region.batch)
-        if isinstance(op, ops.PiecewiseLinear):
-            relaxations[node] = piecewise.relax(op, bounds[operands[0]])
-            continue
-        if isinstance(op, ops.Polynomial):
-            relaxations[node] = _relax_polynomial(op, [bounds[o] for o in operands])
+        if rule is not None:
+            relaxations.lines[node] = rule.relax([bounds[o] for o in operands])
         elif _intervals_are_exact(op, operands, exact):
             exact.add(node)
-        if node not in compiled.pre_activations:
-            continue
+        if compiled.outward is not None:
+            _round_outward(compiled, compiled.outward, node, bounds, relaxations)
         if known is not None and node in known:
             bounds[node] = bounds[node].intersect(known[node])
+        if node not in compiled.sources:
+            continue
         # One op on the input box is bounded exactly by intervals; a ball is not.
         settled = region.balls is None and len(operands) == 1 and operands[0] in exact
         if tighten and not settled:
@@ -225,12 +245,29 @@ def propagate(
     return Propagated(bounds, relaxations)
 
 
-def _relax_polynomial(
-    op: ops.Polynomial, operands: list[Interval]
-) -> LinearRelaxation | PlaneRelaxation:
-    if isinstance(op, ops.Square):
-        return polynomial.relax_square(operands[0])
-    return polynomial.relax_product(operands[0], operands[1])
+def _round_outward(
+    compiled: CompiledGraph,
+    rounding: Outward,
+    node: NodeId,
+    bounds: Mapping[NodeId, Interval],
+    relaxations: Relaxations,
+) -> None:
+    """Note what backward steps through the node add up; lines that drown in it become constant."""
+    if node in compiled.constants:
+        relaxations.sizes[node] = compiled.constants[node].abs()
+        return
+    sizes = [outward.magnitude(bounds[o]) for o in compiled.graph.operands(node)]
+    rule = compiled.rules.get(node)
+    if rule is None:
+        found = outward.affine_size(compiled.kernels[node], sizes)
+    else:
+        drift = tuple(rounding.part * size for size in sizes)
+        lines = relaxations.lines[node].flattened(bounds[node], drift)
+        relaxations.lines[node] = lines
+        found = lines.size(*sizes) if rule.is_delicate else rule.size(sizes)
+    relaxations.sizes[node] = found.masked_fill(found.isnan(), torch.inf)
+    if not bool(found.isfinite().all()):
+        relaxations.unbounded.add(node)
 
 
 def _intervals_are_exact(op: ops.Op, operands: tuple[NodeId, ...], exact: set[NodeId]) -> bool:
@@ -251,7 +288,7 @@ def _tighten(
     if unstable.numel() == 0:
         return bounds
     lower, upper = bounds.lower.flatten(1).clone(), bounds.upper.flatten(1).clone()
-    for part in unstable.split(_rows_per_chunk(compiled, region.batch)):
+    for part in unstable.split(rows_per_chunk(compiled, region.batch)):
         count = part.numel()
         rows = lower.new_zeros(2 * count, lower.shape[1])
         rows[torch.arange(count), part] = 1.0
@@ -266,16 +303,27 @@ def _tighten(
 
 
 def _unstable_entries(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
-    stable = torch.ones_like(bounds.lower, dtype=torch.bool)
+    return _unstable(compiled, node, bounds).flatten(1).any(0).nonzero()[:, 0]
+
+
+def _unstable(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
+    """Which entries some nonlinear op reads, itself or picked by another op, and could use tighter:
+    (batch, *shape).
+    """
+    unstable = torch.zeros_like(bounds.lower, dtype=torch.bool)
     for reader in compiled.graph.readers(node):
-        op = compiled.graph.op(reader)
-        if isinstance(op, ops.PiecewiseLinear):
-            stable &= piecewise.is_stable(op, bounds)
-        elif isinstance(op, ops.Polynomial):
-            stable &= bounds.lower == bounds.upper
-    return (~stable).flatten(1).any(0).nonzero()[:, 0]
+        rule = compiled.rules.get(reader)
+        if rule is not None:
+            unstable |= rule.unstable(bounds)
+        elif picks_entries(compiled.graph.op(reader)):
+            kernel = compiled.kernels[reader]
+            picked = Interval(kernel.apply(0, bounds.lower), kernel.apply(0, bounds.upper))
+            found = _unstable(compiled, reader, picked).to(bounds.lower.dtype)
+            unstable |= kernel.transpose(0, found) > 0
+    return unstable
 
 
-def _rows_per_chunk(compiled: CompiledGraph, batch: int) -> int:
+def rows_per_chunk(compiled: CompiledGraph, batch: int) -> int:
+    """How many entries to bound at a time, so that coefficients stay below `MAX_COEFFICIENTS`."""
     widest = max(prod(shape) for shape in compiled.graph.shapes.values())
     return max(1, MAX_COEFFICIENTS // (2 * batch * widest))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from specdsl.bounds import piecewise, polynomial
-from specdsl.bounds.affine import AffineKernel
+from specdsl.bounds import outward
+from specdsl.bounds.affine import AffineKernel, RearrangeKernel
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
 from specdsl.graph import ops
@@ -20,6 +20,11 @@ def evaluate(compiled: CompiledGraph, points: Tensor) -> Tensor:
 
     Shapes: (points, inputs) to (points, outputs).
     """
+    return node_values(compiled, points)[compiled.graph.output].flatten(1)
+
+
+def node_values(compiled: CompiledGraph, points: Tensor) -> dict[NodeId, Tensor]:
+    """The value of every node at flat input points, (points, *shape) each; differentiable."""
     graph = compiled.graph
     values: dict[NodeId, Tensor] = {}
     n = points.shape[0]
@@ -28,13 +33,11 @@ def evaluate(compiled: CompiledGraph, points: Tensor) -> Tensor:
             values[node] = points.reshape(n, *op.extent)
         elif isinstance(op, ops.Constant):
             values[node] = compiled.constants[node].expand(n, *op.value.shape)
-        elif isinstance(op, ops.PiecewiseLinear):
-            values[node] = piecewise.evaluate(op, values[operands[0]])
-        elif isinstance(op, ops.Polynomial):
-            values[node] = polynomial.evaluate(op, [values[o] for o in operands])
+        elif node in compiled.rules:
+            values[node] = compiled.rules[node].evaluate([values[o] for o in operands])
         else:
             values[node] = affine_value(compiled.kernels[node], [values[o] for o in operands])
-    return values[graph.output].reshape(n, -1)
+    return values
 
 
 def affine_value(kernel: AffineKernel, operands: list[Tensor]) -> Tensor:
@@ -58,13 +61,26 @@ def affine_interval(kernel: AffineKernel, operands: list[Interval]) -> Interval:
 def interval_step(
     compiled: CompiledGraph, node: NodeId, bounds: dict[NodeId, Interval], batch: int
 ) -> Interval:
-    """Interval bounds of a node (not an input) from those of its operands."""
-    op, operands = compiled.graph.op(node), compiled.graph.operands(node)
+    """Interval bounds of a node (not an input) from those of its operands.
+
+    In a delicate graph rounded outward, and perhaps infinite.
+    """
+    op = compiled.graph.op(node)
+    operands = [bounds[o] for o in compiled.graph.operands(node)]
+    rounding = compiled.outward
     if isinstance(op, ops.Constant):
         value = compiled.constants[node].expand(batch, *op.value.shape)
-        return Interval(value, value)
-    if isinstance(op, ops.PiecewiseLinear):
-        return piecewise.image(op, bounds[operands[0]])
-    if isinstance(op, ops.Polynomial):
-        return polynomial.image(op, [bounds[o] for o in operands])
-    return affine_interval(compiled.kernels[node], [bounds[o] for o in operands])
+        exact = Interval(value, value)
+        return exact if rounding is None else outward.widened(exact)
+    rule = compiled.rules.get(node)
+    if rule is not None:
+        image = rule.image(operands)
+        return outward.widened(image) if rounding is not None and rule.rounds_image else image
+    kernel = compiled.kernels[node]
+    if isinstance(kernel, RearrangeKernel):
+        # Entries only move: ends are exact, where a midpoint and a radius would round.
+        ends = ([x.lower for x in operands], [x.upper for x in operands])
+        return Interval(*(affine_value(kernel, end) for end in ends))
+    if rounding is not None:
+        return outward.affine_interval(kernel, rounding.signs[node], operands, rounding.part)
+    return affine_interval(kernel, operands)

@@ -91,6 +91,7 @@ def case_bounds(
         least = least.where(~nothing[:, None], torch.full_like(least, torch.inf))
     several = [len({a.index for a in atoms}) > 1 for atoms in group.atoms]
     candidates = (least <= 0) & torch.tensor(several, device=least.device)
+    candidates &= _all_bounded(group, margins)
     if not isfinite(slack) or not bool(candidates.any()):
         return CaseBounds(least, ())
     pairs, atoms = candidates.nonzero(), _padded(group)
@@ -103,6 +104,15 @@ def case_bounds(
         least[at] = torch.maximum(least[at], ascent.bound)
         found.append(problem.mixtures(part, ascent))
     return CaseBounds(least, tuple(found))
+
+
+def _all_bounded(group: CaseGroup, margins: MarginBounds) -> Tensor:
+    """Whether every atom of a case has a linear bound at all: (batch, cases). No weighted sum holds
+    one that is -inf.
+    """
+    finite = margins.linear.constant.isfinite()
+    columns = [finite[:, [a.index for a in atoms]].all(1) for atoms in group.atoms]
+    return torch.stack(columns, dim=1)
 
 
 def _padded(group: CaseGroup) -> Tensor:

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import singledispatch
 
 import torch
 from torch import Tensor
 
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.relaxation import LinearRelaxation
 from specdsl.graph import ops
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LinearRelaxation:
-    """`lower_slope z + lower_intercept <= f(z) <= upper_slope z + upper_intercept`, on an interval.
-
-    Shapes: (batch, *shape) each; `lower_intercept` is None where it is zero everywhere.
-    """
-
-    lower_slope: Tensor
-    lower_intercept: Tensor | None
-    upper_slope: Tensor
-    upper_intercept: Tensor
 
 
 def evaluate(op: ops.PiecewiseLinear, z: Tensor) -> Tensor:
     """`f(z)`, entry by entry; differentiable wherever f is."""
     if isinstance(op, ops.LeakyRelu):
         return torch.relu(z) if op.slope == 0 else torch.where(z >= 0, z, op.slope * z)
+    if isinstance(op, ops.Abs):
+        return z.abs()
+    if isinstance(op, ops.Clip):
+        return z.clamp(op.minimum, op.maximum)
     points, slopes = op.breakpoints, op.slopes
     value = op.anchor + slopes[0] * (z - points[0]).clamp(max=0)
     for i, start in enumerate(points):

@@ -11,23 +11,8 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.piecewise import LinearRelaxation
+from specdsl.bounds.relaxation import LinearRelaxation, PlaneRelaxation
 from specdsl.graph import ops
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlaneRelaxation:
-    """`lower_x x + lower_y y + lower_intercept <= x y <= upper_x x + upper_y y + upper_intercept`.
-
-    On a rectangle for each entry. Shapes: (batch, *shape) each.
-    """
-
-    lower_x: Tensor
-    lower_y: Tensor
-    lower_intercept: Tensor
-    upper_x: Tensor
-    upper_y: Tensor
-    upper_intercept: Tensor
 
 
 def evaluate(op: ops.Polynomial, operands: list[Tensor]) -> Tensor:
@@ -43,6 +28,8 @@ def image(op: ops.Polynomial, operands: list[Interval]) -> Interval:
         crosses = (x.lower < 0) & (x.upper > 0)
         return Interval(ends.amin(0).where(~crosses, torch.zeros_like(x.lower)), ends.amax(0))
     corners = torch.stack([a * b for a in (x.lower, x.upper) for b in (y.lower, y.upper)])
+    # 0 times what has no bound is 0: no value is infinite itself.
+    corners = corners.masked_fill(corners.isnan(), 0.0)
     return Interval(corners.amin(0), corners.amax(0))
 
 

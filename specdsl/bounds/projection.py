@@ -45,12 +45,23 @@ class Projector:
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Starting points: the centre, random corners, and uniform points of the box, projected."""
-        box = self.region.box
-        unit = torch.rand(count, box.lower.shape[1], generator=generator, dtype=box.lower.dtype)
+        unit = self._unit(count, generator)
         corners = slice(1, 1 + count // 4)
         unit[corners] = unit[corners].round()
         unit[0] = 0.5
-        return self.approach(box.lower + unit.to(box.lower.device) * self.width)
+        return self._at(unit)
+
+    def anywhere(self, count: int, generator: torch.Generator) -> Tensor:
+        """Uniform points of the box, projected."""
+        return self._at(self._unit(count, generator))
+
+    def _unit(self, count: int, generator: torch.Generator) -> Tensor:
+        like = self.region.box.lower
+        return torch.rand(count, like.shape[1], generator=generator, dtype=like.dtype)
+
+    def _at(self, unit: Tensor) -> Tensor:
+        low = self.region.box.lower
+        return self.approach(low + unit.to(low.device) * self.width)
 
     def project(self, points: Tensor) -> Tensor:
         """Points of the set near the given ones, with whole numbers where they must be.

@@ -3,7 +3,8 @@
 Every method here adds up the same products in some order. Whatever the order, the error of a sum of
 products is at most a small multiple of the unit roundoff times the sum of their magnitudes; pushed
 through the whole graph, that sum is what the graph computes with all weights, offsets and inputs
-replaced by their absolute values.
+replaced by their absolute values. Ops that magnify errors without limit are another matter: see
+`bounds.outward`.
 
 Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, chapter 3.
 """
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.compiled import compile_graph
+from specdsl.bounds.crown import propagate
+from specdsl.bounds.outward import affine_size
 from specdsl.bounds.region import input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
@@ -21,35 +24,29 @@ from specdsl.query.sets import InputSet
 
 # 1.1e-16 for each of some thousand roundings on the longest path.
 ROUNDINGS = 1e-13
-# The error of a product is that of one factor times the other, twice; a plane below it adds up
-# three products of that size.
-PRODUCT_TERMS = 3.0
 
 
 def rounding_slack(graph: Graph, inputs: InputSet) -> float:
     """The most that rounding may have added to any margin over the inputs; may be infinite.
 
     `graph` is the semantic reference of a query, before any rewriting: merged weights hide the
-    magnitudes they were computed from. Raises Unsupported for an op without a rule.
+    magnitudes they were computed from. 0 for delicate graphs, whose bounds are rounded outward
+    where they are computed. Raises Unsupported for an op without a rule, or that may have no value.
     """
     compiled = compile_graph(graph)
     region = input_region(inputs, compiled.like)
+    if compiled.outward is not None:
+        with torch.no_grad():
+            propagate(compiled, region)
+        return 0.0
     sizes: dict[NodeId, Tensor] = {}
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
             sizes[node] = region.farthest.reshape(1, *op.extent)
         elif isinstance(op, ops.Constant):
             sizes[node] = compiled.constants[node].abs()
-        elif isinstance(op, ops.PiecewiseLinear):
-            steepest = max(1.0, *(abs(s) for s in op.slopes))
-            corners = max(abs(op.anchor), *(abs(p) for p in op.breakpoints))
-            sizes[node] = steepest * (sizes[operands[0]] + corners)
-        elif isinstance(op, ops.Polynomial):
-            sizes[node] = PRODUCT_TERMS * sizes[operands[0]] * sizes[operands[-1]]
+        elif node in compiled.rules:
+            sizes[node] = compiled.rules[node].size([sizes[o] for o in operands])
         else:
-            kernel = compiled.kernels[node]
-            total = torch.zeros(1, *graph.shapes[node], dtype=compiled.like.dtype)
-            for i, operand in enumerate(operands):
-                total = total + kernel.apply_magnitude(i, sizes[operand])
-            sizes[node] = total if kernel.offset is None else total + kernel.offset.abs()
+            sizes[node] = affine_size(compiled.kernels[node], [sizes[o] for o in operands])
     return ROUNDINGS * float(sizes[graph.output].amax())

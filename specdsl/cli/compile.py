@@ -16,7 +16,7 @@ from specdsl.run.exit_codes import ExitCode
 if TYPE_CHECKING:
     from specdsl.run.stages import StageText
 
-STAGES = ("tree", "spec", "query", "graph", "lp", "mps", "smt2", "dot", "vnnlib")
+STAGES = ("tree", "spec", "query", "graph", "lp", "mps", "smt2", "dot", "vnnlib", "onnx")
 
 
 @click.command("compile")
@@ -44,10 +44,11 @@ def compile_command(
     """Print a stage of the compiler.
 
     `tree` and `spec` are of the whole file; the others of each obligation, `lp` and `mps` of each
-    case of its negation. `vnnlib` writes the networks beside the text, as ONNX files.
+    case of its negation. `vnnlib` writes the networks beside the text, as ONNX files; `onnx` writes
+    the networks alone, each once.
     """
     from specdsl.run.pipeline import load_combinations
-    from specdsl.run.stages import spec_text, stage_texts, tree_text
+    from specdsl.run.stages import network_models, spec_text, stage_texts, tree_text
 
     chosen = options.parse_optional_selection(selection)
     overrides = options.parse_parameters(parameters)
@@ -59,6 +60,8 @@ def compile_command(
         print_diagnostics(dict.fromkeys(w for c in combinations for w in c.spec.warnings))
         if stage == "spec":
             texts = [spec_text(path, combination) for combination in combinations]
+        elif stage == "onnx":
+            texts = network_models(combinations, chosen)
         else:
             texts = stage_texts(combinations, stage, chosen)
     count = _print(list(texts), stage) if output == "-" else _write(texts, Path(output))
@@ -75,6 +78,9 @@ def _print(texts: list[StageText], stage: str) -> int:
     for text in texts:
         if len(texts) > 1:
             click.echo(f"{COMMENTS[stage]}{text.title}")
+        if isinstance(text.text, bytes):
+            click.echo(text.text, nl=False)
+            continue
         click.echo(text.text.rstrip("\n"))
         if text.files:
             left = ", ".join(f"`{name}`" for name in text.files)
@@ -92,7 +98,11 @@ def _write(texts: Iterable[StageText], folder: Path) -> int:
     count = 0
     written: dict[str, bytes] = {}
     for text in texts:
-        write_text(folder / text.name, text.text if text.text.endswith("\n") else text.text + "\n")
+        if isinstance(text.text, bytes):
+            write_bytes(folder / text.name, text.text)
+        else:
+            ended = text.text if text.text.endswith("\n") else text.text + "\n"
+            write_text(folder / text.name, ended)
         click.echo(folder / text.name)
         for name, content in text.files.items():
             if written.get(name) != content:

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check-syntax": ("specdsl.cli.show", "Parse and type-check; solve nothing."),
     "format": ("specdsl.cli.format", "Write spec files in the one canonical form."),
     "compile": ("specdsl.cli.compile", "Print a stage: tree, spec, graph, lp, smt2, vnnlib, ..."),
+    "show": ("specdsl.cli.show", "Print and draw the networks of an ONNX file or a spec."),
     "explain": ("specdsl.cli.explain", "Explain a diagnostic code, with examples."),
     "solve": ("specdsl.cli.instances", "Decide one network and VNN-LIB query."),
     "bench": ("specdsl.cli.instances", "Decide many VNN-COMP instances."),

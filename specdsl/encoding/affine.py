@@ -93,6 +93,40 @@ def _conv(op: ops.Conv, operands: Sequence[Shape]) -> SparseAffine:
 
 
 @sparse_affine.register
+def _conv_transpose(op: ops.ConvTranspose, operands: Sequence[Shape]) -> SparseAffine:
+    """Every operand entry spreads its kernel, shifted by stride times its place; what falls into
+    the pads is cut off.
+    """
+    (shape,) = operands
+    rank, groups, kernel = len(op.strides), op.groups, op.weight.shape[2:]
+    result = op.shape(shape)
+    inputs, share = op.weight.shape[0] // groups, op.weight.shape[1]
+    # Axes: samples, groups, inputs and outputs of a group, places of the operand, of the kernel.
+    sample, group, inner, outer, *places = np.ogrid[
+        tuple(slice(n) for n in (shape[0], groups, inputs, share, *shape[2:], *kernel))
+    ]
+    channel, position, row = group * inputs + inner, sample, sample
+    position = position * shape[1] + channel
+    row = row * result[1] + group * share + outer
+    covered = np.ones((1,) * (4 + 2 * rank), dtype=bool)
+    axes = zip(shape[2:], result[2:], op.strides, op.dilations, op.pads, strict=True)
+    for axis, (extent, reach, stride, dilation, (cut, _)) in enumerate(axes):
+        place = stride * places[axis] + dilation * places[rank + axis] - cut
+        covered = covered & (place >= 0) & (place < reach)
+        position, row = position * extent + places[axis], row * reach + place
+    weight = op.weight[(channel, outer, *places[rank:])]
+    inside, positions, rows, coefficients = np.broadcast_arrays(covered, position, row, weight)
+    bias = op.bias.reshape(1, -1, *(1 for _ in kernel))
+    return SparseAffine(
+        rows=rows[inside],
+        operands=np.zeros(int(inside.sum()), dtype=np.int64),
+        positions=positions[inside],
+        coefficients=coefficients[inside],
+        offset=np.broadcast_to(bias, result).reshape(-1),
+    )
+
+
+@sparse_affine.register
 def _scale(op: ops.Scale, operands: Sequence[Shape]) -> SparseAffine:
     return _elementwise(operands[0], op.scale, op.shift)
 

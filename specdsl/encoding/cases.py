@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from specdsl.bounds import pre_activation_bounds
 from specdsl.encoding.balls import OuterBall
+from specdsl.encoding.enclosed import EnclosedNode
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
 from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
 from specdsl.graph.graph import Graph
-from specdsl.graph.rewrites import simplify
+from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import CaseGroup, group_cases
 from specdsl.query.query import Query
 from specdsl.query.sets import EmptySet, InputSet
@@ -21,12 +22,14 @@ from specdsl.query.sets import EmptySet, InputSet
 class CaseModel:
     """`model` is None for a case without atoms: it has a point where its inputs have one.
 
-    `balls`: the l2 balls that `model` holds from outside. `empty`: the inputs have no point.
+    `balls`: the l2 balls that `model` holds from outside; `enclosed`: the nodes that it does not
+    state exactly. `empty`: the inputs have no point.
     """
 
     case: int
     model: LinearModel | None
     balls: tuple[OuterBall, ...] = ()
+    enclosed: tuple[EnclosedNode, ...] = ()
     empty: bool = False
 
 
@@ -36,7 +39,7 @@ def case_models(query: Query) -> Iterator[CaseModel]:
     They are made one at a time, when asked for. Raises Unsupported (from the first step on) for an
     op or input set without a rule.
     """
-    graph = simplify(query.graph)
+    graph = simplify(restate(query.graph).graph)
     for group in group_cases(query):
         try:
             inputs = round_inward(group.inputs, query.integers)
@@ -59,4 +62,4 @@ def _group_models(
             bounds = pre_activation_bounds(graph, inputs)
             encoded = encode_graph(graph, inputs, bounds, query.groups(), query.integers)
         model = encode_case(encoded, atoms, f"{query.name}_case_{member}")
-        yield CaseModel(member, model, encoded.balls)
+        yield CaseModel(member, model, encoded.balls, encoded.enclosed)

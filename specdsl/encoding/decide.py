@@ -12,9 +12,12 @@ from specdsl.backend import Deadline
 from specdsl.encoding.balls import cut_off, excess
 from specdsl.encoding.cases import CaseModel, case_models
 from specdsl.encoding.emptiness import proven_empty
+from specdsl.encoding.enclosed import widest_gap
 from specdsl.encoding.highs import INFEASIBLE, OPTIMAL, TARGET_REACHED, TIME_LIMIT, Solution, solve
 from specdsl.encoding.linear_model import FloatArray, LinearModel
 from specdsl.evidence import Replayer, Suspected
+from specdsl.evidence.atoms import ELEMENTARY
+from specdsl.graph import ops
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 
@@ -103,6 +106,8 @@ def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _P
         processed += 1
     if progress.unsettled is None:
         trusted = tuple(t for t in method.trusted if t != "highs" or progress.solved)
+        if any(isinstance(op, ops.Smooth) for _, op, _ in query.graph):
+            trusted += (ELEMENTARY,)
         name = _method_name(method, progress)
         return Verified(Certificate(name, progress.bound, trusted, len(query.cases)))
     complete = processed == len(query.cases) and np.isfinite(progress.bound)
@@ -167,6 +172,7 @@ class _CaseSearch:
     ) -> None:
         self.case = case_model.case
         self.balls = case_model.balls
+        self.enclosed = case_model.enclosed
         self.model = model.relaxed() if method.relax else model
         self.solution: Solution | None = None
         self.suspected: Suspected | None = None
@@ -261,6 +267,11 @@ def _reason(
         return f"HiGHS ended with `{solution.status}`, which proves nothing here; {bound}"
     if method.relax and solution.objective <= 0:
         return f"the linear relaxation does not settle it; {bound}"
+    if solution.objective <= 0 and solution.point is not None:
+        gap = widest_gap(search.enclosed, solution.point)
+        if gap is not None:
+            least = f"the model's least margin is {solution.objective:.3g}"
+            return f"solver's point not confirmed: {least}, but there {gap}; {bound}"
     if solution.objective > 0:
         least = f"the least margin found is {solution.objective:.3g}"
         return f"{least}, positive by less than gap and solver tolerances can prove; {bound}"

@@ -16,6 +16,7 @@ import numpy as np
 from specdsl.backend import Unsupported
 from specdsl.encoding.affine import sparse_affine
 from specdsl.encoding.balls import OuterBall, encode_balls
+from specdsl.encoding.enclosed import EnclosedNode
 from specdsl.encoding.entries import Encoder, Entries, Range
 from specdsl.encoding.linear_model import (
     FloatArray,
@@ -24,8 +25,12 @@ from specdsl.encoding.linear_model import (
     ModelBuilder,
     SparseTerms,
 )
+from specdsl.encoding.magnitudes import magnitudes
+from specdsl.encoding.maximum import encode_maximum
 from specdsl.encoding.piecewise import encode_piecewise
 from specdsl.encoding.products import Factor, encode_product, encode_square
+from specdsl.encoding.smooth import encode_smooth
+from specdsl.encoding.steps import JUMP_ROOM_PART, Argument, encode_step
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.ops import Shape, as_float
@@ -63,7 +68,8 @@ class EncodedGraph:
     """Rows and columns of a graph over one input set; cases add their atoms to a copy.
 
     `margins`: entries of the graph's output, with their bounds; `inputs`: columns of the flat
-    input; `balls`: what is known of l2 balls so far, which their tangents bound from outside.
+    input; `balls`: what is known of l2 balls so far, which their tangents bound from outside;
+    `enclosed`: the nodes that the rows do not state exactly.
     """
 
     encoder: Encoder
@@ -71,6 +77,7 @@ class EncodedGraph:
     balls: tuple[OuterBall, ...]
     margins: Entries
     margin_range: Range
+    enclosed: tuple[EnclosedNode, ...] = ()
 
 
 def encode_graph(
@@ -91,14 +98,33 @@ def encode_graph(
     columns = _encode_inputs(inputs, _parts(graph, variables), integers, encoder.builder)
     balls = encode_balls(inputs.balls, columns, encoder.builder)
     values: dict[NodeId, Entries] = {}
+    enclosed: list[EnclosedNode] = []
+    before_steps = _before_steps(graph)
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
             values[node] = Entries.of_columns(columns)
-            continue
-        site = Site(node, operands, tuple(graph.shapes[o] for o in operands))
-        values[node] = encode_op(op, site, [values[o] for o in operands], encoder)
+        else:
+            site = Site(node, operands, tuple(graph.shapes[o] for o in operands))
+            taken = [values[o] for o in operands]
+            values[node] = encode_op(op, site, taken, encoder)
+            if isinstance(op, ops.Smooth | ops.Polynomial):
+                enclosed.append(EnclosedNode(node, op, tuple(taken), values[node]))
+        if node in before_steps:
+            shapes, sizes = [graph.shapes[o] for o in operands], encoder.sizes
+            farthest = encoder.implied(values[node]).farthest
+            sizes[node] = magnitudes(op, shapes, [sizes[o] for o in operands], farthest)
     margins = values[graph.output]
-    return EncodedGraph(encoder, columns, balls, margins, encoder.range_of(graph.output, margins))
+    known = encoder.range_of(graph.output, margins)
+    return EncodedGraph(encoder, columns, balls, margins, known, tuple(enclosed))
+
+
+def _before_steps(graph: Graph) -> frozenset[NodeId]:
+    """All nodes that some step depends on."""
+    found: set[NodeId] = set()
+    for node in reversed(graph.order):
+        if node in found or isinstance(graph.op(node), ops.Step):
+            found.update(graph.operands(node))
+    return frozenset(found)
 
 
 def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> LinearModel:
@@ -214,6 +240,28 @@ def _piecewise(
 ) -> Entries:
     (x,) = operands
     return encode_piecewise(op, site.node, x, encoder.range_of(site.operands[0], x), encoder)
+
+
+@encode_op.register
+def _maximum(op: ops.GroupMax, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    (x,) = operands
+    return encode_maximum(op, site.node, x, encoder.range_of(site.operands[0], x), encoder)
+
+
+@encode_op.register
+def _step(op: ops.Step, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    """Known bounds are taken as they are; bounds that the model implies are widened."""
+    (x,), (operand,) = operands, site.operands
+    known, room = encoder.range_of(operand, x), JUMP_ROOM_PART * encoder.sizes[operand]
+    if operand not in encoder.bounds:
+        known = Range(known.lower - room, known.upper + room)
+    return encode_step(op, site.node, Argument(x, known, room), encoder)
+
+
+@encode_op.register
+def _smooth(op: ops.Smooth, site: Site, operands: list[Entries], encoder: Encoder) -> Entries:
+    (x,) = operands
+    return encode_smooth(op, site.node, x, encoder.range_of(site.operands[0], x), encoder)
 
 
 @encode_op.register

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,11 @@ class Range:
 
     lower: FloatArray
     upper: FloatArray
+
+    @property
+    def farthest(self) -> FloatArray:
+        """The largest magnitudes."""
+        return np.maximum(np.abs(self.lower), np.abs(self.upper))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +65,11 @@ class Entries:
         """Some of the entries."""
         return Entries(self.columns[positions], self.slopes[positions], self.offsets[positions])
 
+    def values(self, point: FloatArray) -> FloatArray:
+        """What they are at a point of all columns."""
+        constant = self.columns < 0
+        return np.where(constant, 0.0, point[self.columns]) * self.slopes + self.offsets
+
     def put(self, positions: IndexArray, entries: Entries) -> None:
         """Fill in place; only for entries that nobody has been given yet."""
         self.columns[positions] = entries.columns
@@ -69,10 +79,14 @@ class Entries:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoder:
-    """What the encoding rules share: the growing model, and sound bounds of some nodes."""
+    """What the encoding rules share: the growing model, and sound bounds of some nodes.
+
+    `sizes`: what the entries of nodes before steps are computed from (see `magnitudes`).
+    """
 
     builder: ModelBuilder
     bounds: dict[NodeId, Range]
+    sizes: dict[NodeId, FloatArray] = field(default_factory=dict)
 
     def range_of(self, node: NodeId, entries: Entries) -> Range:
         """The node's known bounds, else what the bounds of the columns imply."""

@@ -1,12 +1,17 @@
-"""Is a candidate a witness? In exact rationals, and with ONNX Runtime's own outputs.
+"""Is a candidate a witness? In exact rationals, and with the original network's own outputs, as
+ONNX Runtime gives them, or PyTorch for a module.
 
 Three outcomes: a `Witness` where all atoms of a case hold both ways, `Suspected` where the two
 disagree (float32 rounding decides: no verdict rests on that), None where neither does.
+
+Elementary functions are irrational: where a margin depends on one, an atom holds only where it does
+for every number within the error bound of the margin (`graph.enclosure`). A witness then carries
+that error, and a note.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,11 +20,13 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.diagnostics import SpecError
+from specdsl.evidence.atoms import ELEMENTARY, Atoms, atoms_hold, disagreement
 from specdsl.evidence.placement import Placement, as_floats, place
+from specdsl.graph.enclosure import Enclosed, enclose
 from specdsl.graph.evaluate import evaluate
-from specdsl.graph.exact import evaluate_exact
+from specdsl.graph.exact import NoValue, evaluate_exact, is_exact
 from specdsl.graph.graph import Graph, NodeId
-from specdsl.graph.runtime import Runtime
+from specdsl.graph.runtime import Original, Runner, Runtime
 from specdsl.query.query import Case, NetworkCall, Query
 from specdsl.query.sets import Box, ExactArray, InputSet
 from specdsl.verdict import CallReplay, Witness
@@ -52,9 +59,10 @@ class Suspected:
 class _Replay:
     """Margins computed from the runtime's outputs, and what the networks said."""
 
-    margins: ExactArray
+    margins: Enclosed
     calls: tuple[CallReplay, ...]
     replayed_with: str
+    title: str
     notes: tuple[str, ...]
 
 
@@ -76,33 +84,40 @@ class _Judgement:
     """What is true at one exact point, whatever the case. `replay` is text where it failed."""
 
     placement: Placement
-    margins: ExactArray
+    margins: Enclosed
     replay: _Replay | str
 
     def verdict(self, case: Case, index: int) -> Witness | Suspected | None:
         """Do the atoms of the case hold, both ways?"""
         point = self.placement.point
-        exact_holds, exact_margin = atoms_hold(case, self.margins)
+        exact = atoms_hold(case, self.margins)
         if isinstance(self.replay, str):
             reason = f"suspected counterexample: the replay failed: {self.replay}"
-            found = Suspected(reason, exact_margin, None, point, index, exact_holds=True)
-            return found if exact_holds else None
-        replay_holds, replayed_margin = atoms_hold(case, self.replay.margins)
-        if exact_holds and replay_holds:
-            note = self.placement.note
-            return Witness(
-                point=point,
-                case=index,
-                exact_margin=exact_margin,
-                replayed_margin=replayed_margin,
-                calls=self.replay.calls,
-                replayed_with=self.replay.replayed_with,
-                notes=((note,) if note else ()) + self.replay.notes,
-            )
-        if exact_holds or replay_holds:
-            reason = _disagreement(exact_margin, replayed_margin)
-            return Suspected(reason, exact_margin, replayed_margin, point, index, exact_holds)
+            found = Suspected(reason, exact.margin, None, point, index, exact_holds=True)
+            return found if exact.surely else None
+        replayed = atoms_hold(case, self.replay.margins)
+        if exact.surely and replayed.surely:
+            return self._witness(index, exact, replayed, self.replay)
+        if exact.surely or replayed.surely or (exact.perhaps and replayed.perhaps):
+            reason = disagreement(exact, replayed, self.replay.title)
+            holds = exact.surely
+            return Suspected(reason, exact.margin, replayed.margin, point, index, holds)
         return None
+
+    def _witness(self, index: int, exact: Atoms, replayed: Atoms, replay: _Replay) -> Witness:
+        note = self.placement.note
+        error = max(exact.error, replayed.error)
+        curves = (f"{ELEMENTARY}: the margins are right to within {error:.1g}",) if error else ()
+        return Witness(
+            point=self.placement.point,
+            case=index,
+            exact_margin=exact.margin,
+            replayed_margin=replayed.margin,
+            calls=replay.calls,
+            replayed_with=replay.replayed_with,
+            notes=((note,) if note else ()) + replay.notes + curves,
+            error=error,
+        )
 
 
 def confirm(
@@ -113,11 +128,11 @@ def confirm(
 
 
 class Replayer:
-    """Judges candidates for one query; holds its networks in ONNX Runtime while it lives."""
+    """Judges candidates for one query; holds its networks, ready to be run, while it lives."""
 
     def __init__(self, query: Query) -> None:
         self.query = query
-        self._runtimes: dict[tuple[bytes, tuple[str, ...]], Runtime] = {}
+        self._runners: dict[tuple[bytes | Original, tuple[str, ...]], Runner] = {}
         # By the identity of the case's set, which the query keeps alive.
         self._bounds: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._calls = tuple(in_order(query))
@@ -149,7 +164,8 @@ class Replayer:
 
     def judge(self, placement: Placement, index: int) -> Witness | Suspected | None:
         """The verdict on an exact point of case `index`, which is not moved any more."""
-        return self.judgement(placement).verdict(self.query.cases[index], index)
+        found = self.judgement(placement)
+        return None if found is None else found.verdict(self.query.cases[index], index)
 
     def clip(self, point: FloatArray | ExactArray, box: Box) -> FloatArray:
         """The candidate in float64, inside the box rounded outward; whole where it must be."""
@@ -170,11 +186,14 @@ class Replayer:
         largest = max(float(np.abs(v).max(initial=0.0)) for v in values.values())
         return _Screen(values[graph.output].reshape(-1).astype(np.float64), largest)
 
-    def judgement(self, placement: Placement) -> _Judgement:
-        """Margins at an exact point, in rationals and by replay."""
+    def judgement(self, placement: Placement) -> _Judgement | None:
+        """Margins at an exact point, in rationals and by replay; None where they have no value."""
         graph = self.query.graph
         shaped = placement.point.reshape(graph.shapes[graph.input])
-        margins = evaluate_exact(graph, {graph.input: shaped}, nodes=[graph.output])[graph.output]
+        try:
+            margins = self._margins({graph.input: shaped}, {})
+        except NoValue:
+            return None
         try:
             return _Judgement(placement, margins, self._replay(shaped))
         except _ReplayFailed as error:
@@ -188,7 +207,11 @@ class Replayer:
         calls: list[CallReplay] = []
         notes: list[str] = []
         for call in self._calls:
-            values = evaluate_exact(graph, inputs, given, call.inputs)
+            try:
+                values = evaluate_exact(graph, inputs, given, call.inputs)
+            except NoValue as error:
+                text = f"an input of `{call.name}` has no value behind {self._title}'s outputs"
+                raise _ReplayFailed(text) from error
             seen = [_float32(values[node]) for node in call.inputs]
             flat = np.concatenate([value.reshape(-1) for value in seen])
             wanted = (v for node in call.inputs for v in values[node].flat)
@@ -202,8 +225,22 @@ class Replayer:
                 given[node] = _fractions(value).reshape(graph.shapes[node])
             outputs = np.concatenate(said[: len(call.outputs)])
             calls.append(CallReplay(call.name, flat, outputs, call.labels, call.text))
-        margins = evaluate_exact(graph, inputs, given, [graph.output])[graph.output]
-        return _Replay(margins, tuple(calls), self._version, tuple(notes))
+        try:
+            margins = self._margins(inputs, given)
+        except NoValue as error:
+            text = f"the claim has no value for what {self._title} says"
+            raise _ReplayFailed(text) from error
+        return _Replay(margins, tuple(calls), self._version, self._title, tuple(notes))
+
+    def _margins(
+        self, inputs: Mapping[NodeId, ExactArray], given: Mapping[NodeId, ExactArray]
+    ) -> Enclosed:
+        """All margins; exact ones without the cost of carrying errors. Raises NoValue."""
+        graph, nodes = self.query.graph, (self.query.graph.output,)
+        if is_exact(graph, nodes, given=given):
+            margins = evaluate_exact(graph, inputs, given, nodes)[graph.output]
+            return Enclosed(margins, np.zeros(margins.shape))
+        return enclose(graph, inputs, given, nodes)[graph.output]
 
     def _run(
         self, call: NetworkCall, seen: list[npt.NDArray[np.float32]]
@@ -212,26 +249,35 @@ class Replayer:
         if not all(np.isfinite(value).all() for value in seen):
             raise _ReplayFailed(f"an input of `{call.name}` is beyond float32")
         hidden = tuple(name for name, _ in call.hidden)
-        key = (call.model, hidden)
-        if key not in self._runtimes:
-            self._runtimes[key] = Runtime(call.model, call.name, hidden)
+        key = (call.original or call.model, hidden)
+        if key not in self._runners:
+            self._runners[key] = (
+                Runtime(call.model, call.name, hidden)
+                if call.original is None
+                else call.original.runner(hidden)
+            )
+        runner = self._runners[key]
         try:
-            said = [value.reshape(-1) for value in self._runtimes[key].run_many(seen)]
+            said = [value.reshape(-1) for value in runner.run_many(seen)]
         except SpecError as error:
             raise _ReplayFailed(error.diagnostics[0].message) from error
         nodes = (*call.outputs, *(node for _, node in call.hidden))
         sizes = [self.query.graph.size(node) for node in nodes]
         if [value.size for value in said] != sizes:
             counted = sum(value.size for value in said)
-            raise _ReplayFailed(f"`{call.name}` has {counted} outputs in ONNX Runtime")
+            raise _ReplayFailed(f"`{call.name}` has {counted} outputs in {runner.title}")
         if not all(np.isfinite(value).all() for value in said):
-            raise _ReplayFailed(f"an output of `{call.name}` is not finite in ONNX Runtime")
+            raise _ReplayFailed(f"an output of `{call.name}` is not finite in {runner.title}")
         return said
 
     @property
     def _version(self) -> str:
-        versions = sorted({r.version for r in self._runtimes.values()})
+        versions = sorted({r.version for r in self._runners.values()})
         return ", ".join(versions) if versions else "no network"
+
+    @property
+    def _title(self) -> str:
+        return " and ".join(sorted({r.title for r in self._runners.values()})) or "the network"
 
 
 class _ReplayFailed(Exception):
@@ -247,7 +293,7 @@ class _Attempt:
         self._replayer = replayer
         self._point = point
         self._inputs = inputs
-        self._judgements: dict[int, _Judgement] = {}
+        self._judgements: dict[int, _Judgement | None] = {}
 
     def verdict(self, case: Case, index: int) -> Witness | Suspected | None:
         """The best that a placement of the candidate gives for the case."""
@@ -257,7 +303,8 @@ class _Attempt:
         for position, placement in enumerate(self._placements):
             if position not in self._judgements:
                 self._judgements[position] = self._replayer.judgement(placement)
-            found = self._judgements[position].verdict(case, index)
+            judgement = self._judgements[position]
+            found = None if judgement is None else judgement.verdict(case, index)
             if isinstance(found, Witness):
                 return found
             suspected = suspected or found
@@ -313,20 +360,6 @@ def sources(graph: Graph, nodes: Sequence[NodeId], stop: Container[NodeId]) -> l
         if node not in stop:
             waiting.extend(graph.operands(node))
     return [node for node in graph.order if node in found]
-
-
-def atoms_hold(case: Case, margins: ExactArray) -> tuple[bool, Fraction]:
-    """Whether every atom of the case holds, and its largest margin (0 without atoms)."""
-    found = [(margins.reshape(-1)[a.index], a.strict) for a in case.atoms]
-    holds = all(m < 0 if strict else m <= 0 for m, strict in found)
-    return holds, max((m for m, _ in found), default=Fraction(0))
-
-
-def _disagreement(exact_margin: Fraction, replayed_margin: Fraction) -> str:
-    return (
-        f"suspected counterexample: the margin is {float(exact_margin):.3g} in exact arithmetic "
-        f"but {float(replayed_margin):.3g} in ONNX Runtime's float32"
-    )
 
 
 def _float32(values: ExactArray) -> npt.NDArray[np.float32]:

@@ -63,6 +63,14 @@ def _conv(op: ops.Conv) -> dict[str, str]:
 
 
 @parameters_of.register
+def _conv_transpose(op: ops.ConvTranspose) -> dict[str, str]:
+    shown = {"weight": _tensor(op.weight), "bias": _tensor(op.bias)}
+    shown |= {"strides": _numbers(op.strides), "pads": _numbers(op.pads)}
+    shown |= {"dilations": _numbers(op.dilations), "output_pads": _numbers(op.output_pads)}
+    return shown | ({"groups": str(op.groups)} if op.groups != 1 else {})
+
+
+@parameters_of.register
 def _scale(op: ops.Scale) -> dict[str, str]:
     return {"scale": _tensor(op.scale), "shift": _tensor(op.shift)}
 
@@ -105,6 +113,21 @@ def _relu(op: ops.Relu) -> dict[str, str]:
 @parameters_of.register
 def _clip(op: ops.Clip) -> dict[str, str]:
     return {"minimum": _number(op.minimum), "maximum": _number(op.maximum)}
+
+
+@parameters_of.register
+def _group_max(op: ops.GroupMax) -> dict[str, str]:
+    return {"groups": _tensor(op.groups)}
+
+
+@parameters_of.register
+def _power(op: ops.Power) -> dict[str, str]:
+    return {"exponent": _number(op.exponent)}
+
+
+@parameters_of.register
+def _elu(op: ops.Elu) -> dict[str, str]:
+    return {"alpha": _number(op.alpha)}
 
 
 def _numbers(values: tuple[object, ...]) -> str:

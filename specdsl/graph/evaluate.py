@@ -26,6 +26,8 @@ AnyArray = npt.NDArray[Any]
 
 # 2**23 float64 are 64 MiB: patches of one convolution beyond that are computed in several steps.
 MAX_PATCH_ENTRIES = 2**23
+# 2**22 float64 are 32 MiB: larger weights are converted a block of rows at a time.
+MAX_WEIGHT_ENTRIES = 2**22
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,10 @@ class Batch:
 
     def parameter(self, value: ops.Array) -> FloatArray:
         """A parameter of an op in the element type of the evaluation."""
-        return ops.as_float(value).astype(self.dtype)
+        # Large weights are views into a file: only what needs another type is copied.
+        if value.dtype == self.dtype:
+            return value.astype(self.dtype, copy=False)
+        return ops.as_float(value).astype(self.dtype, copy=False)
 
 
 def evaluate(
@@ -121,7 +126,10 @@ def _constant(op: ops.Constant, operands: Sequence[FloatArray], batch: Batch) ->
 
 @apply.register
 def _dense(op: ops.Dense, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
-    return operands[0] @ batch.parameter(op.weight).T + batch.parameter(op.bias)
+    rows = max(1, MAX_WEIGHT_ENTRIES // max(1, op.weight.shape[1]))
+    blocks = (op.weight[i : i + rows] for i in range(0, op.weight.shape[0], rows))
+    parts = [operands[0] @ batch.parameter(block).T for block in blocks]
+    return (parts[0] if len(parts) == 1 else np.concatenate(parts, -1)) + batch.parameter(op.bias)
 
 
 @apply.register
@@ -200,6 +208,33 @@ def _square(op: ops.Square, operands: Sequence[FloatArray], batch: Batch) -> Flo
     return operands[0] * operands[0]
 
 
+@apply.register
+def _conv_transpose(
+    op: ops.ConvTranspose, operands: Sequence[FloatArray], batch: Batch
+) -> FloatArray:
+    result = convolve_transposed(op, batch.parameter(op.weight), operands[0])
+    return result + batch.parameter(op.bias).reshape(-1, *(1 for _ in op.strides))
+
+
+@apply.register
+def _group_max(op: ops.GroupMax, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    (x,) = operands
+    return x.reshape(x.shape[0], -1)[:, op.groups].max(axis=-1)
+
+
+@apply.register
+def _step(op: ops.Step, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    return op.value(operands[0].astype(batch.dtype, copy=False))
+
+
+@apply.register
+def _smooth(op: ops.Smooth, operands: Sequence[FloatArray], batch: Batch) -> FloatArray:
+    """NaN or infinite where the function has no value, or one beyond the element type."""
+    with np.errstate(all="ignore"):
+        values = op.value(operands[0].astype(batch.dtype, copy=False))
+    return np.asarray(values, dtype=batch.dtype)
+
+
 # --- shared with exact evaluation ----------------------------------------------------------------
 
 
@@ -265,13 +300,51 @@ def _correlate(op: ops.Conv, weight: FloatArray, x: FloatArray) -> FloatArray:
     windows = windows[:, :, *(slice(None, None, s) for s in (*op.strides, *op.dilations))]
     samples, channels = windows.shape[:2]
     extent = windows.shape[2 : 2 + rank]
-    grouped = windows.reshape(samples, groups, channels // groups, *extent, *kernel)
-    # (groups, samples, *extent, channels / groups, *kernel)
-    spatial, inner = range(3, 3 + rank), range(3 + rank, 3 + 2 * rank)
-    patches = grouped.transpose(1, 0, *spatial, 2, *inner)
-    patches = patches.reshape(groups, samples * prod(extent), -1)
+    # Rows of the image stay together: copying them is fast, and the product needs no reordering.
+    spatial, inner = range(2, 2 + rank), range(2 + rank, 2 + 2 * rank)
+    patches = windows.transpose(0, 1, *inner, *spatial)
+    patches = patches.reshape(samples, groups, channels // groups * prod(kernel), prod(extent))
     filters = weight.reshape(groups, weight.shape[0] // groups, -1)
-    product = patches @ filters.transpose(0, 2, 1)
-    ordered = product.reshape(groups, samples, *extent, -1)
-    ordered = ordered.transpose(1, 0, 2 + rank, *range(2, 2 + rank))
-    return ordered.reshape(samples, -1, *extent)
+    return (filters @ patches).reshape(samples, -1, *extent)
+
+
+def convolve_transposed(op: ops.ConvTranspose, weight: FloatArray, x: FloatArray) -> AnyArray:
+    """The transpose of a convolution in the geometry of `op`, without the bias.
+
+    Shapes: x (points, n, in, *spatial), weight like `op.weight`, result
+    (points, n, out, *spatial'). Every input entry adds its multiple of the kernel to the result:
+    one matrix product, then one addition for each position in the kernel.
+    """
+    samples = x.reshape(-1, *x.shape[2:])
+    shape = op.shape((1, *x.shape[2:]))[1:]
+    entries = prod(x.shape[3:]) * prod(weight.shape[1:]) * op.groups
+    step = max(1, MAX_PATCH_ENTRIES // entries)
+    parts = [_scatter(op, weight, samples[i : i + step]) for i in range(0, len(samples), step)]
+    result = np.concatenate(parts) if len(parts) != 1 else parts[0]
+    return result.reshape(*x.shape[:2], *shape)
+
+
+def _scatter(op: ops.ConvTranspose, weight: FloatArray, x: FloatArray) -> FloatArray:
+    groups, kernel, extent = op.groups, weight.shape[2:], x.shape[2:]
+    samples, channels = x.shape[:2]
+    grouped = x.reshape(samples, groups, channels // groups, prod(extent))
+    filters = weight.reshape(groups, channels // groups, -1).transpose(0, 2, 1)
+    # (samples, out, *kernel, *extent)
+    patches = (filters @ grouped).reshape(samples, -1, *kernel, *extent)
+    full = tuple(
+        stride * (n - 1) + dilation * (k - 1) + 1 + extra
+        for n, k, stride, dilation, extra in zip(
+            extent, kernel, op.strides, op.dilations, op.output_pads, strict=True
+        )
+    )
+    result = np.zeros((samples, patches.shape[1], *full), dtype=patches.dtype)
+    for position in np.ndindex(*kernel):
+        places = tuple(
+            slice(p * dilation, p * dilation + stride * (n - 1) + 1, stride)
+            for p, n, stride, dilation in zip(
+                position, extent, op.strides, op.dilations, strict=True
+            )
+        )
+        result[:, :, *places] += patches[:, :, *position]
+    kept = tuple(slice(b, n - e) for n, (b, e) in zip(full, op.pads, strict=True))
+    return result[:, :, *kept]

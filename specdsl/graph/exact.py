@@ -1,92 +1,39 @@
 """Exact evaluation of a graph in rational arithmetic.
 
-A tensor is held as integers over one common denominator. Dense and convolutional layers, where
-nearly all the work lies, are computed by float64 matrix products that cannot round: integers are
-cut into limbs of a few bits, so that every sum of products of limbs stays below 2**53, and the
-partial results are put together as Python integers. (The idea is that of multi-limb products with
-error-free splitting, as in Ozaki et al. 2012, doi:10.1007/s11075-011-9478-1.)
+All ops but `Smooth` ones are computed without rounding. Smooth functions have irrational values:
+they are computed in float64 at the float64 number nearest to their argument, and what depends on
+them is not exact (`is_exact`). How far off it can be says `enclosure`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from functools import singledispatch
 from math import lcm, prod
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from specdsl.graph import ops
-from specdsl.graph.evaluate import convolve, knot_values, reader_counts, rearrange
+from specdsl.graph.evaluate import (
+    convolve,
+    convolve_transposed,
+    knot_values,
+    reader_counts,
+    rearrange,
+)
 from specdsl.graph.graph import Graph, NodeId
+from specdsl.graph.rational import Exact, linear_map, plus, times
 
 ExactArray = npt.NDArray[np.object_]
-IntegerArray = npt.NDArray[np.object_]
 FloatArray = npt.NDArray[np.float64]
 
-# Integers up to 2**53 are float64 numbers, and so are all partial sums below it, in any order.
-MANTISSA_BITS = 53
-# Widths of limbs, best first: whole bytes, so that they are cut out of Python integers fast. Two
-# bytes leave room for 2**21 terms in one sum, one byte for 2**37.
-LIMB_BITS = (16, 8)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Exact:
-    """The tensor `numerators / denominator`: Python integers, denominator > 0.
-
-    Entries are never numpy integers, which wrap around. numpy turns arrays without axes into bare
-    numbers wherever it computes with them; the constructor turns them back.
+class NoValue(ArithmeticError):
+    """A function has no value at a point: the logarithm of a negative number, a pole, a number
+    beyond float64.
     """
-
-    numerators: IntegerArray
-    denominator: int
-
-    def __post_init__(self) -> None:
-        numerators: Any = self.numerators
-        if not isinstance(numerators, np.ndarray):
-            if type(numerators) is not int:
-                raise TypeError(f"numerators are {type(numerators).__name__}, not integers")
-            object.__setattr__(self, "numerators", _integers([numerators], ()))
-        elif numerators.dtype != object:
-            raise TypeError(f"numerators are {numerators.dtype}, not Python integers")
-
-    @classmethod
-    def of(cls, values: ops.Array) -> Exact:
-        """An array of floats (taken as the dyadic rationals they are) or of `Fraction`s."""
-        if values.dtype != object:
-            return _dyadic(values)
-        fractions = [Fraction(v) for v in values.reshape(-1)]
-        denominator = lcm(*(f.denominator for f in fractions))
-        numerators = [f.numerator * (denominator // f.denominator) for f in fractions]
-        return cls(_integers(numerators, values.shape), denominator)
-
-    def fractions(self) -> ExactArray:
-        """The same tensor as an array of `Fraction`."""
-        result = np.empty(self.numerators.shape, dtype=object)
-        flat = result.reshape(-1)
-        for i, numerator in enumerate(self.numerators.reshape(-1)):
-            flat[i] = Fraction(numerator, self.denominator)
-        return result
-
-    def over(self, denominator: int) -> IntegerArray:
-        """Numerators over a multiple of the denominator."""
-        factor = denominator // self.denominator
-        if factor == 1:
-            return self.numerators
-        scaled = (n * factor for n in self.numerators.reshape(-1).tolist())
-        return _integers(scaled, self.numerators.shape)
-
-    def reduced(self) -> Exact:
-        """The same tensor without a common factor of two; numbers stay as short as they can."""
-        if self.denominator % 2:
-            return self
-        bits = int(np.bitwise_or.reduce(self.numerators, axis=None, initial=0)) | self.denominator
-        shift = (bits & -bits).bit_length() - 1
-        return Exact(self.numerators >> shift, self.denominator >> shift) if shift else self
 
 
 def evaluate_exact(
@@ -95,11 +42,12 @@ def evaluate_exact(
     given: Mapping[NodeId, ExactArray] | None = None,
     nodes: Iterable[NodeId] | None = None,
 ) -> dict[NodeId, ExactArray]:
-    """Exact values of `nodes` (all by default) at one point.
+    """Exact values of `nodes` (all by default) at one point; but for `Smooth` ops, see above.
 
     `inputs` and the results are arrays of `Fraction` of the nodes' shapes (no points axis). Nodes
     in `given` are not computed: they have the values that stand there. Only what `nodes` need is
-    computed. Raises ValueError where an input is missing or has another shape.
+    computed. Raises ValueError where an input is missing or has another shape, NoValue where a
+    function has no value.
     """
     fixed = {**inputs, **(given or {})}
     wanted = tuple(graph.order if nodes is None else nodes)
@@ -110,7 +58,7 @@ def evaluate_exact(
             continue
         operands = graph.operands(node)
         if node in fixed:
-            values[node] = Exact.of(_checked(graph, node, fixed[node]))
+            values[node] = as_exact(graph, node, fixed[node])
             continue
         if isinstance(graph.op(node), ops.Input):
             raise ValueError(f"no value for input {node}")
@@ -122,10 +70,20 @@ def evaluate_exact(
     return {node: values[node].fractions() for node in wanted}
 
 
-def _checked(graph: Graph, node: NodeId, value: ExactArray) -> ExactArray:
+def is_exact(graph: Graph, nodes: Iterable[NodeId], given: Iterable[NodeId] = ()) -> bool:
+    """Whether `evaluate_exact` gives `nodes` without any rounding: no `Smooth` op on the way to
+    them, those behind the nodes in `given` left out.
+    """
+    needed = reader_counts(graph, tuple(nodes), given=given)
+    known = set(given)
+    return not any(isinstance(graph.op(n), ops.Smooth) for n in needed if n not in known)
+
+
+def as_exact(graph: Graph, node: NodeId, value: ExactArray) -> Exact:
+    """A value from outside. Raises ValueError where it does not have the node's shape."""
     if value.shape != graph.shapes[node]:
         raise ValueError(f"{node} takes {graph.shapes[node]}, not {value.shape}")
-    return value.astype(object)
+    return Exact.of(value.astype(object))
 
 
 # --- one rule for each kind or op ----------------------------------------------------------------
@@ -147,8 +105,8 @@ def _dense(op: ops.Dense, operands: Sequence[Exact]) -> Exact:
     def kernel(weight: FloatArray, x: FloatArray) -> FloatArray:
         return x @ weight.T
 
-    product = _product(kernel, op.weight, operands[0], op.weight.shape[1])
-    return _plus(product, Exact.of(op.bias))
+    result = linear_map(kernel, op.weight, operands[0], op.weight.shape[1])
+    return plus(result, Exact.of(op.bias))
 
 
 @apply.register
@@ -156,22 +114,22 @@ def _conv(op: ops.Conv, operands: Sequence[Exact]) -> Exact:
     def kernel(weight: FloatArray, x: FloatArray) -> FloatArray:
         return convolve(op, weight, x)
 
-    product = _product(kernel, op.weight, operands[0], prod(op.weight.shape[1:]))
+    result = linear_map(kernel, op.weight, operands[0], prod(op.weight.shape[1:]))
     bias = Exact.of(op.bias.reshape(-1, *(1 for _ in op.strides)))
-    return _plus(product, bias)
+    return plus(result, bias)
 
 
 @apply.register
 def _scale(op: ops.Scale, operands: Sequence[Exact]) -> Exact:
-    return _plus(_times(operands[0], Exact.of(op.scale)), Exact.of(op.shift))
+    return plus(times(operands[0], Exact.of(op.scale)), Exact.of(op.shift))
 
 
 @apply.register
 def _sum(op: ops.Sum, operands: Sequence[Exact]) -> Exact:
     total: Exact | None = None
     for coefficient, operand in zip(op.coefficients, operands, strict=True):
-        term = _times(operand, Exact.of(np.array(coefficient)))
-        total = term if total is None else _plus(total, term)
+        term = times(operand, Exact.of(np.array(coefficient)))
+        total = term if total is None else plus(total, term)
     if total is None:
         raise ValueError("a sum of nothing")
     return total
@@ -181,7 +139,7 @@ def _sum(op: ops.Sum, operands: Sequence[Exact]) -> Exact:
 def _batch_norm(op: ops.BatchNorm, operands: Sequence[Exact]) -> Exact:
     extent = (-1, *(1 for _ in operands[0].numerators.shape[2:]))
     factor = Exact.of(op.factor.reshape(extent))
-    return _plus(_times(operands[0], factor), Exact.of(op.offset.reshape(extent)))
+    return plus(times(operands[0], factor), Exact.of(op.offset.reshape(extent)))
 
 
 @apply.register
@@ -221,141 +179,63 @@ def _abs(op: ops.Abs, operands: Sequence[Exact]) -> Exact:
 
 @apply.register
 def _multiply(op: ops.Multiply, operands: Sequence[Exact]) -> Exact:
-    return _times(operands[0], operands[1])
+    return times(operands[0], operands[1])
 
 
 @apply.register
 def _square(op: ops.Square, operands: Sequence[Exact]) -> Exact:
-    return _times(operands[0], operands[0])
+    return times(operands[0], operands[0])
 
 
-# --- arithmetic ----------------------------------------------------------------------------------
+@apply.register
+def _conv_transpose(op: ops.ConvTranspose, operands: Sequence[Exact]) -> Exact:
+    def kernel(weight: FloatArray, x: FloatArray) -> FloatArray:
+        return convolve_transposed(op, weight, x)
+
+    terms = prod(op.weight.shape[2:]) * op.weight.shape[0] // op.groups
+    bias = Exact.of(op.bias.reshape(-1, *(1 for _ in op.strides)))
+    return plus(linear_map(kernel, op.weight, operands[0], terms), bias)
 
 
-def _plus(a: Exact, b: Exact) -> Exact:
-    denominator = lcm(a.denominator, b.denominator)
-    return Exact(a.over(denominator) + b.over(denominator), denominator)
+@apply.register
+def _group_max(op: ops.GroupMax, operands: Sequence[Exact]) -> Exact:
+    (x,) = operands
+    return Exact(x.numerators.reshape(-1)[op.groups].max(axis=-1), x.denominator)
 
 
-def _times(a: Exact, b: Exact) -> Exact:
-    return Exact(a.numerators * b.numerators, a.denominator * b.denominator)
+@apply.register
+def _step(op: ops.Step, operands: Sequence[Exact]) -> Exact:
+    (x,) = operands
+    values = [op.exact(Fraction(n, x.denominator)) for n in x.numerators.reshape(-1).tolist()]
+    return Exact.of(fraction_array(values, x.numerators.shape))
 
 
-def _integers(values: Iterable[int], shape: tuple[int, ...]) -> IntegerArray:
-    flat = np.empty(prod(shape), dtype=object)
-    flat[:] = list(values)
-    return flat.reshape(shape)
-
-
-def _dyadic(values: ops.Array) -> Exact:
-    """Floats as integers over a power of two. Raises ValueError for NaN and infinity."""
-    mantissas, exponents = _scaled(np.asarray(values, dtype=np.float64).reshape(-1))
-    lowest = int(exponents.min(initial=0))
-    shifts = (exponents - lowest).tolist()
-    numerators = (m << s for m, s in zip(mantissas.tolist(), shifts, strict=True))
-    return Exact(_integers(numerators, values.shape), 1 << -lowest)
-
-
-def _scaled(values: FloatArray) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Odd (or zero) integers and exponents with `values = integer * 2**exponent`."""
+@apply.register
+def _smooth(op: ops.Smooth, operands: Sequence[Exact]) -> Exact:
+    """In float64, of the nearest float64. Raises NoValue where that is no finite number."""
+    values = smooth_value(op, nearest(operands[0]))
     if not np.isfinite(values).all():
-        raise ValueError("a parameter is NaN or infinite")
-    fraction, exponent = np.frexp(values)
-    integer = np.ldexp(fraction, MANTISSA_BITS).astype(np.int64)
-    lowest_bit = integer & -integer
-    zeros = np.where(integer == 0, 0, np.frexp(lowest_bit.astype(np.float64))[1] - 1)
-    exponent = np.where(integer == 0, 0, exponent.astype(np.int64) - MANTISSA_BITS + zeros)
-    return integer >> zeros, exponent
+        raise NoValue(f"{type(op).__name__.lower()} has no value here")
+    return Exact.of(values)
 
 
-# --- products without rounding -------------------------------------------------------------------
+def smooth_value(op: ops.Smooth, x: FloatArray) -> FloatArray:
+    """f(x) in float64; NaN or infinite where there is none."""
+    with np.errstate(all="ignore"):
+        return np.asarray(op.value(x), dtype=np.float64)
 
 
-Kernel = Callable[[FloatArray, FloatArray], FloatArray]
-"""(weight, values with a leading axis) to the linear map's results with the same leading axis."""
+def nearest(x: Exact) -> FloatArray:
+    """The float64 numbers nearest to the entries. Raises NoValue beyond their range."""
+    try:
+        values = [n / x.denominator for n in x.numerators.reshape(-1).tolist()]
+    except OverflowError as error:
+        raise NoValue("a number is beyond float64") from error
+    return np.array(values, dtype=np.float64).reshape(x.numerators.shape)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Limbs:
-    """`sum_i digits[i] * 2**(bits * i + exponent) / denominator`, digits below 2**bits.
-
-    digits: (limbs, *shape), integers of either sign as float64; at least one limb.
-    """
-
-    digits: FloatArray
-    exponent: int
-    denominator: int
-
-
-def _product(kernel: Kernel, weight: ops.Array, x: Exact, terms: int) -> Exact:
-    """A linear map applied exactly. `terms`: how many products are added up in one entry."""
-    bits = next((b for b in LIMB_BITS if 2 * b + terms.bit_length() <= MANTISSA_BITS), None)
-    if bits is None:
-        raise ValueError(f"{terms} terms are too many for one exact sum")
-    weights = _weight_limbs(weight, bits)
-    values = _integer_limbs(x.numerators, bits)
-    # Room for the carry of the last limb: 64 more bits hold any sum of int64 and its sign.
-    positions = len(weights.digits) + len(values) + 64 // bits
-    totals: npt.NDArray[np.int64] | None = None
-    for i, digits in enumerate(weights.digits):
-        if i == 0 or digits.any():
-            partial = kernel(digits, values).astype(np.int64)
-            if totals is None:
-                totals = np.zeros((positions, *partial.shape[1:]), dtype=np.int64)
-            totals[i : i + len(values)] += partial
-    assert totals is not None
-    numerators = _join(totals, bits)
-    if weights.exponent > 0:
-        numerators = numerators << weights.exponent
-    denominator = x.denominator * weights.denominator * (1 << max(0, -weights.exponent))
-    return Exact(numerators, denominator)
-
-
-def _weight_limbs(weight: ops.Array, bits: int) -> Limbs:
-    if weight.dtype == object:
-        exact = Exact.of(weight)
-        return Limbs(_integer_limbs(exact.numerators, bits), 0, exact.denominator)
-    values = np.asarray(weight, dtype=np.float64)
-    integer, exponent = _scaled(values)
-    lowest = int(exponent.min(initial=0))
-    used = np.frexp(np.abs(integer).astype(np.float64))[1] + exponent - lowest
-    count = max(1, -(-int(used.max(initial=0)) // bits))
-    digits = np.zeros((count, *values.shape))
-    rest = values
-    # Each step takes the leading bits of what is left: nothing is rounded.
-    for i in range(count - 1, -1, -1):
-        position = bits * i + lowest
-        digits[i] = np.trunc(np.ldexp(rest, -position))
-        rest = rest - np.ldexp(digits[i], position)
-    return Limbs(digits, lowest, 1)
-
-
-def _integer_limbs(integers: IntegerArray, bits: int) -> FloatArray:
-    """Digits of Python integers, each with its integer's sign: (limbs, *shape)."""
-    flat = integers.reshape(-1)
-    longest = max((abs(n).bit_length() for n in flat), default=0)
-    count = max(1, -(-longest // bits))
-    size = count * bits // 8
-    content = b"".join(abs(n).to_bytes(size, "little") for n in flat)
-    digits = np.frombuffer(content, dtype=f"<u{bits // 8}").reshape(flat.size, count)
-    signs = np.array([-1.0 if n < 0 else 1.0 for n in flat])
-    return (digits.T * signs).reshape(count, *integers.shape)
-
-
-def _join(totals: npt.NDArray[np.int64], bits: int) -> IntegerArray:
-    """`sum_i totals[i] * 2**(bits * i)` as Python integers; the last limbs are room for carries."""
-    count, shape = totals.shape[0], totals.shape[1:]
-    digits = np.empty((count, prod(shape)), dtype=f"<u{bits // 8}")
-    carry = np.zeros(prod(shape), dtype=np.int64)
-    for i, limb in enumerate(totals.reshape(count, -1)):
-        carry = carry + limb
-        digits[i] = carry & ((1 << bits) - 1)
-        carry = carry >> bits
-    # Two's complement: what is left of the carry is the sign, and the last digit knows it.
-    content = np.ascontiguousarray(digits.T).tobytes()
-    size = count * bits // 8
-    values = (
-        int.from_bytes(content[i : i + size], "little", signed=True)
-        for i in range(0, len(content), size)
-    )
-    return _integers(values, shape)
+def fraction_array(values: Sequence[Fraction], shape: tuple[int, ...]) -> ExactArray:
+    """Fractions as an array of a shape."""
+    flat = np.empty(len(values), dtype=object)
+    flat[:] = values
+    return flat.reshape(shape)

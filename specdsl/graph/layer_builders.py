@@ -1,10 +1,10 @@
-"""What each sort of layer adds to the graph. Everything is exact but `batch_norm`, whose root is
-rounded once to float64.
+"""What each sort of layer adds to the graph. Linear and piecewise linear layers are exact, but for
+`batch_norm`, whose root is rounded once to float64. The others are in `layer_composites`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from math import prod
 from types import MappingProxyType
@@ -15,9 +15,7 @@ import numpy.typing as npt
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 from specdsl.graph.layer_call import ExactArray, LayerCall, array_of, compact
-
-EPSILON = Fraction(1, 100_000)
-"""What `batch_norm` adds to a variance where its `epsilon` is not given: as in PyTorch."""
+from specdsl.graph.layer_composites import COMPOSITES, EPSILON, LayerBuilder, window_of
 
 
 def _dense(call: LayerCall) -> NodeId:
@@ -51,6 +49,28 @@ def _conv(call: LayerCall) -> NodeId:
     pads = tuple((p, p) for p in padding)
     bias = _bias(call, weight.shape[0])
     op = ops.Conv(compact(weight), compact(bias), strides, pads, (1,) * rank)
+    return call.result(op)
+
+
+def _conv_transpose(call: LayerCall) -> NodeId:
+    weight = _weight(call)
+    rank = weight.ndim - 2
+    if rank < 1 or rank != len(call.shape) - 2:
+        text = f"a weight {list(weight.shape)} on a value {list(call.shape[1:])}"
+        call.refuse("E0621", text, "weight", help="weight: in, out, then one extent for each axis")
+    strides = call.integers("stride", rank, 1)
+    if min(strides) < 1:
+        call.refuse("E0620", "`stride` is at least 1", "stride")
+    op = ops.ConvTranspose(
+        compact(weight),
+        compact(_bias(call, weight.shape[1])),
+        strides,
+        pads=tuple((p, p) for p in call.integers("padding", rank, 0)),
+        dilations=(1,) * rank,
+        output_pads=call.integers("output_padding", rank, 0),
+    )
+    if any(added >= stride for added, stride in zip(op.output_pads, strides, strict=True)):
+        call.refuse("E0621", "`output_padding` must be below the stride", "output_padding")
     return call.result(op)
 
 
@@ -132,24 +152,19 @@ def _hardtanh(call: LayerCall) -> NodeId:
 
 def _average_pool(call: LayerCall) -> NodeId:
     """The mean of each window, as a convolution of each channel by itself."""
-    rank = len(call.shape) - 2
-    if rank < 1:
-        text = f"`{call.kind}` takes channels and axes, not {list(call.shape[1:])}"
-        call.refuse("E0621", text)
-    if not call.has("kernel"):
-        call.refuse("E0620", f"`{call.kind}` needs its `kernel`", help=f"`{call.kind}(2)`")
-    kernel = call.integers("kernel", rank, 1)
-    strides = call.integers("stride", rank, 1) if call.has("stride") else kernel
-    padding = call.integers("padding", rank, 0)
-    if min(kernel) < 1 or min(strides) < 1:
-        call.refuse("E0620", "`kernel` and `stride` are at least 1")
+    window = window_of(call)
     channels = call.shape[1]
-    weight = np.empty((channels, 1, *kernel), dtype=object)
-    weight[...] = Fraction(1, prod(kernel))
-    pads = tuple((p, p) for p in padding)
+    weight = np.empty((channels, 1, *window.kernel), dtype=object)
+    weight[...] = Fraction(1, prod(window.kernel))
     bias = array_of(*([Fraction(0)] * channels)).reshape(channels)
-    ones = (1,) * rank
-    op = ops.Conv(compact(weight), compact(bias), strides, pads, ones, groups=channels)
+    op = ops.Conv(
+        compact(weight),
+        compact(bias),
+        window.strides,
+        window.pads,
+        window.dilations,
+        groups=channels,
+    )
     return call.result(op)
 
 
@@ -184,13 +199,15 @@ def _dropout(call: LayerCall) -> NodeId:
     return call.result(ops.Reshape(call.shape))
 
 
-BUILDERS: Mapping[str, Callable[[LayerCall], NodeId]] = MappingProxyType(
+BUILDERS: Mapping[str, LayerBuilder] = MappingProxyType(
     {
+        **COMPOSITES,
         "average_pool": _average_pool,
         "avgpool": _average_pool,
         "batch_norm": _batch_norm,
         "clip": _clip,
         "conv": _conv,
+        "conv_transpose": _conv_transpose,
         "dense": _dense,
         "dropout": _dropout,
         "flatten": _flatten,

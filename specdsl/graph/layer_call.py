@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder, NodeId
+from specdsl.graph.layer_weights import Weights
 from specdsl.language import syntax
 from specdsl.language.spec import Value
 from specdsl.source import Span
@@ -28,7 +29,9 @@ LARGEST = Fraction(float(np.finfo(np.float32).max))
 
 @dataclass(frozen=True, slots=True)
 class LayerCall:
-    """One layer with its arguments by parameter name, still as syntax."""
+    """One layer with its arguments by parameter name, still as syntax, and `weights` from a file
+    for those that were not given.
+    """
 
     kind: str
     name: str | None
@@ -37,6 +40,7 @@ class LayerCall:
     evaluate: Evaluate
     builder: GraphBuilder
     operand: NodeId
+    weights: Weights = field(default_factory=dict[str, npt.NDArray[Any]], repr=False)
 
     @property
     def shape(self) -> ops.Shape:
@@ -66,11 +70,16 @@ class LayerCall:
         raise SpecError.of(code, text, argument.span if argument else self.span, help=help)
 
     def has(self, name: str) -> bool:
-        """Whether the argument was given."""
-        return name in self.arguments
+        """Whether the argument was given, or is in a file."""
+        return name in self.arguments or name in self.weights
 
     def tensor(self, name: str) -> ExactArray:
-        """An argument as an exact tensor (a number is one without axes)."""
+        """An argument as an exact tensor (a number is one without axes).
+
+        Entries are fractions; of a file they are floats, which are exact too.
+        """
+        if name not in self.arguments:
+            return self.weights[name]
         value = self.evaluate(self.arguments[name])
         if isinstance(value, bool | str | tuple):
             self.refuse("E0620", f"`{name}` of `{self.kind}` must hold numbers", name)
@@ -107,6 +116,8 @@ def array_of(*values: Fraction) -> ExactArray:
 
 def compact(values: ExactArray) -> ops.Array:
     """Floats where they hold the values exactly, so that nothing works on fractions in vain."""
+    if values.dtype != object:
+        return values
     rounded = values.astype(np.float64)
     same = all(Fraction(r) == v for r, v in zip(rounded.flat, values.flat, strict=True))
     return rounded if same else values

@@ -6,7 +6,7 @@ The graph is exact: a bias of 1/3 is a third. The ONNX form rounds to float32 (s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from specdsl.diagnostics import Diagnostics, SpecError, suggestion
@@ -14,8 +14,9 @@ from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder, NodeId
 from specdsl.graph.layer_builders import BUILDERS
 from specdsl.graph.layer_call import Evaluate, LayerCall
+from specdsl.graph.layer_weights import WeightSource, expected_shape
 from specdsl.graph.onnx_import.load import ImportedNetwork
-from specdsl.graph.to_onnx import OPSET, export
+from specdsl.graph.to_onnx import export, opset_of
 from specdsl.language import syntax
 from specdsl.language.layer_schemas import LAYERS, SKIPS
 from specdsl.language.schemas import Schema
@@ -31,17 +32,19 @@ def build_network(
     layers: Sequence[syntax.Layer | syntax.Skip | syntax.Setting],
     input_shape: ops.Shape,
     evaluate: Evaluate,
+    weights: WeightSource | None = None,
 ) -> ImportedNetwork:
     """The network that `layers` describe on an input of `input_shape` (without a batch axis).
 
     The graph's input has the shape `(1, *input_shape)`; layer names become node ids. Settings say
-    how weights come about, and change nothing where they are given. Raises SpecError, placed at
+    how weights come about, and change nothing where they are given; what is not given comes from
+    `weights`, if there are any. Raises SpecError, placed at
     the layers: E0620 unknown layer or arguments, E0621 shapes that do not fit, E0622 weights
-    missing, E0901 layers that have no graph yet.
+    missing.
     """
     builder = GraphBuilder()
     start = builder.add(ops.Input((1, *input_shape)), name=INPUT)
-    line = _Line(builder, start, evaluate, {INPUT: start})
+    line = _Line(builder, start, evaluate, {INPUT: start}, weights)
     found = Diagnostics()
     for layer in layers:
         try:
@@ -52,7 +55,7 @@ def build_network(
     found.raise_errors()
     graph = builder.build(line.node)
     values = {n: n for n, op, _ in graph if not isinstance(op, ops.Input)}
-    return ImportedNetwork(name, graph, export(graph, name), OPSET, values, graph.outputs)
+    return ImportedNetwork(name, graph, export(graph, name), opset_of(graph), values, graph.outputs)
 
 
 @dataclass(slots=True)
@@ -63,12 +66,16 @@ class _Line:
     node: NodeId
     evaluate: Evaluate
     named: dict[str, NodeId] = field(default_factory=dict[str, NodeId])
+    weights: WeightSource | None = None
+    count: int = 0
 
     def add(self, layer: syntax.Layer | syntax.Skip | syntax.Setting) -> None:
         """One more line of the block."""
         match layer:
             case syntax.Layer():
-                self.node = self._layer(layer.value, layer.name, self.node)
+                source = layer.name or str(self.count)
+                self.node = self._layer(layer.value, layer.name, self.node, source)
+                self.count += 1
                 if layer.name is not None:
                     self.named[layer.name] = self.node
             case syntax.Skip():
@@ -76,8 +83,16 @@ class _Line:
             case syntax.Setting():
                 pass
 
-    def _layer(self, value: syntax.Expr, name: str | None, operand: NodeId) -> NodeId:
+    def _layer(
+        self, value: syntax.Expr, name: str | None, operand: NodeId, source: str | None = None
+    ) -> NodeId:
+        """`source`: what its tensors in a file are called after."""
         call = _call(self.builder, operand, value, name, self.evaluate)
+        if self.weights is not None and source is not None:
+            given = frozenset(call.arguments)
+            found = self.weights.of(call.kind, source, given, call.span)
+            call = replace(call, weights=found)
+            _check_weight(call, source)
         return BUILDERS[call.kind](call)
 
     def _skip(self, layer: syntax.Skip) -> NodeId:
@@ -106,6 +121,23 @@ class _Line:
             raise SpecError.of("E0621", text, value.span) from error
 
 
+def _check_weight(call: LayerCall, source: str) -> None:
+    """Refuse (E0621) a weight from a file that is not as large as the layer says."""
+    if "weight" not in call.weights:
+        return
+
+    def integers(name: str) -> tuple[int, ...] | None:
+        if not call.has(name):
+            return None
+        return tuple(int(v) for v in call.tensor(name).reshape(-1))
+
+    expected = expected_shape(call.kind, call.shape, integers)
+    found = call.weights["weight"].shape
+    if expected is not None and found != expected:
+        text = f"the tensor `{source}.weight` is {list(found)}, the layer takes {list(expected)}"
+        call.refuse("E0621", text)
+
+
 def _unknown_skip(place: syntax.Expr) -> SpecError:
     help = "write `skip add(from = c1)`, with the name of a layer above"
     return SpecError.of("E0620", "a skip is `add(...)`", place.span, help=help)
@@ -122,8 +154,6 @@ def _call(
     if not isinstance(function, syntax.Name):
         raise SpecError.of("E0620", "a layer is a name or a call like `dense(...)`", value.span)
     kind = function.name
-    if kind in LAYERS.to_come:
-        raise SpecError.of("E0901", f"the layer `{kind}` is not supported yet", value.span)
     if kind not in BUILDERS:
         known = ", ".join(f"`{k}`" for k in BUILDERS)
         help_ = suggestion(kind, BUILDERS) or f"layers are {known}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ FloatArray = npt.NDArray[np.float32]
 
 # Fatal only: what is wrong comes back as an exception, and warnings do not belong on stderr.
 _FATAL = 4
+# What the runtime calls the element types of inputs.
+_ELEMENTS = {"tensor(float)": np.float32, "tensor(double)": np.float64}
 _ERROR_NAMES = (
     "EPFail",
     "EngineError",
@@ -28,6 +30,32 @@ _ERROR_NAMES = (
     "NotImplemented",
     "RuntimeException",
 )
+
+
+class Runner(Protocol):
+    """An original network, ready to be run: what a graph is compared with and replayed by.
+
+    `name`: the network's; `title`: of what runs it, in sentences; `version`: the same in reports.
+    """
+
+    name: str
+    title: str
+    version: str
+
+    def run_many(self, points: Sequence[FloatArray]) -> tuple[FloatArray, ...]:
+        """All outputs, then the hidden values, for one point in each input.
+
+        Raises SpecError E0611 where running fails.
+        """
+        ...
+
+
+class Original(Protocol):
+    """A network that is replayed by something else than ONNX Runtime."""
+
+    def runner(self, hidden: Sequence[str] = ()) -> Runner:
+        """The network ready to be run; `hidden` names values that it gives too."""
+        ...
 
 
 class Runtime:
@@ -44,12 +72,15 @@ class Runtime:
         import onnxruntime
 
         self.name = name
+        self.title = "ONNX Runtime"
         self.version = f"onnxruntime {onnxruntime.__version__}"
         self._session = self._load(model)
         self._hidden = tuple(hidden)
         self._inside = self._load(expose(model, self._hidden)) if hidden else None
         # Models of old exporters list their initializers among the inputs; the runtime does not.
-        self._inputs: tuple[str, ...] = tuple(i.name for i in self._session.get_inputs())
+        self._inputs: dict[str, type[np.floating]] = {
+            i.name: _ELEMENTS.get(i.type, np.float32) for i in self._session.get_inputs()
+        }
 
     def run(self, point: FloatArray) -> FloatArray:
         """The first output at one point, given in the model's own shape (batch axis included).
@@ -64,8 +95,8 @@ class Runtime:
         Inputs and outputs stand in the model's order and have its own shapes. Raises SpecError
         E0611 where the runtime fails, ValueError for another number of points than inputs.
         """
-        entries = zip(self._inputs, points, strict=True)
-        inputs = {name: np.asarray(point, np.float32) for name, point in entries}
+        entries = zip(self._inputs.items(), points, strict=True)
+        inputs = {name: np.asarray(point, element) for (name, element), point in entries}
         try:
             results = list(self._session.run(None, inputs))
             if self._inside is not None:

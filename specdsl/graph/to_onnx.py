@@ -7,9 +7,10 @@ than the graph, by rounding: the graph stays the reference, and a witness must h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import singledispatch
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 OPSET = 17
 # The IR version that came with opset 17; later ones are refused by runtimes of that time.
 IR_VERSION = 8
+# Gelu came with opset 20 (and Mish with 18): only graphs with such ops ask for it.
+LATE_OPS = (ops.Gelu, ops.GeluTanh, ops.Mish)
+LATE_OPSET = 20
+LATE_IR_VERSION = 9
 
 
 @dataclass(slots=True)
@@ -78,7 +83,7 @@ class _Model:
 
 
 def export(graph: Graph, name: str = "network") -> bytes:
-    """The bytes of an ONNX model (opset 17, float32) with the graph's inputs and outputs in order.
+    """The bytes of an ONNX model (float32) with the graph's inputs and outputs in order.
 
     Values are called like their nodes; only an output that is an input, or an output already, gets
     another name. Raises SpecError E0630 where a constant is beyond float32.
@@ -103,10 +108,17 @@ def export(graph: Graph, name: str = "network") -> bytes:
         ],
         model.tensors,
     )
-    opset = helper.make_opsetid("", OPSET)
+    number = opset_of(graph)
+    opset = helper.make_opsetid("", number)
+    version = IR_VERSION if number == OPSET else LATE_IR_VERSION
     return helper.make_model(
-        proto, opset_imports=[opset], ir_version=IR_VERSION, producer_name="specdsl"
+        proto, opset_imports=[opset], ir_version=version, producer_name="specdsl"
     ).SerializeToString()
+
+
+def opset_of(graph: Graph) -> int:
+    """The opset that `export` uses: the oldest of two that has all ops of the graph."""
+    return LATE_OPSET if any(isinstance(op, LATE_OPS) for _, op, _ in graph) else OPSET
 
 
 def expose(model: bytes, names: Sequence[str]) -> bytes:
@@ -140,8 +152,12 @@ def _value(graph: Graph, node: NodeId, name: str, element: int) -> onnx.ValueInf
 @singledispatch
 def export_op(op: ops.Op, model: _Model, operands: Sequence[str], node: NodeId) -> None:
     """Add what computes `node`. Raises SpecError E0630 for an op without an ONNX form."""
+    raise _no_form(op, model, node)
+
+
+def _no_form(op: ops.Op, model: _Model, node: NodeId) -> SpecError:
     text = f"network `{model.name}`: `{node}` ({type(op).__name__}) has no ONNX form"
-    raise SpecError.of("E0630", text)
+    return SpecError.of("E0630", text)
 
 
 @export_op.register
@@ -268,3 +284,117 @@ def _multiply(op: ops.Multiply, model: _Model, operands: Sequence[str], node: No
 @export_op.register
 def _square(op: ops.Square, model: _Model, operands: Sequence[str], node: NodeId) -> None:
     model.add("Mul", [operands[0], operands[0]], node)
+
+
+# --- largest, steps, curves -----------------------------------------------------------------------
+
+
+@export_op.register
+def _conv_transpose(
+    op: ops.ConvTranspose, model: _Model, operands: Sequence[str], node: NodeId
+) -> None:
+    weight, bias = model.float_tensor(op.weight, node), model.float_tensor(op.bias, node)
+    model.add(
+        "ConvTranspose",
+        [operands[0], weight, bias],
+        node,
+        strides=list(op.strides),
+        pads=[*(begin for begin, _ in op.pads), *(end for _, end in op.pads)],
+        dilations=list(op.dilations),
+        output_padding=list(op.output_pads),
+        group=op.groups,
+    )
+
+
+@export_op.register
+def _group_max(op: ops.GroupMax, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    flat = model.add("Reshape", [operands[0], model.integer_tensor([-1])], model.between(node))
+    gathered = model.add(
+        "Gather", [flat, model.integer_tensor(op.groups)], model.between(node), axis=0
+    )
+    if opset_of(model.graph) == OPSET:
+        model.add("ReduceMax", [gathered], node, axes=[-1], keepdims=0)
+    else:  # From opset 18 on the axes are an input.
+        model.add("ReduceMax", [gathered, model.integer_tensor([-1])], node, keepdims=0)
+
+
+# ONNX ops that compute an op by themselves.
+SAME: Mapping[type[ops.Op], str] = MappingProxyType(
+    {
+        ops.Sign: "Sign",
+        ops.Floor: "Floor",
+        ops.Ceil: "Ceil",
+        ops.Round: "Round",
+        ops.Exp: "Exp",
+        ops.Log: "Log",
+        ops.Sqrt: "Sqrt",
+        ops.Reciprocal: "Reciprocal",
+        ops.Sigmoid: "Sigmoid",
+        ops.Tanh: "Tanh",
+        ops.Erf: "Erf",
+        ops.Softsign: "Softsign",
+        ops.Softplus: "Softplus",
+        ops.Gelu: "Gelu",
+        ops.Mish: "Mish",
+        ops.HardSwish: "HardSwish",
+        ops.Sin: "Sin",
+        ops.Cos: "Cos",
+        ops.Tan: "Tan",
+    }
+)
+# Comparisons with 0 that give 1 or 0.
+COMPARED: Mapping[type[ops.Op], str] = MappingProxyType(
+    {ops.Positive: "Greater", ops.NotNegative: "GreaterOrEqual", ops.IsZero: "Equal"}
+)
+
+
+@export_op.register(ops.Step)
+@export_op.register(ops.Smooth)
+def _same(op: ops.Op, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    """Raises SpecError E0630 for an op of these kinds that has no ONNX form."""
+    if type(op) not in SAME:
+        raise _no_form(op, model, node)
+    model.add(SAME[type(op)], operands, node)
+
+
+@export_op.register
+def _threshold(op: ops.Threshold, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    from onnx import TensorProto
+
+    if type(op) not in COMPARED:
+        _same(op, model, operands, node)
+        return
+    zero = model.float_tensor(np.array(0.0), node)
+    truth = model.add(COMPARED[type(op)], [operands[0], zero], model.between(node))
+    model.add("Cast", [truth], node, to=TensorProto.FLOAT)
+
+
+@export_op.register
+def _truncate(op: ops.Truncate, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    """`sign(x) floor(|x|)`."""
+    sign = model.add("Sign", operands, model.between(node))
+    size = model.add("Abs", operands, model.between(node))
+    whole = model.add("Floor", [size], model.between(node))
+    model.add("Mul", [sign, whole], node)
+
+
+@export_op.register
+def _power(op: ops.Power, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    exponent = model.float_tensor(np.array(op.exponent), node)
+    model.add("Pow", [operands[0], exponent], node)
+
+
+@export_op.register
+def _elu(op: ops.Elu, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Elu", operands, node, alpha=op.alpha)
+
+
+@export_op.register
+def _gelu_tanh(op: ops.GeluTanh, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    model.add("Gelu", operands, node, approximate="tanh")
+
+
+@export_op.register
+def _silu(op: ops.Silu, model: _Model, operands: Sequence[str], node: NodeId) -> None:
+    gate = model.add("Sigmoid", operands, model.between(node))
+    model.add("Mul", [operands[0], gate], node)

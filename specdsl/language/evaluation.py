@@ -28,6 +28,7 @@ from specdsl.language.constants import (
     scalar,
     stack,
 )
+from specdsl.language.elementary import ELEMENTARY, elementary
 from specdsl.language.spec import Value
 
 
@@ -174,6 +175,8 @@ class _Evaluator:
             return self._apply(function, arguments)
         if name in CONSTANT_FUNCTIONS and arguments:
             return apply(name, arguments)
+        if name in ELEMENTARY and len(arguments) == 1:
+            return elementary(name, arguments[0])
         return self._refuse("not a constant")
 
     def _apply(self, function: syntax.Let, arguments: Sequence[Value]) -> Value:

@@ -11,6 +11,10 @@ _KERNEL = Option(
 )
 _STRIDE = Option("stride", "tensor", "one number or one an axis; without it that of the kernel")
 _PADDING = Option("padding", "tensor", "zeros on each side", default=0)
+_GAMMA = Option("gamma", "tensor", "one number a channel", default=1)
+_BETA = Option("beta", "tensor", "one number a channel", default=0)
+_EPSILON = Option("epsilon", "real", "keeps the root from zero", default="1/100000", minimum=0)
+_ALPHA = Option("alpha", "real", "how far it goes below 0", default=1, minimum=0)
 
 _AVERAGE = (
     "the mean of a window, the padding's zeros among it",
@@ -39,6 +43,20 @@ LAYERS: Table = table(
         ),
         positional=1,
     ),
+    Schema(
+        "conv_transpose",
+        "the transpose of a convolution; axes of its weight: in, out, then the kernel",
+        (
+            Option("channels", "int", "output channels, weights to be trained", minimum=1),
+            Option("kernel", "tensor", "extent of the kernel, one number or one an axis"),
+            _WEIGHT,
+            _BIAS,
+            Option("stride", "tensor", "one number or one an axis", default=1),
+            Option("padding", "tensor", "entries cut from each side of the result", default=0),
+            Option("output_padding", "tensor", "entries added at the end of each axis", default=0),
+        ),
+        positional=1,
+    ),
     Schema("relu", "max(x, 0)"),
     Schema(
         "leaky_relu",
@@ -58,6 +76,19 @@ LAYERS: Table = table(
     Schema("hardtanh", "clip(-1, 1)"),
     Schema("sigmoid", "1 / (1 + exp(-x))"),
     Schema("tanh", "hyperbolic tangent"),
+    Schema("softplus", "log(1 + exp(x))"),
+    Schema("softsign", "x / (1 + |x|)"),
+    Schema("elu", "x where positive, else alpha * (exp(x) - 1)", (_ALPHA,), positional=1),
+    Schema("celu", "x where positive, else alpha * (exp(x / alpha) - 1)", (_ALPHA,), positional=1),
+    Schema("selu", "1.0507 elu(x) with alpha = 1.6733, both to float64"),
+    Schema("gelu", "x times the standard normal distribution function of x"),
+    Schema("gelu_tanh", "the same by a hyperbolic tangent"),
+    Schema("silu", "x * sigmoid(x), also called swish"),
+    Schema("mish", "x * tanh(log(1 + exp(x)))"),
+    Schema("hardsigmoid", "clip(x / 6 + 1/2, 0, 1)"),
+    Schema("hardswish", "x * clip(x / 6 + 1/2, 0, 1)"),
+    Schema("softmax", "exp(x) / sum(exp(x)) of a vector"),
+    Schema("log_softmax", "the logarithm of softmax"),
     Schema("average_pool", *_AVERAGE, positional=1),
     Schema("avgpool", *_AVERAGE, positional=1),
     Schema("max_pool", *_LARGEST, positional=1),
@@ -69,10 +100,35 @@ LAYERS: Table = table(
         (
             Option("mean", "tensor", "one number a channel"),
             Option("variance", "tensor", "one number a channel"),
-            Option("gamma", "tensor", "one number a channel", default=1),
-            Option("beta", "tensor", "one number a channel", default=0),
-            Option("epsilon", "real", "keeps the root from zero", default="1/100000", minimum=0),
+            _GAMMA,
+            _BETA,
+            _EPSILON,
         ),
+    ),
+    Schema(
+        "layer_norm",
+        "(x - mean) / sqrt(variance + epsilon) * gamma + beta, of all entries together",
+        (
+            Option("gamma", "tensor", "one number or one an entry", default=1),
+            Option("beta", "tensor", "one number or one an entry", default=0),
+            _EPSILON,
+        ),
+    ),
+    Schema(
+        "instance_norm",
+        "the same, of each channel by itself",
+        (_GAMMA, _BETA, _EPSILON),
+    ),
+    Schema(
+        "group_norm",
+        "the same, of groups of channels",
+        (
+            Option("groups", "int", "how many groups", required=True, minimum=1),
+            _GAMMA,
+            _BETA,
+            _EPSILON,
+        ),
+        positional=1,
     ),
     Schema(
         "dropout",
@@ -89,8 +145,6 @@ LAYERS: Table = table(
             Option("std", "tensor", "one number or one a channel", default=1),
         ),
     ),
-    later=("softmax", "gelu"),
-    to_come=("sigmoid", "tanh", "max_pool", "maxpool"),
 )
 
 SKIPS: Table = table(
@@ -118,6 +172,20 @@ INITIALIZERS: Table = table(
     ),
 )
 
+WEIGHTS: Table = table(
+    "weight file",
+    Schema(
+        "safetensors",
+        "tensors called as in a PyTorch state dict: `c1.weight` for a layer with the name `c1`, "
+        "`0.weight` for the first layer without one",
+        (
+            Option("file", "path", "the weights, .safetensors", required=True),
+            Option("prefix", "string", "what stands before the name of every layer", default=""),
+        ),
+        positional=1,
+    ),
+)
+
 NETWORK_SETTINGS = Schema(
     "network",
     "settings among the layers",
@@ -129,6 +197,7 @@ NETWORK_SETTINGS = Schema(
             default="standard",
             table=INITIALIZERS,
         ),
+        Option("weights", "method", "where weights that are not written out lie", table=WEIGHTS),
     ),
     block=True,
 )

@@ -324,6 +324,12 @@ ONNX = Schema(
     positional=1,
 )
 
+GIVEN = Schema(
+    "given",
+    "a network handed over in Python: `specdsl.load(path, networks={...})`",
+    (Option("denormalize", "affine", "what to undo on the outputs: `affine(scale =, shift =)`"),),
+)
+
 AFFINE = Schema(
     "affine",
     "`scale * y + shift`",
@@ -333,7 +339,7 @@ AFFINE = Schema(
     ),
 )
 
-NETWORK_SOURCES = table("network source", ONNX, later=("torch", "torch_module", "nnet"))
+NETWORK_SOURCES = table("network source", ONNX, GIVEN, later=("torch", "torch_module", "nnet"))
 
 NORMALIZE = Schema(
     "normalize",

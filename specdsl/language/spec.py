@@ -86,9 +86,27 @@ class OnnxFile:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class WeightFile:
+    """`weights = safetensors(path, prefix)` among layers: where weights not written out lie."""
+
+    path: Path
+    prefix: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class GivenNetwork:
+    """A network that is handed over in Python; outputs are `scale * y + shift`."""
+
+    scale: Fraction
+    shift: Fraction
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NetworkDeclaration:
-    """A network from a file (`onnx`), from inline `layers`, or an expression of other networks
-    (`value`, for example `encoder >> head`): exactly one of them.
+    """A network from a file (`onnx`), from inline `layers`, an expression of other networks
+    (`value`, for example `encoder >> head`), or one that is handed over (`given`): exactly one of
+    them. `weights`: a file with those of `layers`.
 
     `input` and `output` are tensors, records (spaces), or tuples of these, each with its name.
     """
@@ -100,6 +118,8 @@ class NetworkDeclaration:
     layers: tuple[syntax.Layer | syntax.Skip | syntax.Setting, ...]
     span: Span
     value: syntax.Expr | None = None
+    given: GivenNetwork | None = None
+    weights: WeightFile | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

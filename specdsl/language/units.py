@@ -105,6 +105,14 @@ def power(unit: str | None, exponent: int) -> str | None:
     return _spell(powers)
 
 
+def root(unit: str) -> str | None:
+    """The unit whose square this is, spelled with the same words; None where there is none."""
+    powers = _parse(unit)
+    if any(n % 2 for n in powers.values()):
+        return None
+    return _spell({word: n // 2 for word, n in powers.items()})
+
+
 # --- spelling ------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from specdsl.diagnostics import Diagnostic
 from specdsl.graph.graph import Graph, NodeId
+from specdsl.graph.runtime import Original
 from specdsl.query.sets import IndexArray, InputSet
 from specdsl.source import Span
 
@@ -81,6 +82,7 @@ class NetworkCall:
     ONNX file's bytes: the original file, or the export of an inline network. `labels` names the
     entries of a single output. `hidden`: hidden values that the query reads, ONNX name and node.
     `text` says what it is applied to, `net(a)`, where that is something the user has named.
+    `original` replays it instead of `model`, where the network did not come from ONNX.
     """
 
     name: str
@@ -90,6 +92,7 @@ class NetworkCall:
     labels: tuple[str, ...] = ()
     hidden: tuple[tuple[str, NodeId], ...] = ()
     text: str = ""
+    original: Original | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

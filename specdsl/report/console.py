@@ -188,9 +188,10 @@ def _point(
 
 def _margin(witness: ShownWitness) -> str:
     replayed, computed = number(witness.replayed_margin), number(witness.exact_margin)
+    how = "computed" if witness.error else "exact"
     if replayed == computed:
-        return f"{computed} (exact, and replayed with {witness.replayed_with})"
-    return f"{replayed} replayed with {witness.replayed_with} (exact: {computed})"
+        return f"{computed} ({how}, and replayed with {witness.replayed_with})"
+    return f"{replayed} replayed with {witness.replayed_with} ({how}: {computed})"
 
 
 def _variable(variable: ShownVariable) -> str:

@@ -17,6 +17,7 @@ from specdsl.source import Span
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified, Witness
 
 if TYPE_CHECKING:
+    from specdsl.graph.graph import Graph
     from specdsl.query.elaboration.elaborate import Obligation
     from specdsl.query.elaboration.values.resources import Resources
 
@@ -78,6 +79,7 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
     Raises Unsupported and SpecError as the backend does.
     """
     from specdsl.evidence import settle
+    from specdsl.graph.rewrites import restate
 
     start = time.monotonic()
     if not query.cases:
@@ -85,7 +87,10 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
         nothing = Certificate("no cases", margin=None, trusted=(), leaves=0)
         return Answer(Verified(nothing), "no cases", 0.0)
     try:
-        return _above_rounding(query, settle(query, backend.answer(query, Deadline.after(timeout))))
+        answer = settle(query, backend.answer(query, Deadline.after(timeout)))
+        restated = restate(query.graph)
+        answer = _above_rounding(query, restated.graph, answer)
+        return answer if restated.keeps_values else _without_bounds(answer)
     except (Unsupported, SpecError):
         raise
     # The one boundary where anything is caught: solvers are foreign code, and a crash must cost
@@ -96,9 +101,10 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
         return Answer(Unknown(reason), backend.name, time.monotonic() - start)
 
 
-def _above_rounding(query: Query, answer: Answer) -> Answer:
+def _above_rounding(query: Query, margins: Graph, answer: Answer) -> Answer:
     """Unknown where float64 rounding could account for the whole margin of a certificate.
 
+    `margins`: the graph whose margins the backends bound, of the same signs as the query's.
     A certificate without a margin comes from exact arithmetic, or from a search that already
     counted margins above the slack only.
     """
@@ -108,11 +114,22 @@ def _above_rounding(query: Query, answer: Answer) -> Answer:
         return answer
     margin = answer.verdict.certificate.margin
     sets = {id(case.inputs): case.inputs for case in query.cases}
-    slack = max(rounding_slack(query.graph, inputs) for inputs in sets.values())
+    slack = max(rounding_slack(margins, inputs) for inputs in sets.values())
     if margin > slack:
         return answer
     reason = f"the margin {margin:.3g} is within what float64 rounding can hide, {slack:.3g}"
     return replace(answer, verdict=Unknown(reason, advice="use `smt`, which is exact"))
+
+
+def _without_bounds(answer: Answer) -> Answer:
+    """Bounds of margins that only have the signs of the user's are none of the user's margins."""
+    match answer.verdict:
+        case Verified(certificate):
+            return replace(answer, verdict=Verified(replace(certificate, margin=None)))
+        case Unknown():
+            return replace(answer, verdict=replace(answer.verdict, bound=None))
+        case Falsified():
+            return answer
 
 
 def unsupported(error: Unsupported, obligation: Obligation) -> Diagnostic:
@@ -171,6 +188,7 @@ def show_witness(query: Query, witness: Witness) -> ShownWitness:
         replayed_margin=witness.replayed_margin,
         replayed_with=witness.replayed_with,
         notes=witness.notes,
+        error=witness.error,
     )
 
 

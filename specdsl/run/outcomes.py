@@ -26,7 +26,8 @@ class ShownWitness:
     """A witness in the user's terms.
 
     Margins are the largest over the atoms of the case (<= 0: all hold): `exact_margin` over the
-    exact graph, `replayed_margin` with the network's own float32 outputs.
+    exact graph, `replayed_margin` with the network's own float32 outputs. `error`: how far both may
+    be off, because of elementary functions.
     """
 
     variables: tuple[ShownVariable, ...]
@@ -35,6 +36,7 @@ class ShownWitness:
     replayed_margin: Fraction
     replayed_with: str
     notes: tuple[str, ...] = ()
+    error: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -132,14 +132,21 @@ def verify(
 
 
 def verify_combinations(
-    path: Path, combinations: Sequence[Combination], options: RunOptions, observer: Observer
+    path: Path,
+    combinations: Sequence[Combination],
+    options: RunOptions,
+    observer: Observer,
+    networks: Mapping[str, object] | None = None,
 ) -> Report:
-    """Check a spec that has been loaded already, in every combination of swept parameters."""
+    """Check a spec that has been loaded already, in every combination of swept parameters.
+
+    `networks` handed over in memory go before the files of the same name.
+    """
     # Elaboration brings in the ONNX importer: `check-syntax` uses this module without it.
     from specdsl.query.elaboration.values.resources import Resources
 
     start = time.monotonic()
-    resources = Resources()
+    resources = Resources(networks)
     found = Diagnostics()
     tasks: list[_Task] = []
     for combination in combinations:

@@ -138,8 +138,9 @@ class _Optimum:
             case Verified():
                 return "verified"
             case Falsified(witness):
-                value = self._value(family.measure_at(witness.point))
-                if self._improves(value):
+                measure = family.measure_at(witness.point)
+                value = None if measure is None else self._value(measure)
+                if value is not None and self._improves(value):
                     self.frontier.refuted = value
                     self.shown = show_witness(family.query, witness)
                 return "falsified"
@@ -153,22 +154,25 @@ class _Optimum:
 
     def _value(self, measure: Fraction) -> Fraction:
         """What the objective surely attains: of squares the root, rounded to the safe side."""
-        return root(measure, up=not self.problem.rises) if self.problem.squared else measure
+        if not self.problem.squared:
+            return measure
+        return root(max(measure, Fraction(0)), up=not self.problem.rises)
 
     def _limits(self, query: Query, row: int | None, fixed: Fraction | None) -> _Limits:
         from specdsl.bounds import pre_activation_bounds
         from specdsl.bounds.rounding import rounding_slack
-        from specdsl.graph.rewrites import simplify
+        from specdsl.graph.rewrites import simplify, simplify_exactly
 
         if row is None:
             value = fixed if fixed is not None else Fraction(0)
             ends = [(value, value)]
         else:
-            graph = simplify(query.graph)
+            reference = simplify_exactly(query.graph)
+            graph = simplify(reference)
             ends: list[tuple[Fraction, Fraction]] = []
             for inputs in {id(c.inputs): c.inputs for c in query.cases}.values():
                 bounds = pre_activation_bounds(graph, inputs)[graph.output]
-                slack = Fraction(rounding_slack(query.graph, inputs))
+                slack = Fraction(rounding_slack(reference, inputs))
                 low, high = bounds.lower.reshape(-1)[row], bounds.upper.reshape(-1)[row]
                 ends.append((Fraction(float(low)) - slack, Fraction(float(high)) + slack))
         lower, upper = min(low for low, _ in ends), max(high for _, high in ends)

@@ -25,6 +25,7 @@ SUFFIXES: Mapping[str, str] = {
     "smt2": ".smt2",
     "dot": ".dot",
     "vnnlib": ".vnnlib",
+    "onnx": ".onnx",
 }
 """Stage to the ending of its files."""
 
@@ -34,14 +35,15 @@ COMMENTS: Mapping[str, str] = {"query": "# ", "graph": "# "}
 
 @dataclass(frozen=True, slots=True)
 class StageText:
-    """One text. `name` is a file name without a folder; `title` the id it stands for.
+    """One text, or the bytes of a model. `name` is a file name without a folder; `title` the id it
+    stands for.
 
     `files`: what the text speaks about, by file name, to be written beside it.
     """
 
     name: str
     title: str
-    text: str
+    text: str | bytes
     files: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
 
 
@@ -86,6 +88,31 @@ def stage_texts(
                 yield StageText(name, obligation.id, text)
         except Unsupported as error:
             raise SpecError([unsupported(error, obligation)]) from error
+
+
+def network_models(
+    combinations: Sequence[Combination], selection: Selection | None
+) -> Iterator[StageText]:
+    """The ONNX file of each selected network: of one written in layers, or the one it names.
+
+    A network that is composed of others has none of its own. One that several combinations share
+    comes once. Raises SpecError for a network that cannot be read (E05xx, E06xx) or built (E062x,
+    E0630).
+    """
+    from specdsl.query.elaboration.values.resources import Resources
+
+    resources = Resources()
+    seen: set[tuple[str, bytes]] = set()
+    for combination in combinations:
+        spec = combination.spec
+        for name, declaration in spec.networks.items():
+            id = f"{Path(spec.source.name).name}::{name}{combination.suffix}"
+            if declaration.value is not None or not (selection is None or selection.matches(id)):
+                continue
+            model = resources.network(spec, name).imported.model
+            if (name, model) not in seen:
+                seen.add((name, model))
+                yield StageText(file_name(id) + SUFFIXES["onnx"], id, model)
 
 
 def file_name(id: str) -> str:

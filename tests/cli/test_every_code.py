@@ -123,6 +123,11 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
         and data_slice('csv("d.csv", label = 2)', TABLE, "d[1:3]")
     ),
     "E0523": lambda: data('cifar_binary("d.csv")', "too short for a sample of CIFAR", "d.csv"),
+    "E0524": lambda: (*tensors(b"not the tensors"),),
+    "E0652": lambda: spec(
+        "network g: real[2] -> real = given\n"
+        "property p = forall x in box([0, 0], [1, 1]): g(x) <= 9\ncheck p"
+    ),
     "E0622": lambda: spec(
         "network g: real[2] -> real { layer dense(1) }\n"
         "property p = forall x in box([0, 0], [1, 1]): g(x) <= 9\ncheck p"
@@ -196,6 +201,14 @@ def net_folder() -> tuple[str, ...]:
     return spec(text + "property p = forall x in box([0, 0], [1, 1]): g(x)[0] <= 9\ncheck p")
 
 
+def tensors(content: bytes) -> tuple[str, ...]:
+    Path("w.safetensors").write_bytes(content)
+    return spec(
+        'network g: real[2] -> real { layer dense(1)  weights = safetensors("w.safetensors") }\n'
+        "property p = forall x in box([0, 0], [1, 1]): g(x) <= 9\ncheck p"
+    )
+
+
 def wrong_size() -> tuple[str, ...]:
     query("")
     text = 'network g: real[3] -> real = onnx("n.onnx")\n'
@@ -249,6 +262,15 @@ def test_a_runtime_that_refuses_reads_as_agreed(golden: Golden) -> None:
     text = render(caught.value.diagnostics[0]).splitlines()[0].partition(":")
     # What follows is the runtime's own wording, which changes with its version.
     golden.check("codes/E0611.txt", text[0] + text[1] + text[2][:40].rstrip())
+
+
+def test_a_module_in_training_mode_reads_as_agreed(golden: Golden) -> None:
+    torch = pytest.importorskip("torch")
+    from specdsl.graph.torch_import.load import load_module
+
+    with pytest.raises(SpecError) as caught:
+        load_module(torch.nn.Linear(2, 1), [(1, 2)], "net")
+    golden.check("codes/E0615.txt", render(caught.value.diagnostics[0]))
 
 
 def test_every_code_has_a_golden() -> None:

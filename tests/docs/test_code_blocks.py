@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 # Blocks marked `spec types` speak of files that are not there: they are checked, not run.
 BLOCK = re.compile(r"^```spec( types)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 STATED = re.compile(r"^check .*# (verified|falsified|unknown)\s*$", re.MULTILINE)
-PAGES = ("language.md", "tutorial.md")
+PAGES = ("language.md", "networks.md", "tutorial.md")
 
 
 def blocks() -> list[tuple[str, str, bool]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from specdsl.language.layer_schemas import INITIALIZERS, LAYERS, SKIPS
+from specdsl.language.layer_schemas import INITIALIZERS, LAYERS, SKIPS, WEIGHTS
 from specdsl.language.schemas import BACKENDS, QUERY_REPORTS, READERS, REPORTS, Table
 from specdsl.language.training_schemas import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
 from tests.docs.tables import rows
@@ -19,6 +19,7 @@ TABLES: dict[str, Table] = {
     "layers": LAYERS,
     "skips": SKIPS,
     "initializers": INITIALIZERS,
+    "weights": WEIGHTS,
     "losses": LOSSES,
     "optimizers": OPTIMIZERS,
     "regularizers": REGULARIZERS,

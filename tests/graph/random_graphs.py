@@ -134,16 +134,87 @@ STEPS: tuple[Step, ...] = (
     _activation,
     _product,
 )
+
+
+def _curve(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    """Of bounded arguments: e^e^e^x leaves the floats behind."""
+    kinds = (ops.Sigmoid(), ops.Tanh(), ops.Exp(), ops.Softplus(), ops.Elu(0.5), ops.Sin())
+    bounded = builder.add(ops.Clip(-4.0, 4.0), node)
+    return builder.add(kinds[int(rng.integers(0, len(kinds)))], bounded)
+
+
+def _step(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    kinds = (ops.Sign(), ops.Positive(), ops.NotNegative(), ops.IsZero(), ops.Floor(), ops.Round())
+    return builder.add(kinds[int(rng.integers(0, len(kinds)))], node)
+
+
+def _gate(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    """`x` times a number that depends on its sign."""
+    kinds = (ops.Sign(), ops.Positive(), ops.NotNegative())
+    step = builder.add(kinds[int(rng.integers(0, len(kinds)))], node)
+    slope, shift = (np.array(float(rng.integers(-2, 3))) for _ in range(2))
+    return builder.add(ops.Multiply(), builder.add(ops.Scale(slope, shift), step), node)
+
+
+def _maximum(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    size = prod(builder.shape(node))
+    shape = (1, int(rng.integers(1, 5)), int(rng.integers(1, 6)))
+    return builder.add(ops.GroupMax(rng.integers(0, size, size=shape)), node)
+
+
+def _halves(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    """`a relu(x) + b relu(-x)`, now and then with a = -b or the like."""
+    right = builder.add(ops.Relu(), node)
+    turned = builder.add(ops.Scale(np.array(-1.0), np.array(0.0)), node)
+    left = builder.add(ops.Relu(), turned)
+    a, b = (float(rng.choice([-1.0, 1.0, 0.5, 0.3])) for _ in range(2))
+    return builder.add(ops.Sum((a, b)), right, left)
+
+
+def _split_layer(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    """A layer that holds some rows with both signs, a ReLU, and a layer that reads both."""
+    columns = builder.shape(node)[-1]
+    weight, bias = _weights(rng, 2, columns), _weights(rng, 2)
+    own, own_bias = _weights(rng, 1, columns), _weights(rng, 1)
+    rows = np.concatenate([weight, own, -weight])
+    split = builder.add(ops.Dense(rows, np.concatenate([bias, own_bias, -bias])), node)
+    read = _weights(rng, 3, 5)
+    if rng.random() < 0.5:
+        read[:, 3:] = -read[:, :2]
+    return builder.add(ops.Dense(read, _weights(rng, 3)), builder.add(ops.Relu(), split))
+
+
+def _repeat(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    """The same twice, summed: what sharing and sums make one term of."""
+    twice = [builder.add(ops.Abs(), node) for _ in range(2)]
+    return builder.add(ops.Sum((1.0, float(rng.choice([-1.0, 0.5])))), *twice)
+
+
+def _transposed_conv(builder: GraphBuilder, node: NodeId, rng: np.random.Generator) -> NodeId:
+    shape = builder.shape(node)
+    if len(shape) != 4 or prod(shape) > 40:
+        return node
+    weight, bias = _weights(rng, shape[1], 2, 2, 2), _weights(rng, 2)
+    op = ops.ConvTranspose(weight, bias, (2, 1), ((0, 0), (0, 0)), (1, 1), (0, 0))
+    return builder.add(op, node)
+
+
+PIECEWISE: tuple[Step, ...] = (*STEPS, _maximum, _halves, _split_layer, _repeat, _transposed_conv)
+"""Continuous and exact over the rationals."""
+CURVED: tuple[Step, ...] = (*PIECEWISE, _curve)
+"""Continuous."""
+STEPPED: tuple[Step, ...] = (*PIECEWISE, _step, _gate)
+"""Exact over the rationals, with jumps."""
 INPUT_SHAPES = ((1, 3), (4,), (1, 2, 4), (1, 2, 3, 4), (1, 1, 1, 5))
 
 
 @st.composite
-def graphs(draw: st.DrawFn, max_steps: int = 8) -> Graph:
+def graphs(draw: st.DrawFn, max_steps: int = 8, steps: tuple[Step, ...] = STEPS) -> Graph:
     """A chain of random ops (with branches inside some) on an input of one of several shapes."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     builder = GraphBuilder()
     node = builder.add(ops.Input(draw(st.sampled_from(INPUT_SHAPES))), name="x")
-    for step in draw(st.lists(st.sampled_from(STEPS), min_size=1, max_size=max_steps)):
+    for step in draw(st.lists(st.sampled_from(steps), min_size=1, max_size=max_steps)):
         node = step(builder, node, rng)
     return builder.build(node)
 

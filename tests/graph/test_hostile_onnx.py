@@ -198,12 +198,12 @@ def test_an_input_without_shape() -> None:
     assert refusal(proto.SerializeToString()) == "E0608"
 
 
-def test_inputs_and_outputs_are_there_float32_and_different() -> None:
+def test_inputs_and_outputs_are_there_floats_and_different() -> None:
     proto = small()
     proto.graph.input.add().CopyFrom(proto.graph.input[0])
     assert refusal(proto.SerializeToString()) == "E0601"
     proto = small()
-    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.INT64
     assert refusal(proto.SerializeToString()) == "E0607"
     proto = small()
     del proto.graph.input[0]
@@ -338,10 +338,10 @@ MALFORMED: dict[str, tuple[list[Node], list[int], dict[str, np.ndarray]]] = {
         [1, 3],
         {"v": np.ones(2, np.float32)},
     ),
-    "matrix of three axes": (
+    "matrices in batches that differ": (
         [("MatMul", ["x", "w"], ["y"], {})],
         [2, 1, 3],
-        {"w": floats(2, 3, 4)},
+        {"w": floats(3, 3, 4)},
     ),
     "no pool kernel": ([("AveragePool", ["x"], ["y"], {"kernel_shape": [0]})], [1, 1, 3], {}),
     "missing operand": ([("Add", ["x", ""], ["y"], {})], [1, 3], {}),

@@ -240,9 +240,6 @@ def test_skips_add_what_a_named_layer_gave() -> None:
         ("layer dense(3)", "E0622"),
         ("layer batch_norm(mean = 0, variance = 0, epsilon = 0)", "E0620"),
         ("layer batch_norm(mean = [1, 2, 3], variance = 0)", "E0621"),
-        ("layer sigmoid", "E0901"),
-        ("layer tanh", "E0901"),
-        ("layer max_pool(2)", "E0901"),
     ],
 )
 def test_what_cannot_be_built_is_refused_where_it_stands(text: str, code: str) -> None:

@@ -296,8 +296,8 @@ def test_local_functions_see_the_arguments_of_each_call() -> None:
         "check p(2), q\n"
     )
     assert codes(text) == []
-    assert codes(text.replace("c * net(z)[0]", "net(z)[0] / c")) == ["E0405"]
-    only = text.replace("c * net(z)[0]", "net(z)[0] / c").replace("check p(2), q", "check p(2)")
+    assert codes(text.replace("c * net(z)[0]", "net(z)[0] ^ c")) == ["E0312"]
+    only = text.replace("c * net(z)[0]", "net(z)[0] ^ c").replace("check p(2), q", "check p(2)")
     assert codes(only.replace("property q", "# ")) == []
 
 

@@ -311,12 +311,42 @@ def test_a_network_can_be_an_expression_of_others() -> None:
         ("layer c = relu layer average_pool(2) skip add(from = c, by = maxpool(2))", "1, 4, 4"),
         ("skip add(from = input) layer batch_norm(mean = 0, variance = [1])", "1, 8, 8"),
         ("layer flatten layer dropout(1/4) layer dense(6)", "6"),
+        ("layer conv_transpose(2, kernel = 3, stride = 2, padding = 1) layer gelu", "2, 15, 15"),
+        (
+            "layer conv_transpose(2, kernel = 2, stride = [1, 2], output_padding = [0, 1])",
+            "2, 9, 17",
+        ),
+        ("layer instance_norm layer elu(alpha = 1/2) layer group_norm(1) layer mish", "1, 8, 8"),
+        ("layer layer_norm(gamma = 2) layer flatten layer softmax layer log_softmax", "64"),
     ],
 )
 def test_shapes_go_through_every_layer(layers: str, shape: str) -> None:
     head = "spec 1.0\nspace Image { pixels: real[1, 8, 8] in [0, 1] }\n"
     assert codes(f"network f: Image -> real[{shape}] {{ {layers} }}", head) == []
     assert codes(f"network f: Image -> real[77] {{ {layers} }}", head) == ["E0621"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "code"),
+    [
+        ("layer softmax", "E0621"),
+        ("layer layer_norm(gamma = [1, 2])", "E0621"),
+        ("layer group_norm(2)", "E0621"),
+        ("layer group_norm", "E0805"),
+        ("layer flatten layer instance_norm", "E0621"),
+        ("layer instance_norm(beta = [1, 2])", "E0621"),
+        ("layer elu(alpha = 0)", "E0620"),
+        ("layer celu(alpha = 0 - 1)", "E0402"),
+        ("layer conv_transpose(2)", "E0620"),
+        ("layer conv_transpose(weight = [[[[1]]], [[[1]]]])", "E0621"),
+        ("layer conv_transpose(2, kernel = 1, padding = 4)", "E0621"),
+        ("layer conv_transpose(2, kernel = 1, output_padding = 1)", "E0621"),
+        ("layer conv_transpose(3, weight = [[[[1]]]])", "E0621"),
+    ],
+)
+def test_layers_that_do_not_fit_are_errors_before_anything_is_built(layers: str, code: str) -> None:
+    head = "spec 1.0\nspace Image { pixels: real[1, 8, 8] in [0, 1] }\n"
+    assert codes(f"network f: Image -> real[64] {{ {layers} }}", head) == [code]
 
 
 def test_one_hot_fields_are_as_wide_as_their_classes() -> None:

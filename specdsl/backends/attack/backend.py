@@ -11,7 +11,7 @@ from specdsl.backends.attack.descent import Effort, descend
 from specdsl.bounds.compiled import compile_graph
 from specdsl.encoding.integers import round_inward
 from specdsl.evidence import Replayer, Suspected
-from specdsl.graph.rewrites import simplify
+from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
 from specdsl.query.sets import EmptySet
@@ -44,7 +44,7 @@ class Attack:
 
     def _search(self, query: Query, deadline: Deadline) -> Verdict:
         replayer = Replayer(query)
-        compiled = compile_graph(simplify(query.graph))
+        compiled = compile_graph(simplify(restate(query.graph).graph))
         suspected: Suspected | None = None
         attempts = 0
         effort = Effort(self.steps, self.restarts, self.seed)

@@ -15,8 +15,9 @@ from specdsl.bounds.crown import propagate
 from specdsl.bounds.joint import MANY_STEPS, case_bounds
 from specdsl.bounds.margins import bound_margins, deciding_margins, interval_margins, margin_rows
 from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.rounding import rounding_slack
 from specdsl.encoding.integers import round_inward
-from specdsl.graph.rewrites import simplify
+from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import CaseGroup, group_cases
 from specdsl.query.query import Query
 from specdsl.query.sets import EmptySet
@@ -47,7 +48,8 @@ class Incomplete:
 
     def _decide(self, query: Query, deadline: Deadline) -> Verdict:
         worst = float("inf")
-        compiled = compile_graph(simplify(query.graph))
+        margins = restate(query.graph).graph
+        compiled = compile_graph(simplify(margins))
         for group in group_cases(query):
             if deadline.passed:
                 return Unknown(deadline.expiry, timeout=True)
@@ -57,7 +59,10 @@ class Incomplete:
                 continue
             with torch.no_grad():
                 region = input_region(inputs, compiled.like)
-                worst = min(worst, float(self._bound(compiled, group, region).min()))
+                slack = rounding_slack(margins, inputs)
+                bound = self._bound(compiled, group, region, slack)
+                # A bound that is not a number says nothing, and must never decide.
+                worst = min(worst, float(bound.where(~bound.isnan(), -torch.inf).min()))
         if worst > 0:
             trusted = ("float64 rounding",)
             # Where no case has any input at all, there is no margin to speak of.
@@ -67,17 +72,18 @@ class Incomplete:
         return Unknown(f"bounds alone do not settle it; best bound {worst:.4g}", worst, advice)
 
     def _bound(
-        self, compiled: CompiledGraph, group: CaseGroup, region: InputRegion
+        self, compiled: CompiledGraph, group: CaseGroup, region: InputRegion, slack: float
     ) -> torch.Tensor:
-        """Best bound of each case of the group: (1, cases)."""
+        """Best bound of each case of the group, less the slack: (1, cases)."""
         propagated = propagate(compiled, region, tighten=self.method != "interval")
         rows = margin_rows(compiled, group)
-        by_intervals = interval_margins(group, compiled, propagated)
+        by_intervals = interval_margins(group, compiled, propagated) - slack
         if self.method == "interval":
             least = deciding_margins(group, by_intervals)
             return least.where(~region.is_empty[:, None], torch.full_like(least, torch.inf))
         crown = bound_margins(compiled, rows, region, propagated)
-        least = case_bounds(group, crown, region, slack=0.0, steps=MANY_STEPS).least
+        least = case_bounds(group, crown, region, slack, MANY_STEPS).least
         if self.method == "crown":
             return least
-        return torch.maximum(least, deciding_margins(group, by_intervals))
+        # `fmax` leaves out what is not a number: the other bound still holds.
+        return torch.fmax(least, deciding_margins(group, by_intervals))

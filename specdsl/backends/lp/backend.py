@@ -1,4 +1,4 @@
-"""The `lp` backend: the triangle relaxation as one linear program a case."""
+"""The `lp` backend: the relaxation of all nonlinear ops as one linear program a case."""
 
 from __future__ import annotations
 

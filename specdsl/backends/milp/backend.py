@@ -1,4 +1,4 @@
-"""The `milp` backend: every unstable neuron gets a binary, and HiGHS branches on them."""
+"""The `milp` backend: every unstable neuron gets binaries, and HiGHS branches on them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from specdsl.verdict import Answer
 @dataclass(frozen=True, slots=True)
 class Milp:
     """Complete up to the solver's tolerances: a least margin within them of 0 stays Unknown.
+
+    Jumps are closed, so a claim that holds by which side of one counts may stay Unknown too. Curves
+    and products are enclosed: where the least point of the model is none of the network, the answer
+    is Unknown and says where they are farthest apart.
 
     `gap`: HiGHS may stop when its bound is within this part of the best point's margin; verdicts
     rest on the bound and on confirmed points alone, so a gap costs answers but never soundness.

@@ -13,7 +13,7 @@ from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.rounding import rounding_slack
 from specdsl.encoding.integers import round_inward
 from specdsl.evidence import Replayer
-from specdsl.graph.rewrites import simplify
+from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
 from specdsl.query.sets import EmptySet
@@ -53,13 +53,15 @@ class Search:
     def _decide(
         self, query: Query, confirmer: Confirmer, deadline: Deadline, progress: Progress
     ) -> Verdict:
-        compiled = compile_graph(simplify(query.graph))
+        # Only the signs of margins matter: the slack must be that of the margins searched.
+        margins = restate(query.graph).graph
+        compiled = compile_graph(simplify(margins))
         for group in group_cases(query):
             try:
                 inputs = round_inward(group.inputs, query.integers)
             except EmptySet:
                 continue
-            slack = rounding_slack(query.graph, inputs)
+            slack = rounding_slack(margins, inputs)
             problem = Problem(compiled, replace(group, inputs=inputs), slack, query)
             outcome = search_group(problem, self.batch, confirmer, deadline, progress)
             if outcome != "verified":
@@ -84,5 +86,8 @@ def _not_verified(
     if outcome == "timeout":
         advice = "raise the timeout, or try `milp` on small networks"
         return Unknown(f"{deadline.expiry}; {open_part}", bound, advice, True)
+    if outcome == "jump":
+        reason = f"the claim changes across a jump, where float64 rounding decides; {open_part}"
+        return Unknown(reason, bound, "use `smt`, which places jumps exactly")
     reason = f"a box is too small to split in float64; {open_part}"
     return Unknown(reason, bound, "use `smt` or `milp`, which are exact there")

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from specdsl.evidence import Placement, Replayer, Suspected
+from specdsl.evidence.atoms import atoms_hold
 from specdsl.query.sets import ExactArray, InputSet
 from specdsl.verdict import Witness
 
@@ -41,16 +42,22 @@ class Confirmer:
         return False
 
     def decide(self, point: ExactArray, case: int) -> Literal["refuted", "witness", "open"]:
-        """Whether the one exact point is a witness, in rationals; open where the replay differs."""
-        if point not in self.replayer.query.cases[case].inputs:
+        """Whether the one exact point is a witness, in rationals; open where the replay differs,
+        where the error of elementary functions decides, and where a margin has no value.
+        """
+        query = self.replayer.query
+        if point not in query.cases[case].inputs:
             return "refuted"
-        outcome = self.replayer.judge(Placement(point), case)
+        judgement = self.replayer.judgement(Placement(point))
+        if judgement is None:
+            return "open"
+        if not atoms_hold(query.cases[case], judgement.margins).perhaps:
+            return "refuted"
+        outcome = judgement.verdict(query.cases[case], case)
         if isinstance(outcome, Witness):
             self.witness = outcome
             return "witness"
-        if outcome is None or not outcome.exact_holds:
-            return "refuted"
-        self.suspected = outcome
+        self.suspected = outcome or self.suspected
         return "open"
 
 

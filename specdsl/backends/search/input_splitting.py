@@ -12,19 +12,27 @@ from specdsl.backend import Deadline
 from specdsl.backends.search.clipping import clip
 from specdsl.backends.search.confirming import Confirmer, only_point
 from specdsl.backends.search.domains import Domains, Lattice, has_point
+from specdsl.backends.search.jumps import crossings, has_steps
+from specdsl.backends.search.plateaus import MAX_JUDGED, TIE_PART, Plateaus
 from specdsl.backends.search.splitting import bisect, sensitivity, splittable
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import LinearLower, propagate
+from specdsl.bounds.crown import LinearLower, Propagated, propagate
 from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.joint import Mixtures, case_bounds
-from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
+from specdsl.bounds.margins import (
+    bound_margins,
+    deciding_margins,
+    interval_margins,
+    margin_rows,
+)
+from specdsl.bounds.outward import magnitude
 from specdsl.bounds.projection import Projector
 from specdsl.bounds.region import Balls, InputRegion, input_region
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
 
-Outcome = Literal["verified", "falsified", "timeout", "exhausted"]
+Outcome = Literal["verified", "falsified", "timeout", "exhausted", "jump"]
 
 
 @dataclass(slots=True)
@@ -76,7 +84,8 @@ def search_group(
     """Search one group until it is settled or the time is over.
 
     `verified`: every box was refuted for every case; `falsified`: a point was confirmed;
-    `exhausted`: all that is left are boxes that cannot be cut any further.
+    `exhausted`: all that is left are boxes that cannot be cut any further; `jump`: the claim
+    changes across a jump where bounds never tell, and no witness was met in a while.
     """
     return _Search(problem, batch, confirmer, progress).run(deadline)
 
@@ -103,6 +112,11 @@ class _Bounded:
 class _Search:
     """`stuck`: open domains that cannot be cut. Those that are one point each leave the others to
     be searched; `stopped`: one is more than that, and its like are too many to go on.
+
+    `checked`: whether functions are known to have values on the whole set. `plateaus`: what settles
+    ties, where steps are all that matters. `jumps`: whether there are any to walk to; `batches`:
+    how many were bounded; `domains_left`: how many more domains are bounded in the hope of a
+    witness, once bounds have turned out never to tell at a jump.
     """
 
     problem: Problem
@@ -114,7 +128,12 @@ class _Search:
     projector: Projector = field(init=False)
     sensitivities: Tensor = field(init=False)
     stuck: Domains = field(init=False)
+    plateaus: Plateaus | None = field(init=False)
+    jumps: bool = field(init=False)
+    checked: bool = False
     stopped: bool = False
+    batches: int = 0
+    domains_left: float = float("inf")
 
     def __post_init__(self) -> None:
         compiled, group = self.problem.compiled, self.problem.group
@@ -123,6 +142,9 @@ class _Search:
         self.lattice = Lattice.of(integers, group.inputs.size)
         self.projector = Projector(self.root, integers)
         self.sensitivities = sensitivity(compiled, group, self.root)
+        self.plateaus = Plateaus.of(compiled.graph)
+        # Between whole numbers there is nothing to walk on, and they come to an end.
+        self.jumps = has_steps(compiled.graph) and not len(integers)
         self.stuck = self._whole().take(torch.zeros(0, dtype=torch.int64))
 
     def run(self, deadline: Deadline) -> Outcome:
@@ -138,8 +160,11 @@ class _Search:
             bounded = self._bound(chosen)
             if not len(bounded.domains):
                 continue
-            if self._falsified(bounded):
+            if self._falsified(bounded) or self._met_at_a_jump(bounded.domains):
                 return "falsified"
+            if self.domains_left <= 0:
+                self.progress.note_open(stack, bounded.domains, self.stuck)
+                return "jump"
             bounded = self._cuttable(bounded)
             if self.confirmer.witness is not None:
                 return "falsified"
@@ -181,21 +206,39 @@ class _Search:
         compiled, group = self.problem.compiled, self.problem.group
         progress = self.progress
         rows = margin_rows(compiled, group)
+        # The first batch is the whole set: functions have values on it or are refused there.
         with torch.no_grad():
             region = self._region(domains)
-            margins = bound_margins(compiled, rows, region, propagate(compiled, region))
+            propagated = propagate(compiled, region, checked=self.checked)
+            margins = bound_margins(compiled, rows, region, propagated)
             found = case_bounds(group, margins, region, self.problem.slack)
-        cases = found.least
+            by_intervals = interval_margins(group, compiled, propagated) - self.problem.slack
+        self.checked = True
+        # A bound that is not a number says nothing, and must never close a case.
+        cases = torch.fmax(found.least, deciding_margins(group, by_intervals))
+        cases = cases.where(~cases.isnan(), -torch.inf)
         is_open = domains.open_cases & (cases <= 0)
         closed_now = domains.open_cases & ~is_open
         if bool(closed_now.any()):
             progress.bound = min(progress.bound, float(cases[closed_now].min()))
+        self._settle_ties(cases, is_open, propagated)
         kept = is_open.any(1)
         progress.domains += len(domains)
         progress.refute(int((~kept).sum()), bounded=False)
         worst = cases.where(is_open, torch.full_like(cases, float("inf"))).amin(1)
         remaining = Domains(domains.lower, domains.upper, worst, is_open)
         return _Bounded(remaining, margins.linear, found.mixtures).take(kept)
+
+    def _settle_ties(self, cases: Tensor, is_open: Tensor, propagated: Propagated) -> None:
+        """Close cases (domains, cases) open by what may be a tie, where steps have few values."""
+        if self.plateaus is None:
+            return
+        size = magnitude(propagated.bounds[self.problem.compiled.graph.output]).flatten(1)
+        near = is_open & (cases >= -TIE_PART * (1 + size.amax(1, keepdim=True)))
+        for at in near.any(1).nonzero()[:MAX_JUDGED, 0].tolist():
+            refuted = self.plateaus.refuted(self.problem.group, propagated.bounds, at)
+            is_open[at] &= ~refuted
+            self.progress.unmeasured |= bool(refuted.any())
 
     def _falsified(self, bounded: _Bounded) -> bool:
         """Try the centre of every domain, the corner where its deciding line is least, and where
@@ -208,16 +251,48 @@ class _Search:
             slope = linear.coefficients[torch.arange(len(domains)), row]
             corner = domains.lower.where(slope >= 0, domains.upper)
             points = torch.cat([points, corner, *(part.points for part in bounded.mixtures)])
-        points = self.projector.project(points)
+        return self._confirmed(self.projector.project(points))
+
+    def _confirmed(self, points: Tensor) -> bool:
+        """Whether the best of some points for any case is a witness of it."""
+        group = self.problem.group
         with torch.no_grad():
             margins = evaluate(self.problem.compiled, points)[:, torch.as_tensor(group.rows)]
-        best = deciding_margins(group, margins).min(0)
+        # Where a function has no value there is no witness.
+        best = deciding_margins(group, margins.where(margins.isfinite(), torch.inf)).min(0)
         for member, value, position in zip(
             group.members, best.values.tolist(), best.indices.tolist(), strict=True
         ):
             if value <= 0 and self.confirmer.confirm(points[position], member):
                 return True
         return False
+
+    def _met_at_a_jump(self, domains: Domains) -> bool:
+        """Whether a witness was met at a jump; now and then one is looked for."""
+        if not self.jumps:
+            return False
+        self.batches += 1
+        self.domains_left -= len(domains)
+        if self.batches not in JUMPS_SOUGHT or self.domains_left < float("inf"):
+            return False
+        ways = crossings(self.problem.compiled, domains, self.projector)
+        if not len(ways.left):
+            return False
+        if self._confirmed(self.projector.project(ways.nearby())):
+            return True
+        if self._never_told(torch.cat([ways.left, ways.right])):
+            self.domains_left = max(PATIENCE, self.progress.domains)
+        return False
+
+    def _never_told(self, points: Tensor) -> bool:
+        """Whether bounds leave a case open even at one of the points alone."""
+        compiled, group = self.problem.compiled, self.problem.group
+        region = InputRegion(Interval(points, points))
+        with torch.no_grad():
+            propagated = propagate(compiled, region, tighten=False, checked=True)
+            margins = bound_margins(compiled, margin_rows(compiled, group), region, propagated)
+            least = case_bounds(group, margins, region, self.problem.slack).least
+        return bool((~(least > 0)).any())
 
     def _cuttable(self, bounded: _Bounded) -> _Bounded:
         """What can be cut; the rest is judged exactly where it is one point, or stuck."""
@@ -265,3 +340,8 @@ def _levels(open_now: int, waiting: int, batch: int) -> int:
 
 
 MAX_LEVELS = 4
+# Batches after which jumps are walked to: rarely, and in time for boxes that shrink onto one.
+JUMPS_SOUGHT = frozenset(4**i for i in range(1, 12))
+# Where no bound can tell, a witness may yet be met elsewhere: hoped for over as many domains
+# as there were so far, and over these at least.
+PATIENCE = 2000

@@ -16,21 +16,22 @@ from specdsl.query.groups import CaseGroup
 def sensitivity(compiled: CompiledGraph, group: CaseGroup, root: InputRegion) -> Tensor:
     """How much the group's margins react to each input on average: mean sizes of gradients.
 
-    Taken at fixed pseudo-random points of the root box, so it is in margins per user's unit and
-    makes splitting independent of units. Shape: (inputs,), all positive.
+    Taken at fixed pseudo-random points of the root box and divided by the largest, so it is in
+    parts per user's unit and makes splitting independent of units. Where a gradient is not finite,
+    beside a pole or outside of a domain, the point does not count. Shape: (inputs,), all positive.
     """
     box = root.box
     generator = torch.Generator().manual_seed(0)
     unit = torch.rand(SAMPLES, box.lower.shape[1], generator=generator, dtype=box.lower.dtype)
     points = (box.lower + unit * (box.upper - box.lower)).requires_grad_(True)
     margins = evaluate(compiled, points)[:, group.rows]
-    total = torch.full_like(box.lower[0], torch.finfo(box.lower.dtype).tiny)
-    if not margins.requires_grad:  # no margin depends on the input
-        return total
-    for column in margins.unbind(1):
-        (gradient,) = torch.autograd.grad(column.sum(), points, retain_graph=True)
-        total = total + gradient.abs().mean(0)
-    return total.clamp(min=LEAST_PART * float(total.max()))
+    total = torch.zeros_like(box.lower[0])
+    if margins.requires_grad:  # else no margin depends on the input
+        for column in margins.unbind(1):
+            (gradient,) = torch.autograd.grad(column.sum(), points, retain_graph=True)
+            total = total + gradient.abs().nan_to_num(nan=0.0, posinf=0.0).mean(0)
+    largest = float(total.max())
+    return (total / largest).clamp(min=LEAST_PART) if largest > 0 else torch.ones_like(total)
 
 
 SAMPLES = 256
@@ -49,11 +50,13 @@ def bisect(
 
     The score of an input is how much the margins' linear bounds vary along its edge. Since these
     bounds are flat where relaxations are loose, every slope counts at least a part of what the
-    input's sensitivity suggests (`sensitivities`: (inputs,), from `sensitivity`). A domain without
-    an edge to cut stays as it is.
+    input's sensitivity suggests (`sensitivities`: (inputs,), from `sensitivity`). Where all bounds
+    are flat, or not finite, the sensitivities alone decide. A domain without an edge to cut stays
+    as it is.
     """
-    slopes = linear.coefficients.abs().sum(1)
+    slopes = linear.coefficients.abs().sum(1).nan_to_num(nan=0.0, posinf=0.0)
     level = (slopes / sensitivities).amax(1, keepdim=True)
+    level = level.where(level > 0, torch.ones_like(level))
     slopes = slopes + SENSITIVITY_PART * level * sensitivities
     for _ in range(levels):
         edges = domains.upper - domains.lower

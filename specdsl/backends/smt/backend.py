@@ -11,16 +11,13 @@ from typing import Any, ClassVar
 import z3
 
 from specdsl.backend import Capabilities, Deadline
-from specdsl.backends.smt.formula import (
-    CaseFormula,
-    OutOfTime,
-    encode_case,
-    exact_point,
-    logic,
-    number,
-)
+from specdsl.backends.smt.encoder import OutOfTime
+from specdsl.backends.smt.formula import CaseFormula, encode_case, exact_point, logic
 from specdsl.backends.smt.tangents import TangentBall
+from specdsl.backends.smt.terms import number
 from specdsl.evidence import Replayer, Suspected
+from specdsl.evidence.replay import ELEMENTARY
+from specdsl.graph import ops
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 
@@ -36,7 +33,10 @@ LONGEST_TIMEOUT = 2**32 - 2
 
 @dataclass(frozen=True, slots=True)
 class Smt:
-    """Exact: strict atoms are strict, no tolerance anywhere. For small networks."""
+    """Exact: strict atoms are strict, no tolerance anywhere. For small networks.
+
+    Complete but for curves, which are enclosed: where that does not decide, the answer is Unknown.
+    """
 
     timeout: float | None = None
     name: ClassVar[str] = "smt"
@@ -73,7 +73,9 @@ def _decide(query: Query, deadline: Deadline) -> Verdict:
         unsettled = unsettled or outcome
     if unsettled is not None:
         return unsettled
-    return Verified(Certificate("smt/z3", None, ("z3",), leaves=len(query.cases)))
+    curves = any(isinstance(op, ops.Smooth) for _, op, _ in query.graph)
+    trusted = ("z3", ELEMENTARY) if curves else ("z3",)
+    return Verified(Certificate("smt/z3", None, trusted, leaves=len(query.cases)))
 
 
 def _decide_case(
@@ -92,6 +94,7 @@ def _decide_case(
     if result != z3.sat:
         return _gave_up(solver, deadline)
     suspected: Suspected | None = None
+    gap = _widest_gap(formula, solver.model())
     for point in _points(solver, formula, deadline):
         outcome = replayer.confirm(exact_point(point, formula.inputs), [case])
         if isinstance(outcome, Witness):
@@ -99,6 +102,10 @@ def _decide_case(
         suspected = suspected or outcome
     if suspected is not None:
         return Unknown(suspected.reason, advice="the decision hangs on float32 rounding")
+    if gap is not None:
+        return Unknown(
+            f"Z3 has a point, but there {gap}", advice="use `search`, which divides boxes"
+        )
     reason = "Z3 has an exact point of the case, but no float32 input near it is one"
     return Unknown(reason, advice="the decision hangs on less than float32 resolves")
 
@@ -145,6 +152,16 @@ def _points(solver: Any, formula: CaseFormula, deadline: Deadline) -> Iterator[A
         if _check(solver, deadline) != z3.sat:
             return
         yield solver.model()
+
+
+def _widest_gap(formula: CaseFormula, model: Any) -> str | None:
+    """The curve that a model strays from farthest, in words; None where there are no curves."""
+    if not formula.enclosed:
+        return None
+    gaps = [each.gap(model) for each in formula.enclosed]
+    widest = max(range(len(gaps)), key=gaps.__getitem__)
+    worst, gap = formula.enclosed[widest], gaps[widest]
+    return f"`{type(worst.op).__name__}` at `{worst.name}` is only enclosed, and off by {gap:.2g}"
 
 
 def _check(solver: Any, deadline: Deadline) -> Any:

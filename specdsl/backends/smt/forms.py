@@ -23,6 +23,11 @@ class LinearForm:
     terms: dict[int, Fraction]
     constant: Fraction
 
+    @classmethod
+    def of_variable(cls, variable: int) -> LinearForm:
+        """The variable itself."""
+        return cls({variable: Fraction(1)}, Fraction(0))
+
     def scaled(self, factor: Fraction, shift: Fraction) -> LinearForm:
         """`factor * self + shift`."""
         terms = {v: factor * c for v, c in self.terms.items()} if factor else {}

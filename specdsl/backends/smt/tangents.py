@@ -11,7 +11,8 @@ from fractions import Fraction
 
 import z3
 
-from specdsl.backends.smt.formula import Formula, RoundBall, Term, number
+from specdsl.backends.smt.formula import RoundBall
+from specdsl.backends.smt.terms import Formula, Term, number
 from specdsl.query.sets import ExactArray
 
 # Places of tangents are rounded to this, so that the solver's numbers stay short.

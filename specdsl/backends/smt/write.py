@@ -12,7 +12,8 @@ from specdsl.query.query import Query
 
 def write_smt2(query: Query) -> str:
     """One `check-sat` over exact numbers: `sat` where some case has a point. The logic is QF_LRA,
-    or what products, l2 balls and whole-number inputs ask for.
+    or what products, l2 balls and whole numbers ask for. Curves are enclosed, which the header
+    says: then `unsat` alone is an answer.
 
     The input's variables have the user's names; inner ones say layer and neuron. With more than
     one case, inner names begin with `case_K.` and the cases stand in one disjunction.
@@ -33,8 +34,9 @@ def write_smt2(query: Query) -> str:
     body = solver.to_smt2().split("\n")
     kept = [line for line in body if not line.startswith((";", "(set-info"))]
     polynomial = any(formula.polynomial for formula in formulas)
-    found = logic(bool(query.integers.size), polynomial)
-    return _numbered("\n".join([*_header(query, found), *kept]))
+    found = logic(any(formula.whole for formula in formulas), polynomial)
+    curves = sorted({type(each.op).__name__ for f in formulas for each in f.enclosed})
+    return _numbered("\n".join([*_header(query, found, curves), *kept]))
 
 
 def _numbered(text: str) -> str:
@@ -50,10 +52,13 @@ def _numbered(text: str) -> str:
     )
 
 
-def _header(query: Query, found: str) -> list[str]:
+def _header(query: Query, found: str, curves: list[str]) -> list[str]:
     point = "counterexample" if query.kind == "forall" else "witness"
     name = " ".join(query.name.split())
+    if not curves:
+        return [f"; {name}: sat means that a {point} exists", f"(set-logic {found})"]
     return [
-        f"; {name}: sat means that a {point} exists",
+        f"; {name}: unsat means that no {point} exists",
+        f"; {', '.join(curves)}: enclosed by linear functions, so sat proves nothing",
         f"(set-logic {found})",
     ]

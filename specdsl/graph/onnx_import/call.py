@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, prod
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +17,31 @@ from specdsl.graph.onnx_import.read import OnnxNode, Tensor
 
 # The largest activation of VGG16, the largest VNN-COMP network, has 3.2 million entries.
 MAX_VALUE_ENTRIES = 2**22
+# Whole numbers up to here are float64 numbers.
+LARGEST_WHOLE = 2**53
+
+Element = np.dtype[Any]
+FLOAT: Element = np.dtype(np.float32)
+BOOLEAN: Element = np.dtype(np.bool_)
+INTEGER: Element = np.dtype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """A value that depends on the input: a node of the graph."""
+    """A value that is not folded: a node of the graph.
+
+    `element` is its type in the model: booleans are the numbers 0 and 1 of the graph, integers
+    whole numbers.
+    """
 
     node: NodeId
     shape: ops.Shape
+    element: Element = FLOAT
+
+    @property
+    def size(self) -> int:
+        """Number of entries."""
+        return prod(self.shape)
 
 
 Value = Computed | Tensor
@@ -59,13 +77,22 @@ class NodeCall:
         return value if isinstance(value, Computed) else self.constant_node(value)
 
     def weight(self, index: int, what: str) -> Tensor:
-        """An operand that must be a constant float32 tensor; `what` names it in messages."""
+        """An operand that must be a constant tensor; `what` names it in messages.
+
+        Floats of any size or fractions: integers come as float64.
+        """
         value = self.operand(index)
         if isinstance(value, Computed):
             self.refuse(f"the {what} is computed, not a constant")
-        if value.dtype != np.float32:
-            self.refuse(f"the {what} is {value.dtype}, not float32")
-        return value
+        return self.numbers(value, what)
+
+    def numbers(self, value: Tensor, what: str) -> Tensor:
+        """A constant of any element type as a parameter of an op, exactly."""
+        if value.dtype.kind in "iub":
+            if value.size and max(abs(int(value.max())), abs(int(value.min()))) > LARGEST_WHOLE:
+                self.refuse(f"the {what} holds whole numbers beyond 2**53")
+            return value.astype(np.float64)
+        return value.astype(np.float32) if value.dtype == np.float16 else value
 
     def optional_weight(self, index: int, what: str) -> Tensor | None:
         """The same for an operand that may be absent."""
@@ -74,8 +101,10 @@ class NodeCall:
     def integers(self, index: int, what: str) -> tuple[int, ...]:
         """An operand that must be a constant list of integers."""
         value = self.operand(index)
-        if isinstance(value, Computed) or value.dtype.kind not in "iu" or value.ndim > 1:
-            self.refuse(f"{what} must be a constant list of integers")
+        if isinstance(value, Computed):
+            self.refuse(f"{what} must be constant, but depend on the input")
+        if value.dtype.kind not in "iu" or value.ndim > 1:
+            self.refuse(f"{what} must be a list of integers", code="E0601")
         return tuple(int(v) for v in value.reshape(-1))
 
     # --- attributes ---
@@ -95,6 +124,18 @@ class NodeCall:
         if not isfinite(value):
             self.refuse(f"attribute `{name}` is {value}", code="E0606")
         return value
+
+    def numbers_listed(self, name: str) -> tuple[float, ...] | None:
+        """A list of floats, or None where the attribute is absent."""
+        value = self.node.attributes.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, tuple):
+            self.refuse(f"attribute `{name}` is not a list of numbers", code="E0601")
+        numbers = tuple(float(v) for v in value if isinstance(v, int | float) and isfinite(v))
+        if len(numbers) != len(value):
+            self.refuse(f"attribute `{name}` is not a list of numbers", code="E0601")
+        return numbers
 
     def text(self, name: str, default: str) -> str:
         """A string attribute."""
@@ -123,18 +164,31 @@ class NodeCall:
 
     # --- results ---
 
-    def add(self, op: ops.Op, *operands: Computed) -> Computed:
-        """A node of the graph, named after the ONNX value. Raises ShapeMismatch."""
+    def add(self, op: ops.Op, *operands: Computed, element: Element | None = None) -> Computed:
+        """A node of the graph, named after the ONNX value. Raises ShapeMismatch.
+
+        Its element type is that of the first operand where it is not given.
+        """
         shape = op.shape(*(o.shape for o in operands))
         self.guard_size(shape)
         node = self.builder.add(op, *(o.node for o in operands), name=self.node.results[0])
-        return Computed(node, shape)
+        return Computed(node, shape, element or (operands[0].element if operands else FLOAT))
+
+    def composed(
+        self,
+        build: Callable[..., NodeId],
+        *operands: Computed,
+        element: Element | None = None,
+        **parameters: Any,
+    ) -> Computed:
+        """What a function of `composites` builds from the operands. Raises ShapeMismatch."""
+        node = build(NamedBuilder(self), *(o.node for o in operands), **parameters)
+        return Computed(node, self.builder.shape(node), element or operands[0].element)
 
     def constant_node(self, value: Tensor) -> Computed:
         """A constant as a node."""
-        if value.dtype != np.float32:
-            self.refuse(f"a constant operand is {value.dtype}, not float32")
-        return self.add(ops.Constant(value))
+        element = FLOAT if value.dtype == object else value.dtype
+        return self.add(ops.Constant(self.numbers(value, "constant operand")), element=element)
 
     def select(self, x: Computed, indices: npt.NDArray[np.int64]) -> Computed:
         """Entries of `x` by row-major position."""
@@ -166,3 +220,20 @@ class NodeCall:
         """Raise a diagnostic about this node."""
         message = f"network `{self.network}`: {self.node.title} (`{self.node.op}`): {text}"
         raise SpecError.of(code, message, help=help)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NamedBuilder:
+    """A graph builder whose nodes have the name and the size limit of one call."""
+
+    call: NodeCall
+
+    def add(self, op: ops.Op, *operands: NodeId, name: str | None = None) -> NodeId:
+        """Add a node. Raises ShapeMismatch, and SpecError where it is too large."""
+        builder = self.call.builder
+        self.call.guard_size(op.shape(*(builder.shape(o) for o in operands)))
+        return builder.add(op, *operands, name=name or self.call.node.results[0])
+
+    def shape(self, node: NodeId) -> ops.Shape:
+        """Shape of a node added earlier."""
+        return self.call.builder.shape(node)

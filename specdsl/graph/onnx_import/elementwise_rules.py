@@ -1,236 +1,180 @@
-"""Rules of the ONNX import that work entry by entry: sums, products, extremes, activations."""
+"""Rules of the ONNX import for functions of one number: activations, curves, roundings."""
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections.abc import Callable
 
 import numpy as np
 
-from specdsl.graph import ops
-from specdsl.graph.onnx_import import layout_rules as layout
+from specdsl.graph import composites, ops
+from specdsl.graph.onnx_import import constants
+from specdsl.graph.onnx_import.arithmetic_rules import common_shape
 from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
-from specdsl.graph.onnx_import.read import Tensor
 
-ZERO = np.zeros((), dtype=np.float32)
-ONE = np.ones((), dtype=np.float32)
-# Higher powers of anything but numbers near 1 leave float32.
-LARGEST_EXPONENT = 16
+Rule = Callable[[NodeCall], tuple[Value, ...]]
+
 # Exporters write the ends of float32 for "no bound" (they are the defaults before opset 11).
 FLOAT32_MAX = float(np.finfo(np.float32).max)
+# Defaults of attributes that are no float32 numbers, rounded to float32 as a file would hold them.
+SELU_ALPHA = float(np.float32(1.67326319217681884765625))
+SELU_GAMMA = float(np.float32(1.05070102214813232421875))
 
 
-def add(call: NodeCall) -> tuple[Value, ...]:
-    """`left + right`."""
-    return _sum(call, 1.0)
+def elementwise(op: ops.Op) -> Rule:
+    """The rule of an ONNX op without attributes that is one op of the graph."""
+
+    def rule(call: NodeCall) -> tuple[Value, ...]:
+        return (call.add(op, call.computed(0)),)
+
+    return rule
 
 
-def subtract(call: NodeCall) -> tuple[Value, ...]:
-    """`left - right`."""
-    return _sum(call, -1.0)
+def stepwise(op: ops.Step) -> Rule:
+    """The same for a step function, which of constants is exact."""
+
+    def rule(call: NodeCall) -> tuple[Value, ...]:
+        x = call.operand(0)
+        if isinstance(x, Computed):
+            return (call.add(op, x),)
+        return (x if x.dtype.kind in "iu" and isinstance(op, ops.Rounding) else _step(op, x),)
+
+    return rule
 
 
-def _sum(call: NodeCall, sign: float) -> tuple[Value, ...]:
-    """`left + sign * right`."""
-    left, right = call.operand(0), call.operand(1)
-    if not isinstance(left, Computed) and not isinstance(right, Computed):
-        if left.dtype.kind == "i":
-            return (layout.integer_arithmetic(call, left, right),)
-        left = call.constant_node(left)
-    shape = layout.broadcast_shape(call, left.shape, right.shape)
-    if isinstance(left, Computed) and isinstance(right, Computed):
-        operands = call.broadcast(left, shape), call.broadcast(right, shape)
-        return (call.add(ops.Sum((1.0, sign)), *operands),)
-    if isinstance(left, Computed):
-        shift = np.float32(sign) * call.weight(1, "constant")
-        return (call.add(ops.Scale(ONE, shift), call.broadcast(left, shape)),)
-    x = call.broadcast(call.computed(1), shape)
-    return (call.add(ops.Scale(np.asarray(np.float32(sign)), call.weight(0, "constant")), x),)
+def _step(op: ops.Step, x: constants.Tensor) -> constants.Tensor:
+    return constants.stepped(op, x).astype(x.dtype)
 
 
-def total(call: NodeCall) -> tuple[Value, ...]:
-    """The sum of any number of operands."""
-    operands = [call.computed(i) for i in range(len(call.operands))]
-    if not operands:
-        call.refuse("a sum of nothing", code="E0601")
-    shape = operands[0].shape
-    for operand in operands:
-        shape = layout.broadcast_shape(call, shape, operand.shape)
-    spread = [call.broadcast(o, shape) for o in operands]
-    return (call.add(ops.Sum((1.0,) * len(spread)), *spread),)
-
-
-def multiply(call: NodeCall) -> tuple[Value, ...]:
-    """`left * right`."""
-    left, right = call.operand(0), call.operand(1)
-    if not isinstance(left, Computed) and not isinstance(right, Computed):
-        if left.dtype.kind == "i":
-            return (layout.integer_arithmetic(call, left, right),)
-        left = call.constant_node(left)
-    if isinstance(left, Computed) and isinstance(right, Computed):
-        return (_product(call, left, right),)
-    if isinstance(left, Computed):
-        return (_scaled(call, left, call.weight(1, "factor")),)
-    return (_scaled(call, call.computed(1), call.weight(0, "factor")),)
-
-
-def _product(call: NodeCall, left: Computed, right: Computed) -> Computed:
-    """Entry by entry; of one value with itself where both operands are one node."""
-    if left == right:
-        return call.add(ops.Square(), left)
-    shape = layout.broadcast_shape(call, left.shape, right.shape)
-    return call.add(ops.Multiply(), call.broadcast(left, shape), call.broadcast(right, shape))
-
-
-def power(call: NodeCall) -> tuple[Value, ...]:
-    """Whole exponents only: squares, and products of them."""
-    exponent = call.operand(1)
-    if isinstance(exponent, Computed):
-        call.refuse("the exponent is computed, not a constant")
-    found = np.unique(exponent)
-    if found.size != 1 or float(found[0]) not in range(1, LARGEST_EXPONENT + 1):
-        text = f"the exponent is not one whole number from 1 to {LARGEST_EXPONENT}"
-        call.refuse(text)
-    x = call.computed(0)
-    x = call.broadcast(x, layout.broadcast_shape(call, x.shape, exponent.shape))
-    return (_power(call, x, int(found[0])),)
-
-
-def _power(call: NodeCall, x: Computed, exponent: int) -> Computed:
-    if exponent == 1:
-        return x
-    even = call.add(ops.Square(), _power(call, x, exponent // 2))
-    return call.add(ops.Multiply(), even, x) if exponent % 2 else even
-
-
-def divide(call: NodeCall) -> tuple[Value, ...]:
-    """By a constant without zeros."""
-    left, right = call.operand(0), call.operand(1)
-    if not isinstance(left, Computed) and not isinstance(right, Computed):
-        if left.dtype.kind == "i":
-            return (layout.integer_arithmetic(call, left, right),)
-        left = call.constant_node(left)
-    if isinstance(right, Computed):
-        call.refuse("division by a computed value is not supported")
-    divisor = call.weight(1, "divisor")
-    if not divisor.all():
-        call.refuse("division by a constant that holds 0")
-    x = left if isinstance(left, Computed) else call.constant_node(left)
-    return (_scaled(call, x, _reciprocal(divisor)),)
-
-
-def _reciprocal(divisor: Tensor) -> Tensor:
-    """`1 / divisor`, exactly: as floats where these are exact, else as fractions."""
-    exact = np.empty(divisor.shape, dtype=object)
-    exact.reshape(-1)[:] = [1 / Fraction(float(d)) for d in divisor.reshape(-1)]
-    rounded = exact.astype(np.float64)
-    same = all(Fraction(r) == e for r, e in zip(rounded.flat, exact.flat, strict=True))
-    return rounded if same else exact
-
-
-def _scaled(call: NodeCall, x: Computed, factor: Tensor) -> Computed:
-    shape = layout.broadcast_shape(call, x.shape, factor.shape)
-    return call.add(ops.Scale(factor, ZERO), call.broadcast(x, shape))
-
-
-def negate(call: NodeCall) -> tuple[Value, ...]:
-    """`-x`."""
-    x = call.operand(0)
-    if not isinstance(x, Computed):
-        return (-x,)
-    return (_scaled(call, x, -ONE),)
-
-
-def relu(call: NodeCall) -> tuple[Value, ...]:
-    """`max(x, 0)`."""
-    return (call.add(ops.Relu(), call.computed(0)),)
+# --- piecewise linear ----------------------------------------------------------------------------
 
 
 def leaky_relu(call: NodeCall) -> tuple[Value, ...]:
-    """With a slope from 0 to 1."""
+    """With any slope."""
     slope = call.number("alpha", float(np.float32(0.01)))
-    if not 0 <= slope <= 1:
-        call.refuse(f"the slope is {slope}, not in [0, 1]")
-    return (call.add(ops.LeakyRelu(slope), call.computed(0)),)
+    return (call.composed(composites.leaky_relu, call.computed(0), slope=slope),)
+
+
+def prelu(call: NodeCall) -> tuple[Value, ...]:
+    """Slopes broadcast to the value, as numpy does."""
+    x, slope = call.computed(0), call.weight(1, "slope")
+    if common_shape(call, x, slope) != x.shape:
+        call.refuse(f"slopes of shape {slope.shape} for a value of shape {x.shape}", code="E0609")
+    return (call.composed(composites.prelu, x, slope=slope),)
+
+
+def hard_sigmoid(call: NodeCall) -> tuple[Value, ...]:
+    """`min(max(alpha x + beta, 0), 1)`."""
+    alpha, beta = call.number("alpha", float(np.float32(0.2))), call.number("beta", 0.5)
+    return (call.composed(composites.hard_sigmoid, call.computed(0), alpha=alpha, beta=beta),)
 
 
 def absolute(call: NodeCall) -> tuple[Value, ...]:
     """`|x|`."""
-    return (call.add(ops.Abs(), call.computed(0)),)
+    x = call.operand(0)
+    return (call.add(ops.Abs(), x) if isinstance(x, Computed) else np.abs(x),)
 
 
-def maximum(call: NodeCall) -> tuple[Value, ...]:
-    """The largest of any number of operands."""
-    return _extreme(call, 1.0)
-
-
-def minimum(call: NodeCall) -> tuple[Value, ...]:
-    """The least of any number of operands."""
-    return _extreme(call, -1.0)
-
-
-def _extreme(call: NodeCall, sign: float) -> tuple[Value, ...]:
-    """The largest (sign 1) or least (-1) of any number of operands, each after the other."""
-    if not call.operands:
-        call.refuse("of nothing", code="E0601")
-    best = call.computed(0)
-    for i in range(1, len(call.operands)):
-        other = call.operand(i)
-        shape = layout.broadcast_shape(call, best.shape, other.shape)
-        best = call.broadcast(best, shape)
-        if isinstance(other, Computed):
-            best = _beyond(call, best, call.broadcast(other, shape), sign)
-        else:
-            best = _beyond_constant(call, best, call.weight(i, "constant"), sign)
-    return (best,)
-
-
-def _beyond(call: NodeCall, x: Computed, other: Computed, sign: float) -> Computed:
-    """`max(x, y) = y + relu(x - y)`, `min(x, y) = y - relu(y - x)`."""
-    gap = call.add(ops.Relu(), call.add(ops.Sum((sign, -sign)), x, other))
-    return call.add(ops.Sum((1.0, sign)), other, gap)
-
-
-def _beyond_constant(call: NodeCall, x: Computed, other: Tensor, sign: float) -> Computed:
-    """The same for a constant y. float32 constants have exact opposites."""
-    factor = np.asarray(np.float32(sign))
-    gap = call.add(ops.Relu(), call.add(ops.Scale(factor, -factor * other), x))
-    return call.add(ops.Scale(factor, other), gap)
+def relu(call: NodeCall) -> tuple[Value, ...]:
+    """`max(x, 0)`."""
+    x = call.operand(0)
+    return (call.add(ops.Relu(), x) if isinstance(x, Computed) else np.maximum(x, 0),)
 
 
 def clip(call: NodeCall) -> tuple[Value, ...]:
-    """A bound at the end of float32 is no bound; one bound alone is a shifted ReLU."""
+    """A bound at the end of float32 is no bound; where they cross, the upper one holds."""
+    x = call.operand(0)
+    lower, upper = _bound(call, 1, "min"), _bound(call, 2, "max")
+    if isinstance(x, Computed):
+        return (call.composed(composites.clip, x, lower=lower, upper=upper),)
+    raised = x if lower is None else np.maximum(x, x.dtype.type(lower))
+    return (raised if upper is None else np.minimum(raised, x.dtype.type(upper)),)
+
+
+def _bound(call: NodeCall, index: int, name: str) -> float | None:
+    if call.opset < 11:
+        value = call.node.attributes.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, float) or np.isnan(value):
+            call.refuse(f"attribute `{name}` is not a number", code="E0601")
+        return _finite(name, value)
+    if call.optional(index) is None:
+        return None
+    bound = call.weight(index, f"bound `{name}`")
+    if bound.size != 1:
+        call.refuse(f"bound `{name}` has shape {bound.shape}")
+    return _finite(name, float(bound.reshape(-1)[0]))
+
+
+def _finite(name: str, bound: float) -> float | None:
+    """None for the end of float32 that a bound cannot be beyond."""
+    outermost = bound <= -FLOAT32_MAX if name == "min" else bound >= FLOAT32_MAX
+    return None if outermost else bound
+
+
+# --- curves --------------------------------------------------------------------------------------
+
+
+def elu(call: NodeCall) -> tuple[Value, ...]:
+    """With any alpha."""
+    alpha = call.number("alpha", 1.0)
+    return (call.composed(composites.elu, call.computed(0), alpha=alpha),)
+
+
+def selu(call: NodeCall) -> tuple[Value, ...]:
+    """`gamma * elu(x)`."""
+    alpha, gamma = call.number("alpha", SELU_ALPHA), call.number("gamma", SELU_GAMMA)
+    return (call.composed(composites.selu, call.computed(0), alpha=alpha, gamma=gamma),)
+
+
+def celu(call: NodeCall) -> tuple[Value, ...]:
+    """An alpha that is not positive makes no sense."""
+    alpha = call.number("alpha", 1.0)
+    if alpha <= 0:
+        call.refuse(f"alpha is {alpha}, not positive")
+    return (call.composed(composites.celu, call.computed(0), alpha=alpha),)
+
+
+def thresholded_relu(call: NodeCall) -> tuple[Value, ...]:
+    """It jumps at alpha, unless that is 0."""
+    alpha = call.number("alpha", 1.0)
+    if alpha == 0:
+        return relu(call)
+    return (call.composed(composites.thresholded_relu, call.computed(0), alpha=alpha),)
+
+
+def gelu(call: NodeCall) -> tuple[Value, ...]:
+    """By the error function, or approximated by a hyperbolic tangent."""
+    mode = call.text("approximate", "none")
+    if mode not in {"none", "tanh"}:
+        call.refuse(f"approximation `{mode}`", code="E0601")
+    return (call.add(ops.Gelu() if mode == "none" else ops.GeluTanh(), call.computed(0)),)
+
+
+def swish(call: NodeCall) -> tuple[Value, ...]:
+    """`x sigmoid(alpha x)`."""
+    alpha = call.number("alpha", 1.0)
+    return (call.composed(composites.swish, call.computed(0), alpha=alpha),)
+
+
+# --- softmax -------------------------------------------------------------------------------------
+
+
+def softmax(call: NodeCall) -> tuple[Value, ...]:
+    """Shares of exponentials."""
+    return (_over_axis(call, composites.softmax),)
+
+
+def log_softmax(call: NodeCall) -> tuple[Value, ...]:
+    """Their logarithms."""
+    return (_over_axis(call, composites.log_softmax),)
+
+
+def _over_axis(call: NodeCall, build: Callable[..., str]) -> Computed:
+    """Along one axis; before opset 13 along all axes from it on, flattened into one."""
     x = call.computed(0)
-    lower = _clip_bound(call, 1, "min", -FLOAT32_MAX)
-    upper = _clip_bound(call, 2, "max", FLOAT32_MAX)
-    lowered, raised = lower > -FLOAT32_MAX, upper < FLOAT32_MAX
-    if lowered and raised:
-        if lower >= upper:
-            call.refuse(f"min {lower} is not below max {upper}")
-        return (call.add(ops.Clip(lower, upper), x),)
-    if lowered:
-        above = call.add(ops.Relu(), _affine(call, x, 1.0, -lower))
-        return (_affine(call, above, 1.0, lower),)
-    if raised:
-        below = call.add(ops.Relu(), _affine(call, x, -1.0, upper))
-        return (_affine(call, below, -1.0, upper),)
-    return (x,)
-
-
-def _affine(call: NodeCall, x: Computed, scale: float, shift: float) -> Computed:
-    if scale == 1.0 and shift == 0.0:
-        return x
-    return call.add(ops.Scale(np.asarray(np.float32(scale)), np.asarray(np.float32(shift))), x)
-
-
-def _clip_bound(call: NodeCall, index: int, name: str, default: float) -> float:
-    if call.opset >= 11:
-        bound = call.optional_weight(index, f"bound `{name}`")
-        if bound is None:
-            return default
-        if bound.size != 1:
-            call.refuse(f"bound `{name}` has shape {bound.shape}")
-        return float(bound.reshape(-1)[0])
-    value = call.node.attributes.get(name, default)
-    if not isinstance(value, float) or np.isnan(value):
-        call.refuse(f"attribute `{name}` is not a number", code="E0601")
-    return value
+    axis = call.axis(call.integer("axis", -1 if call.opset >= 13 else 1), len(x.shape))
+    if call.opset >= 13:
+        return call.composed(build, x, axis=axis)
+    rows = call.reshape(x, (*x.shape[:axis], int(np.prod(x.shape[axis:]))))
+    return call.reshape(call.composed(build, rows, axis=axis), x.shape)

@@ -8,6 +8,8 @@ from math import prod
 from types import MappingProxyType
 from typing import NoReturn
 
+import numpy as np
+
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
@@ -15,15 +17,17 @@ from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
 from specdsl.graph.onnx_import.differential import compare_with_runtime
 from specdsl.graph.onnx_import.read import OnnxModel, OnnxNode, read
 from specdsl.graph.onnx_import.rules import RULES
+from specdsl.graph.runtime import Original
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImportedNetwork:
-    """A network and the ONNX bytes that replay it.
+    """A network and what replays it: the ONNX bytes, or the `original` where there is another.
 
     `graph` has the shapes of the model, its batch axes (bound to 1) included, and its inputs and
-    outputs in the model's order. `model` is the file as it was read. `value_nodes`: the node of
-    every value that the model names and computes, hidden ones and outputs.
+    outputs in the model's order. `model` is the file as it was read, or the graph's export where it
+    came from elsewhere. `value_nodes`: the node of every value that the model names and computes,
+    hidden ones and outputs.
     """
 
     name: str
@@ -32,6 +36,7 @@ class ImportedNetwork:
     opset: int
     value_nodes: Mapping[str, NodeId] = field(default_factory=dict[str, NodeId])
     output_names: tuple[str, ...] = ()
+    original: Original | None = None
 
     @property
     def inputs(self) -> tuple[NodeId, ...]:
@@ -79,7 +84,7 @@ class _Importer:
     def build(self) -> Graph:
         for entry in self.model.inputs:
             node = self.builder.add(ops.Input(entry.shape), name=entry.name)
-            self.values[entry.name] = Computed(node, entry.shape)
+            self.values[entry.name] = Computed(node, entry.shape, entry.element)
         for onnx_node in self.model.nodes:
             self._apply(onnx_node)
         return self.builder.build(*(self._output(name) for name in self.model.outputs))
@@ -110,6 +115,11 @@ class _Importer:
     def _output(self, name: str) -> NodeId:
         value = self.values[name]
         if not isinstance(value, Computed):
+            if value.dtype.kind in "iub":
+                exact = value.astype(np.float64)
+                if not np.array_equal(exact.astype(value.dtype), value):
+                    self._refuse("E0605", f"the output `{name}` holds whole numbers beyond 2**53")
+                value = exact
             value = Computed(self.builder.add(ops.Constant(value), name=name), value.shape)
             self.values[name] = value
         if not prod(value.shape):

@@ -7,237 +7,139 @@ exact third, `alpha * weight` is not rounded to float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from fractions import Fraction
-from math import prod
+from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
-
 from specdsl.graph import ops
+from specdsl.graph.onnx_import import arithmetic_rules as arithmetic
+from specdsl.graph.onnx_import import constant_rules as constant
 from specdsl.graph.onnx_import import elementwise_rules as elementwise
+from specdsl.graph.onnx_import import gather_rules as gather
 from specdsl.graph.onnx_import import layout_rules as layout
-from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
-from specdsl.graph.onnx_import.read import Tensor
+from specdsl.graph.onnx_import import logic_rules as logic
+from specdsl.graph.onnx_import import normalisation_rules as normalisation
+from specdsl.graph.onnx_import import product_rules as product
+from specdsl.graph.onnx_import import quantisation_rules as quantisation
+from specdsl.graph.onnx_import import reduction_rules as reduction
+from specdsl.graph.onnx_import import resize_rules as resize
+from specdsl.graph.onnx_import import slice_rules as slices
+from specdsl.graph.onnx_import import window_rules as windows
 
-Rule = Callable[[NodeCall], tuple[Value, ...]]
-
-# --- products with weights -----------------------------------------------------------------------
-
-
-def _matmul(call: NodeCall) -> tuple[Value, ...]:
-    left, right = call.operand(0), call.operand(1)
-    if isinstance(left, Computed) and isinstance(right, Computed):
-        call.refuse("a matrix product of two computed values is not supported")
-    if isinstance(left, Computed):
-        return (_times_right(call, left, _matrix(call, call.weight(1, "weight"))),)
-    if not isinstance(right, Computed):
-        call.refuse("a product of two constants is not supported")
-    return (_times_left(call, _matrix(call, call.weight(0, "weight")), right),)
-
-
-def _matrix(call: NodeCall, weight: Tensor) -> Tensor:
-    """The weight with leading axes of extent 1 dropped."""
-    while weight.ndim > 2 and weight.shape[0] == 1:
-        weight = weight[0]
-    if weight.ndim not in {1, 2}:
-        call.refuse(f"a weight of shape {weight.shape}; it must be a matrix or a vector")
-    return weight
-
-
-def _times_right(call: NodeCall, x: Computed, weight: Tensor) -> Computed:
-    """`x @ weight`."""
-    if weight.ndim == 1:
-        product = _dense(call, x, weight[np.newaxis])
-        return call.reshape(product, product.shape[:-1])
-    return _dense(call, x, weight.T)
-
-
-def _times_left(call: NodeCall, weight: Tensor, x: Computed) -> Computed:
-    """`weight @ x`: a dense layer over the last axis but one of `x`."""
-    rank = len(x.shape)
-    rows = weight if weight.ndim == 2 else weight[np.newaxis]
-    if rank < 2:
-        product = _dense(call, x, rows)
-    else:
-        swap = (*range(rank - 2), rank - 1, rank - 2)
-        turned = _dense(call, call.add(ops.Transpose(swap), x), rows)
-        product = call.add(ops.Transpose(swap), turned)
-    if weight.ndim == 2:
-        return product
-    axis = len(product.shape) - min(rank, 2)
-    return call.reshape(product, (*product.shape[:axis], *product.shape[axis + 1 :]))
-
-
-def _dense(call: NodeCall, x: Computed, weight: Tensor, bias: Tensor | None = None) -> Computed:
-    zero = np.zeros(weight.shape[0], dtype=np.float32)
-    return call.add(ops.Dense(weight, zero if bias is None else bias), x)
-
-
-def _gemm(call: NodeCall) -> tuple[Value, ...]:
-    left, right = call.operand(0), call.operand(1)
-    alpha, beta = call.number("alpha", 1.0), call.number("beta", 1.0)
-    turned = [call.integer("transA", 0) != 0, call.integer("transB", 0) != 0]
-    if isinstance(left, Computed) and isinstance(right, Computed):
-        call.refuse("a matrix product of two computed values is not supported")
-    if not isinstance(left, Computed) and not isinstance(right, Computed):
-        call.refuse("a product of two constants is not supported")
-    if any(len(o.shape) != 2 for o in (left, right)):
-        call.refuse(f"operands of shapes {left.shape} and {right.shape}, not matrices")
-    if isinstance(left, Computed):
-        weight = _multiplied(call.weight(1, "weight"), alpha)
-        x = call.add(ops.Transpose((1, 0)), left) if turned[0] else left
-        rows = weight if turned[1] else weight.T
-        offset = _gemm_offset(call, beta)
-        if offset is not None and offset.size in {1, rows.shape[0]} and offset.ndim < 2:
-            return (_dense(call, x, rows, np.broadcast_to(offset, rows.shape[0])),)
-        return (_offset(call, _dense(call, x, rows), offset),)
-    weight = _multiplied(call.weight(0, "weight"), alpha)
-    x = call.computed(1)
-    x = call.add(ops.Transpose((1, 0)), x) if turned[1] else x
-    product = _times_left(call, weight.T if turned[0] else weight, x)
-    return (_offset(call, product, _gemm_offset(call, beta)),)
-
-
-def _gemm_offset(call: NodeCall, beta: float) -> Tensor | None:
-    if call.optional(2) is None:
-        return None
-    offset = _multiplied(call.weight(2, "bias"), beta)
-    while offset.ndim and offset.shape[0] == 1:
-        offset = offset[0]
-    return offset
-
-
-def _multiplied(weight: Tensor, factor: float) -> Tensor:
-    # The product of two float32 numbers is a float64 number.
-    return weight if factor == 1.0 else weight.astype(np.float64) * factor
-
-
-def _offset(call: NodeCall, x: Computed, offset: Tensor | None) -> Computed:
-    return x if offset is None else call.add(ops.Scale(elementwise.ONE, offset), x)
-
-
-# --- convolution and pooling ---------------------------------------------------------------------
-
-
-def _conv(call: NodeCall) -> tuple[Value, ...]:
-    weight = call.weight(1, "weight")
-    rank = weight.ndim - 2
-    if rank < 1:
-        call.refuse(f"a weight of shape {weight.shape}", code="E0601")
-    bias = call.optional_weight(2, "bias")
-    if bias is None:
-        bias = np.zeros(weight.shape[0], dtype=np.float32)
-    groups = call.integer("group", 1)
-    kernel = call.integer_list("kernel_shape")
-    if kernel is not None and kernel != weight.shape[2:]:
-        call.refuse(f"kernel_shape {kernel} but weight {weight.shape}", code="E0601")
-    if groups < 1 or weight.shape[0] % groups or bias.shape != weight.shape[:1]:
-        call.refuse(f"weight {weight.shape}, bias {bias.shape}, group {groups}", code="E0609")
-    window = layout.window(call, call.computed(0), weight.shape[2:])
-    op = ops.Conv(weight, bias, window.strides, window.pads, window.dilations, groups)
-    return (call.add(op, call.computed(0)),)
-
-
-def _average_pool(call: NodeCall) -> tuple[Value, ...]:
-    x = call.computed(0)
-    kernel = call.integer_list("kernel_shape")
-    if not kernel or min(kernel) < 1:
-        call.refuse(f"kernel_shape is {kernel}", code="E0601")
-    if call.integer("ceil_mode", 0):
-        call.refuse("ceil_mode is not supported")
-    window = layout.window(call, x, kernel)
-    if any(p for pad in window.pads for p in pad) and not call.integer("count_include_pad", 0):
-        call.refuse("padding that is left out of the average is not supported")
-    return (_averaged(call, x, kernel, window),)
-
-
-def _global_average_pool(call: NodeCall) -> tuple[Value, ...]:
-    x = call.computed(0)
-    return (_averaged(call, x, x.shape[2:], layout.window(call, x, x.shape[2:])),)
-
-
-def _averaged(
-    call: NodeCall, x: Computed, kernel: tuple[int, ...], window: layout.Window
-) -> Computed:
-    """The average as a convolution of every channel by itself, with exact weights."""
-    channels = x.shape[1]
-    share = Fraction(1, prod(kernel))
-    exact = Fraction(float(share)) == share
-    weight = np.full((channels, 1, *kernel), float(share) if exact else share)
-    bias = np.zeros(channels, dtype=np.float32)
-    op = ops.Conv(weight, bias, window.strides, window.pads, window.dilations, channels)
-    return call.add(op, x)
-
-
-# --- the rest ------------------------------------------------------------------------------------
-
-
-def _batch_norm(call: NodeCall) -> tuple[Value, ...]:
-    if call.integer("training_mode", 0) or len([r for r in call.node.results if r]) > 1:
-        call.refuse("training mode is not supported")
-    if call.integer("spatial", 1) != 1:
-        call.refuse("`spatial = 0` is not supported")
-    x = call.computed(0)
-    names = ("scale", "bias", "mean", "variance")
-    gamma, beta, mean, variance = (call.weight(i, n) for i, n in enumerate(names, start=1))
-    epsilon = call.number("epsilon", float(np.float32(1e-5)))
-    if any(p.shape != gamma.shape or p.ndim != 1 for p in (gamma, beta, mean, variance)):
-        call.refuse("its parameters have different shapes", code="E0609")
-    if (variance.astype(np.float64) + epsilon <= 0).any():
-        call.refuse("the variance plus epsilon is not positive")
-    return (call.add(ops.BatchNorm(gamma, beta, mean, variance, epsilon), x),)
-
-
-def _dropout(call: NodeCall) -> tuple[Value, ...]:
-    mode = call.optional(2)
-    if mode is not None and (isinstance(mode, Computed) or mode.any()):
-        call.refuse("training mode is not supported")
-    return (call.operand(0),)
-
-
-def _identity(call: NodeCall) -> tuple[Value, ...]:
-    return (call.operand(0),)
-
-
-RULES: Mapping[str, Rule] = MappingProxyType(
+RULES: Mapping[str, elementwise.Rule] = MappingProxyType(
     {
         "Abs": elementwise.absolute,
-        "Add": elementwise.add,
-        "AveragePool": _average_pool,
-        "BatchNormalization": _batch_norm,
-        "Cast": layout.cast,
+        "Add": arithmetic.add,
+        "And": logic.both,
+        "ArgMax": reduction.argmax,
+        "ArgMin": reduction.argmin,
+        "AveragePool": windows.average_pool,
+        "BatchNormalization": normalisation.batch_norm,
+        "Cast": constant.cast,
+        "CastLike": constant.cast_like,
+        "Ceil": elementwise.stepwise(ops.Ceil()),
+        "Celu": elementwise.celu,
         "Clip": elementwise.clip,
-        "Concat": layout.concat,
-        "Constant": layout.constant,
-        "ConstantOfShape": layout.constant_of_shape,
-        "Conv": _conv,
-        "Div": elementwise.divide,
-        "Dropout": _dropout,
+        "Concat": slices.concat,
+        "Constant": constant.constant,
+        "ConstantOfShape": constant.constant_of_shape,
+        "Conv": windows.conv,
+        "ConvTranspose": windows.conv_transpose,
+        "Cos": elementwise.elementwise(ops.Cos()),
+        "CumSum": reduction.cumulative_sum,
+        "DepthToSpace": slices.depth_to_space,
+        "DequantizeLinear": quantisation.dequantize,
+        "Div": arithmetic.divide,
+        "Dropout": layout.dropout,
+        "Elu": elementwise.elu,
+        "Equal": logic.equal,
+        "Erf": elementwise.elementwise(ops.Erf()),
+        "Exp": elementwise.elementwise(ops.Exp()),
         "Expand": layout.expand,
         "Flatten": layout.flatten,
-        "Gather": layout.gather,
-        "Gemm": _gemm,
-        "GlobalAveragePool": _global_average_pool,
-        "Identity": _identity,
+        "Floor": elementwise.stepwise(ops.Floor()),
+        "Gather": gather.gather,
+        "GatherElements": gather.gather_elements,
+        "GatherND": gather.gather_nd,
+        "Gelu": elementwise.gelu,
+        "Gemm": product.gemm,
+        "GlobalAveragePool": windows.global_average_pool,
+        "GlobalMaxPool": windows.global_max_pool,
+        "Greater": logic.greater,
+        "GreaterOrEqual": logic.greater_or_equal,
+        "GroupNormalization": normalisation.group_norm,
+        "HardSigmoid": elementwise.hard_sigmoid,
+        "HardSwish": elementwise.elementwise(ops.HardSwish()),
+        "Hardmax": reduction.hardmax,
+        "Identity": layout.identity,
+        "InstanceNormalization": normalisation.instance_norm,
+        "LRN": normalisation.local_response,
+        "LayerNormalization": normalisation.layer_norm,
         "LeakyRelu": elementwise.leaky_relu,
-        "MatMul": _matmul,
-        "Max": elementwise.maximum,
-        "Min": elementwise.minimum,
-        "Mul": elementwise.multiply,
-        "Neg": elementwise.negate,
-        "Pad": layout.pad,
-        "Pow": elementwise.power,
+        "Less": logic.less,
+        "LessOrEqual": logic.less_or_equal,
+        "Log": elementwise.elementwise(ops.Log()),
+        "LogSoftmax": elementwise.log_softmax,
+        "LpNormalization": normalisation.lp_normalisation,
+        "MatMul": product.matmul,
+        "Max": arithmetic.maximum,
+        "MaxPool": windows.max_pool,
+        "Mean": arithmetic.mean,
+        "Min": arithmetic.minimum,
+        "Mish": elementwise.elementwise(ops.Mish()),
+        "Mul": arithmetic.multiply,
+        "Neg": arithmetic.negate,
+        "Not": logic.negation,
+        "OneHot": gather.one_hot,
+        "Or": logic.either,
+        "PRelu": elementwise.prelu,
+        "Pad": slices.pad,
+        "Pow": arithmetic.power,
+        "QuantizeLinear": quantisation.quantize,
+        "Range": constant.range_,
+        "Reciprocal": arithmetic.reciprocal,
+        "ReduceL1": reduction.reduce_l1,
+        "ReduceL2": reduction.reduce_l2,
+        "ReduceLogSumExp": reduction.reduce_log_sum_exp,
+        "ReduceMax": reduction.reduce_max,
+        "ReduceMean": reduction.reduce_mean,
+        "ReduceMin": reduction.reduce_min,
+        "ReduceProd": reduction.reduce_prod,
+        "ReduceSum": reduction.reduce_sum,
+        "ReduceSumSquare": reduction.reduce_sum_square,
         "Relu": elementwise.relu,
         "Reshape": layout.reshape,
-        "Shape": layout.shape,
-        "Slice": layout.slice_,
-        "Split": layout.split,
+        "Resize": resize.resize,
+        "Round": elementwise.stepwise(ops.Round()),
+        "Scatter": gather.scatter_elements,
+        "ScatterElements": gather.scatter_elements,
+        "ScatterND": gather.scatter_nd,
+        "Selu": elementwise.selu,
+        "Shape": constant.shape,
+        "Sigmoid": elementwise.elementwise(ops.Sigmoid()),
+        "Sign": elementwise.stepwise(ops.Sign()),
+        "Sin": elementwise.elementwise(ops.Sin()),
+        "Size": constant.size,
+        "Slice": slices.slice_,
+        "Softmax": elementwise.softmax,
+        "Softplus": elementwise.elementwise(ops.Softplus()),
+        "Softsign": elementwise.elementwise(ops.Softsign()),
+        "SpaceToDepth": slices.space_to_depth,
+        "Split": slices.split,
+        "Sqrt": elementwise.elementwise(ops.Sqrt()),
         "Squeeze": layout.squeeze,
-        "Sub": elementwise.subtract,
-        "Sum": elementwise.total,
+        "Sub": arithmetic.subtract,
+        "Sum": arithmetic.total,
+        "Swish": elementwise.swish,
+        "Tan": elementwise.elementwise(ops.Tan()),
+        "Tanh": elementwise.elementwise(ops.Tanh()),
+        "ThresholdedRelu": elementwise.thresholded_relu,
+        "Tile": layout.tile,
+        "TopK": reduction.top_k,
         "Transpose": layout.transpose,
         "Unsqueeze": layout.unsqueeze,
+        "Upsample": resize.upsample,
+        "Where": logic.where,
+        "Xor": logic.exactly_one,
     }
 )
 """Every supported ONNX op and its rule."""

@@ -358,7 +358,8 @@ class HardSwish(Smooth):
 
     def value(self, x: FloatArray) -> FloatArray:
         """All three pieces."""
-        return x * np.clip(x / 6 + 0.5, 0, 1)
+        # `x + 3` does not cancel, as `x / 6 + 1 / 2` would.
+        return x * np.clip((x + 3) / 6, 0, 1)
 
     def slope(self, x: FloatArray) -> FloatArray:
         """0, x / 3 + 1 / 2, 1."""

@@ -1,9 +1,21 @@
 """Rewrites: a graph of fewer nodes with the same values, up to float64 rounding.
 
-`simplify` is for methods that compute in floats. The graph as it was built stays the semantic
-reference: evidence is judged on that one.
+Methods that compute in floats take `simplify(restate(graph).graph)` and measure their rounding on
+`restate(graph).graph`; exact ones take the latter as it is. The graph as it was built stays the
+semantic reference: evidence is judged on that one. `expand_maxima` says maxima with ReLUs, for
+methods without a rule of theirs.
 """
 
-from specdsl.graph.rewrites.simplify import simplify
+from specdsl.graph.rewrites.compare_arguments import compare_arguments
+from specdsl.graph.rewrites.expand_maxima import expand_maxima
+from specdsl.graph.rewrites.restate import Restated, restate
+from specdsl.graph.rewrites.simplify import simplify, simplify_exactly
 
-__all__ = ["simplify"]
+__all__ = [
+    "Restated",
+    "compare_arguments",
+    "expand_maxima",
+    "restate",
+    "simplify",
+    "simplify_exactly",
+]

@@ -38,8 +38,10 @@ def _keeps_entries(op: ops.Op, shape: ops.Shape) -> bool:
             flat = op.indices.reshape(-1)
             return flat.size == np.prod(shape) and bool((flat == np.arange(flat.size)).all())
         case ops.Scale():
-            return bool((ops.as_float(op.scale) == 1).all() and (ops.as_float(op.shift) == 0).all())
+            return bool((op.scale == 1).all() and (op.shift == 0).all())
         case ops.Sum():
             return op.coefficients == (1.0,)
+        case ops.LeakyRelu():
+            return op.slope == 1
         case _:
             return False

@@ -80,4 +80,5 @@ def _before(
 def _reshaped(parameter: ops.Array, shape: ops.Shape, target: ops.Shape) -> ops.Array:
     if parameter.size == 1:
         return parameter.reshape(())
-    return np.broadcast_to(parameter, shape).reshape(target)
+    # A copy: what broadcasting gives cannot be written to, and torch asks for arrays that can.
+    return np.array(np.broadcast_to(parameter, shape).reshape(target))

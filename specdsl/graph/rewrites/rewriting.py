@@ -19,16 +19,35 @@ class Replacement:
     steps: tuple[Op, ...]
     operands: tuple[NodeId, ...]
 
+    def build(self, builder: GraphBuilder, operands: tuple[NodeId, ...], name: str) -> NodeId:
+        """Add the steps over the images of `operands`; the node of the result."""
+        for step in self.steps:
+            operands = (builder.add(step, *operands, name=name),)
+        (result,) = operands
+        return result
 
-Rule = Callable[[Graph, NodeId], Replacement | None]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Construction:
+    """What is no chain: `make` adds it to a builder, given the images of `operands`."""
+
+    make: Callable[[GraphBuilder, tuple[NodeId, ...]], NodeId]
+    operands: tuple[NodeId, ...]
+
+    def build(self, builder: GraphBuilder, operands: tuple[NodeId, ...], name: str) -> NodeId:
+        """The node of the result."""
+        return self.make(builder, operands)
+
+
+Rule = Callable[[Graph, NodeId], Replacement | Construction | None]
 """What stands for a node, in terms of nodes of the same graph; None leaves it as it is."""
 
 
 def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, bool]:
-    """Apply `rule` to every node once; whether anything changed. Nodes nobody needs are dropped.
+    """Apply `rule` to every node once; whether anything changed.
 
     Rules look at the old graph only, so replacements cannot disturb one another: whatever a rule
-    says about old nodes holds for their images.
+    says about old nodes holds for their images. Nodes nobody needs are dropped.
     """
     builder = GraphBuilder()
     image: dict[NodeId, NodeId] = {}
@@ -39,10 +58,8 @@ def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, bool]:
             image[node] = builder.add(op, *(image[o] for o in operands), name=node)
             continue
         changed = True
-        values = [image[o] for o in replacement.operands]
-        for step in replacement.steps:
-            values = [builder.add(step, *values, name=node)]
-        (image[node],) = values
+        found = tuple(image[o] for o in replacement.operands)
+        image[node] = replacement.build(builder, found, node)
     return builder.build(*(image[o] for o in graph.outputs)), changed
 
 

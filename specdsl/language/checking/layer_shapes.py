@@ -29,12 +29,18 @@ def shape_after(
             return _dense(matched, shape, value, context)
         case "conv":
             return _conv(matched, shape, value, context)
+        case "conv_transpose":
+            return _conv_transpose(matched, shape, value, context)
         case "average_pool" | "avgpool" | "max_pool" | "maxpool":
             return _pool(matched, shape, value, context)
         case "flatten":
             return (prod(shape),)
-        case "normalize" | "batch_norm":
+        case "normalize" | "batch_norm" | "instance_norm" | "group_norm":
             return shape if _channels_fit(matched, shape, value, context) else None
+        case "layer_norm":
+            return shape if _entries_fit(matched, shape, context) else None
+        case "softmax" | "log_softmax":
+            return _vector(shape, value, context)
         case _:
             return shape if _numbers_fit(matched, value, context) else None
 
@@ -74,6 +80,7 @@ def _weightless(matched: Matched, value: syntax.Expr, context: Context) -> None:
     helps = {
         "dense": "write `dense(10)` or `dense(weight = [[...]], bias = [...])`",
         "conv": "write `conv(16, kernel = 3)` or `conv(weight = [[[[...]]]], bias = [...])`",
+        "conv_transpose": "write `conv_transpose(16, kernel = 3)`, or give a `weight`",
     }
     name = matched.schema.name
     message = f"`{name}` needs a size, or a weight"
@@ -118,6 +125,56 @@ def _conv(matched: Matched, shape: Shape, value: syntax.Expr, context: Context) 
         return None
     moved = _moved(shape[1:], kernel, stride, padding, value, context)
     return None if moved is None else (channels, *moved)
+
+
+def _conv_transpose(
+    matched: Matched, shape: Shape, value: syntax.Expr, context: Context
+) -> Shape | None:
+    if not _spatial(shape, value, context):
+        return None
+    count = len(shape) - 1
+    found = _transposed_weight(matched, shape, value, context)
+    if found is None or not _bias_fits(matched, found[0], context):
+        return None
+    stride = _extents(matched, "stride", count, (1,) * count, 1, context)
+    padding = _extents(matched, "padding", count, (0,) * count, 0, context)
+    added = _extents(matched, "output_padding", count, (0,) * count, 0, context)
+    if stride is None or padding is None or added is None:
+        return None
+    if any(a >= s for a, s in zip(added, stride, strict=True)):
+        message = f"an `output_padding` of {list(added)} is not below the stride {list(stride)}"
+        return _misfit(message, matched.spans["output_padding"], context)
+    moved = tuple(
+        s * (n - 1) + k + a - 2 * p
+        for n, k, s, p, a in zip(shape[1:], found[1:], stride, padding, added, strict=True)
+    )
+    if min(moved) >= 1:
+        return (found[0], *moved)
+    message = f"a padding of {list(padding)} leaves nothing of the result"
+    return _misfit(message, matched.spans.get("padding", value.span), context)
+
+
+def _transposed_weight(
+    matched: Matched, shape: Shape, value: syntax.Expr, context: Context
+) -> Shape | None:
+    """Output channels and the extents of the kernel."""
+    weight, size = matched.values.get("weight"), matched.values.get("channels")
+    if weight is None:
+        extents = _extents(matched, "kernel", len(shape) - 1, None, 1, context)
+        if "kernel" in matched.values and extents is None:
+            return None
+        if not isinstance(size, Fraction) or extents is None:
+            return _weightless(matched, value, context)
+        return (int(size), *extents)
+    extents = constants.shape_of(weight)
+    if len(extents) != len(shape) + 1 or extents[0] != shape[0]:
+        message = f"a weight of shape {list(extents)} does not fit {spell(shape)}"
+        help = "axes of a transposed weight: in, out, then one for each axis of the value"
+        return _misfit(message, matched.spans["weight"], context, help)
+    if isinstance(size, Fraction) and size != extents[1]:
+        message = f"the weight has {extents[1]} output channels, not {size}"
+        return _misfit(message, matched.spans["weight"], context)
+    return extents[1:]
 
 
 # --- windows -------------------------------------------------------------------------------------
@@ -201,6 +258,13 @@ def _channels_fit(matched: Matched, shape: Shape, value: syntax.Expr, context: C
         message = "`batch_norm` takes `mean` and `variance` together, or neither"
         context.error("E0620", message, value.span, help="without both they come from training")
         return False
+    if name in {"instance_norm", "group_norm"} and not _spatial(shape, value, context):
+        return False
+    groups = matched.values.get("groups")
+    if isinstance(groups, Fraction) and shape[0] % groups:
+        message = f"{groups} groups do not divide {shape[0]} channels"
+        _misfit(message, matched.spans["groups"], context)
+        return False
     for option, given in matched.values.items():
         entries = constants.entries(given)
         if len(entries) not in {1, shape[0] if shape else 1}:
@@ -218,6 +282,24 @@ def _channels_fit(matched: Matched, shape: Shape, value: syntax.Expr, context: C
     return True
 
 
+def _entries_fit(matched: Matched, shape: Shape, context: Context) -> bool:
+    for option in ("gamma", "beta"):
+        given = matched.values.get(option)
+        if given is not None and len(constants.entries(given)) not in {1, prod(shape)}:
+            count = len(constants.entries(given))
+            message = f"`{option}` has {count} entries for {prod(shape)} of the value"
+            _misfit(message, matched.spans[option], context)
+            return False
+    return True
+
+
+def _vector(shape: Shape, value: syntax.Expr, context: Context) -> Shape | None:
+    if len(shape) == 1:
+        return shape
+    message = f"{quote(value)} takes a vector, but {spell(shape)} arrives"
+    return _misfit(message, value.span, context, "put `layer flatten` before it")
+
+
 def _numbers_fit(matched: Matched, value: syntax.Expr, context: Context) -> bool:
     values = matched.values
     for name, noun in (("slope", "slope"), ("share", "share")):
@@ -226,6 +308,9 @@ def _numbers_fit(matched: Matched, value: syntax.Expr, context: Context) -> bool
             message = f"the {noun} {number} is not in [0, 1]"
             context.error("E0620", message, matched.spans[name])
             return False
+    if values.get("alpha") == 0:
+        context.error("E0620", "`alpha` must be positive", matched.spans["alpha"])
+        return False
     minimum, maximum = values.get("minimum"), values.get("maximum")
     if isinstance(minimum, Fraction) and isinstance(maximum, Fraction) and minimum >= maximum:
         message = f"the minimum {minimum} is not below the maximum {maximum}"

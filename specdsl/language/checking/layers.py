@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
 from specdsl.language.checking.layer_shapes import Shape, shape_after, spell
-from specdsl.language.checking.settings import find, match_arguments, settings
+from specdsl.language.checking.settings import Matched, find, match_arguments, settings
 from specdsl.language.layer_schemas import LAYERS, NETWORK_SETTINGS, SKIPS
+from specdsl.language.spec import WeightFile
 from specdsl.language.types import RecordType, Type
 from specdsl.language.typing.names import Context
 from specdsl.language.typing.types import as_tensor, squeezed
@@ -25,7 +26,17 @@ class _Progress:
     named: dict[str, Shape]
 
 
-def check_layers(item: syntax.Network, given: Type, result: Type, context: Context) -> bool:
+@dataclass(frozen=True, slots=True, eq=False)
+class CheckedLayers:
+    """Whether nothing was reported, and where weights lie that are not written out."""
+
+    sound: bool
+    weights: WeightFile | None = None
+
+
+def check_layers(
+    item: syntax.Network, given: Type, result: Type, context: Context
+) -> CheckedLayers:
     """Walk the layers of `item`: E0620, E0621 where one is wrong; stops at the first.
 
     Weights may be missing: training gives them, and who asks about the network needs them.
@@ -33,20 +44,35 @@ def check_layers(item: syntax.Network, given: Type, result: Type, context: Conte
     start = input_shape(given)
     progress = _Progress(start, {INPUT: start})
     written = [layer for layer in item.layers if isinstance(layer, syntax.Setting)]
-    sound = settings(NETWORK_SETTINGS, written, item.span, context).sound
+    matched = settings(NETWORK_SETTINGS, written, item.span, context)
     for layer in item.layers:
         if not isinstance(layer, syntax.Setting) and not _step(layer, progress, context):
-            return False
+            return CheckedLayers(False)
     wanted = _output_shape(result)
     if squeezed(progress.shape) == squeezed(wanted):
-        return sound
+        file = _weight_file(matched, context)
+        missing = file is None and "weights" in matched.methods
+        return CheckedLayers(matched.sound and not missing, file)
     context.error(
         "E0621",
         f"the layers end in {spell(progress.shape)}, but `{item.name}` gives {spell(wanted)}",
         item.layers[-1].span if item.layers else item.name_span,
         secondary=[(item.output_type.span, "declared here")],
     )
-    return False
+    return CheckedLayers(False)
+
+
+def _weight_file(matched: Matched, context: Context) -> WeightFile | None:
+    """The `weights` of a network; None where there are none, or after E0804."""
+    method = matched.methods.get("weights")
+    if method is None:
+        return None
+    path, prefix = method.paths["file"], method.values.get("prefix", "")
+    if not path.name.lower().endswith(".safetensors"):
+        message = f"`{path.name}` is no safetensors file by its name"
+        context.error("E0804", message, method.spans["file"], help="they end in `.safetensors`")
+        return None
+    return WeightFile(path, prefix if isinstance(prefix, str) else "", method.span)
 
 
 def input_shape(kind: Type) -> Shape:

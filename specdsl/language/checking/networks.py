@@ -15,7 +15,14 @@ from specdsl.language.schemas import (
     READERS,
     Schema,
 )
-from specdsl.language.spec import DatasetDeclaration, NetworkDeclaration, OnnxFile, Value
+from specdsl.language.spec import (
+    DatasetDeclaration,
+    GivenNetwork,
+    NetworkDeclaration,
+    OnnxFile,
+    Value,
+    WeightFile,
+)
 from specdsl.language.types import (
     LabelType,
     NetworkType,
@@ -39,10 +46,10 @@ def network(item: syntax.Network, context: Context) -> tuple[Symbol, NetworkDecl
     if item.value is not None and not _is_reader(item.value, context):
         source = _expression(item, item.value, given, result, context)
     elif item.value is not None:
-        onnx = _onnx(item.value, context)
-        source = _Source(onnx is not None, onnx=onnx)
+        source = _reader_or_given(item.value, context)
     elif sound and _single(item, given, result, context):
-        source = _Source(check_layers(item, given, result, context))
+        layers = check_layers(item, given, result, context)
+        source = _Source(layers.sound, weights=layers.weights)
     else:
         source = _Source(False)
     if isinstance(given, UnknownType) or isinstance(result, UnknownType):
@@ -52,7 +59,15 @@ def network(item: syntax.Network, context: Context) -> tuple[Symbol, NetworkDecl
     if not (sound and source.sound):
         return symbol, None
     return symbol, NetworkDeclaration(
-        item.name, given, result, source.onnx, item.layers, item.span, source.value
+        item.name,
+        given,
+        result,
+        source.onnx,
+        item.layers,
+        item.span,
+        source.value,
+        source.given,
+        source.weights,
     )
 
 
@@ -63,6 +78,8 @@ class _Source:
     sound: bool = True
     onnx: OnnxFile | None = None
     value: syntax.Expr | None = None
+    given: GivenNetwork | None = None
+    weights: WeightFile | None = None
 
 
 def _sound(place: syntax.TypeExpr, kind: Type, verb: str, context: Context) -> bool:
@@ -160,12 +177,25 @@ def _expression(
     return _Source(True, value=value)
 
 
-def _onnx(value: syntax.Expr, context: Context) -> OnnxFile | None:
+def _reader_or_given(value: syntax.Expr, context: Context) -> _Source:
+    """`onnx("file")`, or `given` where Python hands it over."""
     found = find(value, NETWORK_SOURCES, "E0801", context)
     if found is None:
-        return None
+        return _Source(False)
     schema, arguments = found
     matched = match_arguments(schema, arguments, value.span, context)
+    if schema.name == "given":
+        scale, shift = _denormalize(matched)
+        return _Source(matched.sound, given=GivenNetwork(scale, shift))
+    onnx = _onnx(matched, value, context)
+    return _Source(onnx is not None, onnx=onnx)
+
+
+def _denormalize(matched: Matched) -> tuple[Fraction, Fraction]:
+    return matched.affine.get("denormalize", (Fraction(1), Fraction(0)))
+
+
+def _onnx(matched: Matched, value: syntax.Expr, context: Context) -> OnnxFile | None:
     path = matched.paths.get("file")
     if path is None or not matched.sound:
         return None
@@ -174,7 +204,7 @@ def _onnx(value: syntax.Expr, context: Context) -> OnnxFile | None:
         span = matched.spans.get("file", value.span)
         context.error("E0804", message, span, help="networks end in `.onnx` or `.onnx.gz`")
         return None
-    scale, shift = matched.affine.get("denormalize", (Fraction(1), Fraction(0)))
+    scale, shift = _denormalize(matched)
     return OnnxFile(path, scale, shift, value.span)
 
 

@@ -22,9 +22,10 @@ from specdsl.source import Span
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Matched:
-    """The arguments of one word. `values` and `paths` hold those that are in order.
+    """The arguments of one word. `values`, `paths` and `methods` hold those that are in order.
 
-    `affine` holds (scale, shift) of `affine(...)` options; `sound` is False where any was not.
+    `methods` holds the arguments of the words in `values` that take some. `affine` holds (scale,
+    shift) of `affine(...)` options; `sound` is False where any was not.
     """
 
     schema: Schema
@@ -36,6 +37,7 @@ class Matched:
     )
     spans: Mapping[str, Span] = field(default_factory=dict[str, Span])
     sound: bool = True
+    methods: Mapping[str, Matched] = field(default_factory=dict)
 
     def number(self, name: str, default: Fraction) -> Fraction:
         """An option as one number."""
@@ -86,6 +88,7 @@ def match_arguments(
     values: dict[str, Value] = {}
     paths: dict[str, Path] = {}
     affine: dict[str, tuple[Fraction, Fraction]] = {}
+    methods: dict[str, Matched] = {}
     for name, expression in named.items():
         option = schema.option(name)
         if option is None:
@@ -95,6 +98,9 @@ def match_arguments(
             sound = False
         elif isinstance(result, Path):
             paths[name] = result
+        elif isinstance(result, Matched):
+            methods[name] = result
+            values[name] = result.schema.name
         elif isinstance(result, Affine):
             affine[name] = (result.scale, result.shift)
         elif not isinstance(result, Weight):
@@ -106,7 +112,7 @@ def match_arguments(
         what = f"a {schema.name}" if schema.block else f"`{schema.name}`"
         context.error("E0805", f"{what} needs {words}", span, help=_usage(schema))
     spans = {name: expression.span for name, expression in named.items()}
-    return Matched(schema, span, values, paths, affine, spans, sound)
+    return Matched(schema, span, values, paths, affine, spans, sound, methods)
 
 
 def settings(
@@ -206,7 +212,7 @@ class Affine:
 
 def _value(
     schema: Schema, option: Option, expression: syntax.Expr, context: Context
-) -> Value | Path | Affine | Weight | None:
+) -> Value | Path | Affine | Matched | Weight | None:
     match option.kind:
         case "word":
             return _word(option, expression, context)
@@ -302,14 +308,14 @@ def _in_range(
     return False
 
 
-def _method(option: Option, expression: syntax.Expr, context: Context) -> str | None:
-    """The word of a method whose arguments are in order."""
+def _method(option: Option, expression: syntax.Expr, context: Context) -> Matched | None:
+    """A word whose arguments are in order, with them."""
     found = None if option.table is None else find(expression, option.table, "E0804", context)
     if found is None:
         return None
     schema, arguments = found
     matched = match_arguments(schema, arguments, expression.span, context)
-    return schema.name if matched.sound else None
+    return matched if matched.sound else None
 
 
 def _word(option: Option, expression: syntax.Expr, context: Context) -> str | None:

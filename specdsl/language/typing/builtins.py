@@ -8,9 +8,11 @@ from types import MappingProxyType
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import constants, syntax
+from specdsl.language.elementary import ELEMENTARY, SOFTMAX
 from specdsl.language.types import BOOL, BoolType, SetType
 from specdsl.language.typing.balls import norm_ball
 from specdsl.language.typing.comprehensions import each_argument
+from specdsl.language.typing.elementary import elementary_function
 from specdsl.language.typing.logic import as_claim
 from specdsl.language.typing.names import NOTHING, Context, Typed, Variable, quote
 from specdsl.language.typing.operands import operands
@@ -39,14 +41,6 @@ from specdsl.language.typing.temporal import at, over_steps
 LATER_FUNCTIONS: Mapping[str, str | None] = MappingProxyType(
     {
         "normalize": "`normalized(a)` is a record as the network sees it",
-        "softmax": "orderings are the same before softmax: compare the scores",
-        "exp": "it is monotone: compare the arguments",
-        "log": "it is monotone: compare the arguments",
-        "sqrt": "compare squares: `x ^ 2`; `norm(v, l2)` is the length of a vector",
-        "sin": None,
-        "cos": None,
-        "tanh": "it is monotone: compare the arguments",
-        "sigmoid": "it is monotone: compare the arguments",
     }
 )
 """Functions of the language that this version cannot answer, with what to write instead."""
@@ -213,6 +207,10 @@ BUILTINS: Mapping[str, BuiltIn] = MappingProxyType(
         "max": BuiltIn(_ANY, whole=reduction("max")),
         "sum": BuiltIn(("tensor",), whole=reduction("sum")),
         "mean": BuiltIn(("tensor",), whole=reduction("mean")),
+        **{
+            name: BuiltIn(("scores" if name == SOFTMAX else "x",), elementary_function(name))
+            for name in ELEMENTARY
+        },
         "norm": BuiltIn(("tensor", "norm"), norm),
         "dot": BuiltIn(("a", "b"), dot),
         "flatten": BuiltIn(("tensor",), flatten),

@@ -62,7 +62,7 @@ def arithmetic(expression: syntax.Binary, typed: Typed, context: Context) -> Typ
     if expression.operator in "+-":
         unit = common_unit(left, right, expression, context)
     else:
-        unit = _product_unit(left, right, expression, context)
+        unit = _product_unit(left, right, expression)
     if unit is None:
         return NOTHING
     element = "int" if _stays_int(left, right, expression.operator) else "real"
@@ -141,9 +141,7 @@ def matrix_product(expression: syntax.Binary, context: Context) -> Typed:
             secondary=[(x.expression.span, f"is {x.tensor}") for x in found],
             help="columns of the left side meet rows of the right one: `real[m, n] @ real[n]`",
         )
-    unit = _product_unit(left, right, expression, context)
-    if unit is None:
-        return NOTHING
+    unit = _product_unit(left, right, expression)
     element = "int" if _stays_int(left, right, "*") else "real"
     kind = TensorType((*a[:-1], *b[1:]), element, unit.unit)
     x, y = left.typed.value, right.typed.value
@@ -234,39 +232,10 @@ def spelled(value: Fraction) -> str:
     return "-" * (value < 0) + f"{digits[:-decimals]}.{digits[-decimals:]}"
 
 
-def _product_unit(
-    left: Operand, right: Operand, expression: syntax.Binary, context: Context
-) -> Unit | None:
-    """The unit of a product or quotient; None after E0405 for a divisor that varies."""
+def _product_unit(left: Operand, right: Operand, expression: syntax.Binary) -> Unit:
+    """The unit of a product or quotient."""
     a, b = left.tensor.unit, right.tensor.unit
-    if expression.operator != "/":
-        return Unit(units.product(a, b))
-    if not right.varying:
-        return Unit(units.quotient(a, b))
-    divided, divisor = text_of(expression.left), _factor(expression.right)
-    context.error(
-        "E0405",
-        f"division by {quote(right.expression)}, which may be 0",
-        expression.span,
-        label=f"depends on {_names(right)}",
-        secondary=[
-            (v.span, f"`{v.name}` is quantified here") for v in sorted_variables(right.typed)
-        ],
-        help=f"multiply it out: instead of `{divided} / {divisor} <= c` write "
-        f"`{divided} <= c * {divisor}` where {divisor} is positive",
-    )
-    return None
-
-
-def _factor(expression: syntax.Expr) -> str:
-    """Text that may stand beside `*`."""
-    text = text_of(expression)
-    loose = isinstance(expression, syntax.Binary | syntax.IfThenElse)
-    return f"({text})" if loose and not text.startswith("(") else text
-
-
-def _names(x: Operand) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(v.name for v in x.typed.variables))
+    return Unit(units.quotient(a, b) if expression.operator == "/" else units.product(a, b))
 
 
 # --- powers, lists -------------------------------------------------------------------------------
@@ -322,15 +291,7 @@ def _exponent(exponent: Operand, expression: syntax.Binary, context: Context) ->
 def _varying_power(
     kind: TensorType, base: Operand, n: int, expression: syntax.Binary, context: Context
 ) -> Typed:
-    if n < 0 and base.varying:
-        return context.error(
-            "E0405",
-            f"{quote(expression)} divides by {quote(base.expression)}, which may be 0",
-            expression.span,
-            label=f"depends on {_names(base)}",
-            help=f"multiply by {_factor(base.expression)} on both sides, where it is positive",
-        )
-    if n > LARGEST_POWER and base.varying:
+    if abs(n) > LARGEST_POWER and base.varying:
         what = f"powers above {LARGEST_POWER} of varying values are"
         return context.later(what, expression.right.span)
     return computed(kind, None, [base], expression)

@@ -176,7 +176,7 @@ def apply_network(
     arguments: Sequence[Tensor],
     meanings: Accessor,
 ) -> Meaning:
-    """A network on arguments in user units; on constants its exact output."""
+    """A network on arguments in user units; on constants its exact output, if that is rational."""
     if isinstance(network, Composition):
         inner = apply_network(network.first, arguments, meanings)
         passed = list(inner.values) if isinstance(inner, Group) else [_as_tensor(inner, meanings)]
@@ -185,7 +185,7 @@ def apply_network(
     if isinstance(network, HiddenValue):
         return _hidden(network, flat, meanings)
     network.check_arguments(flat)
-    if any(isinstance(v, Linear) for values in flat for v in values):
+    if not network.exact() or any(isinstance(v, Linear) for values in flat for v in values):
         said = meanings.scene.call(network, flat)
     else:
         exact = meanings.resources.evaluate(network, flat)
@@ -229,7 +229,8 @@ def hidden_value(
 def _hidden(value: HiddenValue, flat: Sequence[np.ndarray], meanings: Accessor) -> Tensor:
     network = value.network
     network.check_arguments(flat)
-    if any(isinstance(v, Linear) for values in flat for v in values):
+    varies = any(isinstance(v, Linear) for values in flat for v in values)
+    if varies or not network.exact(value.name):
         found = meanings.scene.hidden(network, value.name, flat)
     else:
         (known,) = meanings.resources.evaluate(network, flat, value.name)

@@ -26,20 +26,17 @@ from specdsl.source import Span
 
 
 def numeric(value: Meaning, scene: Scene) -> Tensor | None:
-    """A value as a tensor; extremes become steps. None for what is no number.
+    """A value as a tensor; extremes and l2 norms become steps. None for what is no number.
 
-    Raises SpecError E0901 for square roots and choices, which only comparisons understand.
+    Raises SpecError E0901 for choices, which only comparisons understand.
     """
     match value:
         case Tensor():
             return value
         case Extreme():
             return scalar(scene.value_of(value))
-        case Root(square) if isinstance(square, Fraction) and square == 0:
-            return scalar(Fraction(0))
         case Root():
-            text = "an l2 norm can be compared and scaled; other arithmetic is not supported yet"
-            raise SpecError.of("E0901", text, help="square both sides, or use `l1` or `linf`")
+            return scalar(scene.root(value))
         case Choice():
             text = "`if` on quantified variables can be compared; this is not supported yet"
             raise SpecError.of("E0901", text, help="write the cases as claims, joined by `and`")
@@ -62,7 +59,7 @@ def minus(value: Meaning, scene: Scene) -> Meaning:
 def arithmetic(
     operator: str, left: Meaning, right: Meaning, scene: Scene, where: syntax.Binary
 ) -> Meaning:
-    """`+ - * / @ >>`, entry by entry. Raises SpecError E0404, E0405, E0752, E0901."""
+    """`+ - * / @ >>`, entry by entry. Raises SpecError E0404, E0752, E0901."""
     for first, second, swapped in ((left, right, False), (right, left, True)):
         if isinstance(first, Choice):
             return _distributed(operator, first, second, scene, where, swapped)
@@ -161,7 +158,7 @@ def _tensors(
             first, second = np.broadcast_arrays(a, b)
             found = scene.multiply(first, second, place_of(where, left, right, scene))
         case "/":
-            found = _quotient(a, b, where)
+            found = _quotient(a, b, scene, where)
         case _:
             raise SpecError.of("E0901", f"`{operator}` is not supported yet")
     values = np.asarray(found, dtype=object)
@@ -169,13 +166,13 @@ def _tensors(
     return Tensor(values, labels=labels if values.shape == left.values.shape else ())
 
 
-def _quotient(a: EntryArray, b: EntryArray, where: syntax.Binary) -> EntryArray:
-    if any(isinstance(v, Linear) for v in b.reshape(-1)):
-        text = "division by something that varies, which may be 0"
-        raise SpecError.of("E0405", text, where.right.span)
+def _quotient(a: EntryArray, b: EntryArray, scene: Scene, where: syntax.Binary) -> EntryArray:
     if any(v == 0 for v in b.reshape(-1)):
         raise SpecError.of("E0404", "division by zero", where.right.span)
-    return a / b
+    if not any(isinstance(v, Linear) for v in b.reshape(-1)):
+        return a / b
+    divided, inverse = np.broadcast_arrays(a, scene.reciprocal(b, where.right.span))
+    return scene.multiply(divided, inverse, Nonlinear(_text(where), where.span))
 
 
 def matrix_product(left: Tensor, right: Tensor, scene: Scene, place: Nonlinear) -> Tensor:
@@ -194,14 +191,14 @@ def matrix_product(left: Tensor, right: Tensor, scene: Scene, place: Nonlinear) 
 
 
 def power(base: Tensor, exponent: int, scene: Scene, place: Nonlinear) -> Tensor:
-    """`base ^ exponent`, entry by entry. Raises SpecError E0404, E0405."""
+    """`base ^ exponent`, entry by entry. Raises SpecError E0404."""
     known = base.constant
     if known is not None:
         if exponent < 0 and any(v == 0 for v in known.reshape(-1)):
             raise SpecError.of("E0404", "division by zero")
         return Tensor(np.asarray(known**exponent, dtype=object))
     if exponent < 0:
-        raise SpecError.of("E0405", "division by something that varies, which may be 0")
+        return Tensor(scene.reciprocal(power(base, -exponent, scene, place).values, place.span))
     if exponent == 0:
         return Tensor(np.full(base.values.shape, Fraction(1), dtype=object))
     # Squares are known to be convex and not negative: x^4 is (x^2)^2.

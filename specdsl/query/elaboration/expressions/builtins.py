@@ -1,6 +1,7 @@
 """What the functions of the language mean in a property: predictions, numbers, truth.
 
-Sets are in `set_builtins`, records and images in `record_builtins`.
+Sets are in `set_builtins`, records and images in `record_builtins`, `exp` and its like in
+`elementary`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from specdsl.query.elaboration.expressions.arithmetic import (
     numeric,
     place_at,
 )
+from specdsl.query.elaboration.expressions.elementary import ELEMENTARY_BUILTINS
 from specdsl.query.elaboration.expressions.interpret import BuiltIn, Interpreter
 from specdsl.query.elaboration.expressions.record_builtins import RECORD_BUILTINS
 from specdsl.query.elaboration.expressions.set_builtins import SET_BUILTINS
@@ -214,17 +216,6 @@ def _temporal(interpreter: Interpreter, call: syntax.Call, environment: Environm
     raise loops_later()
 
 
-def _smooth(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> Meaning:
-    name = call.function.span.text
-    raise SpecError.of(
-        "E0901",
-        f"`{name}` is not piecewise linear and not supported yet in properties",
-        call.span,
-        help="orderings are the same before a monotone function: compare its arguments",
-    )
-
-
-SMOOTH = ("exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softmax", "normalize")
 TEMPORAL = ("always", "eventually", "until", "at")
 
 BUILTINS: Mapping[str, BuiltIn] = MappingProxyType(
@@ -244,10 +235,10 @@ BUILTINS: Mapping[str, BuiltIn] = MappingProxyType(
         "flatten": _flatten,
         "all": _quantify(conjunction),
         "any": _quantify(disjunction),
+        **ELEMENTARY_BUILTINS,
         **SET_BUILTINS,
         **RECORD_BUILTINS,
         **dict.fromkeys(TEMPORAL, _temporal),
-        **dict.fromkeys(SMOOTH, _smooth),
     }
 )
 """Every function that can be called without declaring it."""

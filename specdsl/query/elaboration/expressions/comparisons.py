@@ -22,6 +22,7 @@ from specdsl.query.elaboration.values.formula import (
     same_prediction,
     truth,
 )
+from specdsl.query.elaboration.values.known import winner
 from specdsl.query.elaboration.values.meaning import Choice, FieldLabel, Meaning
 from specdsl.query.elaboration.values.scene import Scene
 from specdsl.query.elaboration.values.symbolic import (
@@ -46,7 +47,7 @@ def compared(
     if isinstance(left, Choice):
         return _chosen(operator, left, right, scene, where)
     if isinstance(left, Prediction) or isinstance(right, Prediction):
-        return (_labels(operator, left, right, where),)
+        return (_labels(operator, left, right, scene, where),)
     if isinstance(left, Root) or isinstance(right, Root):
         return (_roots(operator, left, right, scene, where),)
     if isinstance(left, str | FieldLabel) and isinstance(right, str | FieldLabel):
@@ -97,17 +98,20 @@ def _chosen(
 # --- labels --------------------------------------------------------------------------------------
 
 
-def _labels(operator: str, left: Meaning, right: Meaning, where: syntax.Expr) -> Formula:
+def _labels(
+    operator: str, left: Meaning, right: Meaning, scene: Scene, where: syntax.Expr
+) -> Formula:
     if operator == "!=":
-        return negate(_labels("==", left, right, where))
+        return negate(_labels("==", left, right, scene, where))
     if not isinstance(left, Prediction):
-        return _labels(MIRRORED[operator], right, left, where)
+        return _labels(MIRRORED[operator], right, left, scene, where)
     if isinstance(right, Prediction):
         if operator != "==":
             raise SpecError.of("E0752", "labels are compared with `==` and `!=`", where.span)
         for first, second in ((left, right), (right, left)):
-            if second.winner is not None:
-                return predicts(first, second.winner)
+            label = winner(second, scene)
+            if label is not None:
+                return predicts(first, label)
         return same_prediction(left, right)
     label = right.scalar if isinstance(right, Tensor) else None
     if label is None:

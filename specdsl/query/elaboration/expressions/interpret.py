@@ -44,6 +44,7 @@ from specdsl.query.elaboration.values.formula import (
     negate,
     truth,
 )
+from specdsl.query.elaboration.values.known import decide, winner
 from specdsl.query.elaboration.values.meaning import (
     Choice,
     Claim,
@@ -117,7 +118,7 @@ class Interpreter:
 
     def truth(self, expression: syntax.Expr, environment: Environment) -> bool | None:
         """A claim's truth value where it is a constant, else None."""
-        formula = self.formula(expression, environment)
+        formula = decide(self.formula(expression, environment), self.scene)
         for value in (True, False):
             if formula == truth(value):
                 return value
@@ -129,11 +130,12 @@ class Interpreter:
         Raises SpecError E0312 where that label is undecided because the best scores tie.
         """
         found = self.meaning(expression, environment)
-        if isinstance(found, Prediction) and found.winner is not None:
-            if found.winner < 0:
+        label = winner(found, self.scene) if isinstance(found, Prediction) else None
+        if label is not None:
+            if label < 0:
                 text = "the best scores tie, so there is no label"
                 raise SpecError.of("E0312", text, expression.span)
-            return Fraction(found.winner)
+            return Fraction(label)
         if isinstance(found, Tensor) and isinstance(found.scalar, Fraction):
             return found.scalar
         raise misfit("a constant number", expression)

@@ -48,7 +48,7 @@ class Emitted:
 def emit(scene: Scene, layout: Layout, rows: Sequence[Linear]) -> Emitted:
     """The graph that computes `rows`, whose input entries are already those of the layout."""
     emitter = _Emitter(scene, layout)
-    emitter.steps(_needed(scene, rows))
+    emitter.steps(needed_steps(scene, rows))
     # A query without any row still has a graph; no case reads this margin, which is always 0.
     margins = emitter.matrix(tuple(rows) or (Linear((), Fraction(0)),), "margins")
     # A replay compares the outputs of a network of which the claim reads hidden values only.
@@ -57,7 +57,7 @@ def emit(scene: Scene, layout: Layout, rows: Sequence[Linear]) -> Emitted:
     return Emitted(graph, tuple(emitter.calls), tuple(dict.fromkeys(emitter.multiplying)))
 
 
-def _needed(scene: Scene, rows: Iterable[Linear]) -> set[int]:
+def needed_steps(scene: Scene, rows: Iterable[Linear]) -> set[int]:
     """The numbers of the steps that rows depend on."""
     found: set[int] = set()
     pending: list[Iterable[object]] = [rows]
@@ -131,6 +131,7 @@ class _Emitter:
                 labels=network.labels,
                 hidden=applied.hidden,
                 text=call_text(self.scene, step),
+                original=network.imported.original,
             )
         )
 

@@ -8,6 +8,7 @@ from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.language.spec import ExactArray, Spec
 from specdsl.query.elaboration.questions.assemble import MAX_CASES, Assembly
 from specdsl.query.elaboration.questions.claims import Claims, Question, ask
+from specdsl.query.elaboration.questions.domains import check_domains
 from specdsl.query.elaboration.questions.emission import Emitted, emit
 from specdsl.query.elaboration.questions.goal import Goal, Kind
 from specdsl.query.elaboration.questions.layout import (
@@ -18,6 +19,7 @@ from specdsl.query.elaboration.questions.layout import (
 )
 from specdsl.query.elaboration.values.environment import Sample
 from specdsl.query.elaboration.values.formula import Formula, TooManyClauses, conjunction
+from specdsl.query.elaboration.values.known import decide
 from specdsl.query.elaboration.values.regions import Unbounded
 from specdsl.query.elaboration.values.resources import Resources
 from specdsl.query.query import Case, Nonlinear, Query
@@ -98,8 +100,9 @@ class Assembler:
         warnings: tuple[Diagnostic, ...] = (),
     ) -> Query:
         """The query over cases that were made with this assembly."""
-        scene = self.claims.scene
-        emitted = emit(scene, self.layout, tuple(self.assembly.rows))
+        scene, rows = self.claims.scene, tuple(self.assembly.rows)
+        check_domains(scene, self.layout, rows, cases)
+        emitted = emit(scene, self.layout, rows)
         return Query(
             name=name,
             graph=emitted.graph,
@@ -127,7 +130,7 @@ class Assembler:
     def cases(self, assembly: Assembly, formula: Formula) -> tuple[Case, ...]:
         """The cases of a formula. Raises SpecError E0750, E0754."""
         try:
-            return assembly.cases(formula)
+            return assembly.cases(decide(formula, self.claims.scene))
         except TooManyClauses as error:
             raise SpecError.of(
                 "E0750",

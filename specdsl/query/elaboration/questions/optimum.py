@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isinf
 from pathlib import Path
 
 import numpy as np
 
 from specdsl.diagnostics import SpecError
-from specdsl.graph.exact import evaluate_exact
+from specdsl.graph.enclosure import enclose
+from specdsl.graph.exact import NoValue
 from specdsl.graph.graph import Graph
 from specdsl.language import syntax
 from specdsl.language.modules.wording import full_text
@@ -173,7 +175,7 @@ class Optimisation:
                 measure = placed
         query = assembler.finish(self.site.id, self.declaration.kind, cases)
         fixed = measure if isinstance(measure, Fraction) else None
-        return Family(query, row, fixed)
+        return Family(query, row, fixed, self.rises)
 
     def _measure(self) -> Fraction | Linear:
         """The objective as one expression; of an l2 norm its square."""
@@ -191,21 +193,30 @@ class Optimisation:
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
     """A query, and where its graph computes the measure of the objective: margin `row`, or the
-    constant `fixed`.
+    constant `fixed`. `rises`: whether larger is better.
     """
 
     query: Query
     row: int | None
     fixed: Fraction | None
+    rises: bool
 
-    def measure_at(self, point: ExactArray) -> Fraction:
-        """The exact measure at an exact flat point."""
+    def measure_at(self, point: ExactArray) -> Fraction | None:
+        """What the measure surely attains at an exact flat point: its exact value, or the worse end
+        of where an elementary function leaves it. None where it has no value, or any.
+        """
         if self.row is None:
             return self.fixed if self.fixed is not None else Fraction(0)
         graph: Graph = self.query.graph
         shaped = np.asarray(point, dtype=object).reshape(graph.shapes[graph.input])
-        values = evaluate_exact(graph, {graph.input: shaped}, nodes=[graph.output])
-        return Fraction(values[graph.output].reshape(-1)[self.row])
+        try:
+            found = enclose(graph, {graph.input: shaped}, nodes=[graph.output])[graph.output]
+        except NoValue:
+            return None
+        value, error = found.value.reshape(-1)[self.row], float(found.error.reshape(-1)[self.row])
+        if isinf(error):
+            return None
+        return Fraction(value) + (-1 if self.rises else 1) * Fraction(error)
 
 
 # --- radius queries ------------------------------------------------------------------------------

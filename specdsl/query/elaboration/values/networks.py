@@ -12,6 +12,7 @@ import numpy as np
 from specdsl.data.read import entries as entries_of
 from specdsl.diagnostics import SpecError, suggestion
 from specdsl.graph import ops
+from specdsl.graph.exact import is_exact
 from specdsl.graph.graph import GraphBuilder, NodeId
 from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.language.spec import ExactArray, NetworkDeclaration, Space, Spec
@@ -80,6 +81,13 @@ class LoadedNetwork:
     def labels(self) -> tuple[str, ...]:
         """Names of the entries of a single output."""
         return self.outputs[0].labels if len(self.outputs) == 1 else ()
+
+    def exact(self, hidden: str | None = None) -> bool:
+        """Whether its outputs (or a hidden value) at rational inputs are rational: no curve is in
+        it.
+        """
+        graph = self.imported.graph
+        return is_exact(graph, graph.outputs if hidden is None else (self.hidden_node(hidden),))
 
     def check_arguments(self, arguments: Sequence[EntryArray]) -> None:
         """Raise SpecError E0752 where the number or a size does not fit."""
@@ -166,8 +174,8 @@ def describe(
     Raises SpecError E0650 where numbers or sizes of inputs or outputs disagree, E0901 for an output
     in a space with normalisation.
     """
-    onnx = declaration.onnx
-    scale, shift = (onnx.scale, onnx.shift) if onnx else (Fraction(1), Fraction(0))
+    source = declaration.onnx or declaration.given
+    scale, shift = (source.scale, source.shift) if source else (Fraction(1), Fraction(0))
     return LoadedNetwork(
         imported=imported,
         declaration=declaration,

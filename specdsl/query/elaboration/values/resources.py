@@ -13,10 +13,19 @@ from specdsl.files import read_bytes
 from specdsl.graph import ops
 from specdsl.graph.exact import evaluate_exact
 from specdsl.graph.graph import GraphBuilder
+from specdsl.graph.layer_weights import WeightSource
 from specdsl.graph.layers import build_network
 from specdsl.graph.onnx_import.load import ImportedNetwork, load_onnx
+from specdsl.graph.safetensors import TensorFile, read_tensors
 from specdsl.language.evaluation import evaluate
-from specdsl.language.spec import DatasetDeclaration, ExactArray, NetworkDeclaration, Spec
+from specdsl.language.spec import (
+    DatasetDeclaration,
+    ExactArray,
+    NetworkDeclaration,
+    Spec,
+    WeightFile,
+)
+from specdsl.language.types import TupleType
 from specdsl.query.elaboration.values.networks import LoadedNetwork, describe, shape_of
 from specdsl.query.sets import exact
 from specdsl.source import Span
@@ -27,17 +36,19 @@ Loaded = TypeVar("Loaded")
 class Resources:
     """Reads what a spec names, each file once; what failed fails again without being read again.
 
-    `networks` and `datasets` handed over in memory go before the files of the same name.
+    `networks` and `datasets` handed over in memory go before the files of the same name. A network
+    is a `torch.nn.Module`, or has been imported already.
     """
 
     def __init__(
         self,
-        networks: Mapping[str, ImportedNetwork] | None = None,
+        networks: Mapping[str, object] | None = None,
         datasets: Mapping[str, Dataset] | None = None,
     ) -> None:
         self._given_networks = dict(networks or {})
         self._given_datasets = dict(datasets or {})
         self._imported: dict[object, ImportedNetwork | SpecError] = {}
+        self._tensors: dict[Path, TensorFile | SpecError] = {}
         self._networks: dict[NetworkDeclaration, LoadedNetwork | SpecError] = {}
         self._datasets: dict[DatasetDeclaration, Dataset | SpecError] = {}
         self._constants: dict[object, tuple[ExactArray, ...]] = {}
@@ -100,7 +111,14 @@ class Resources:
     def _import(self, declaration: NetworkDeclaration, spec: Spec) -> ImportedNetwork:
         name = declaration.name
         if name in self._given_networks:
-            return self._given_networks[name]
+            return _handed_over(self._given_networks[name], declaration, spec)
+        if declaration.given is not None:
+            raise SpecError.of(
+                "E0652",
+                f"`{name}` is `given`, but no network was handed over",
+                help=f'in Python, `specdsl.load(path, networks={{"{name}": module}})` does; '
+                '`onnx("file.onnx")` reads a file',
+            )
         if declaration.onnx is not None:
             path = declaration.onnx.path
             # Two declarations of one file share its graph and its bytes.
@@ -110,7 +128,29 @@ class Resources:
         def value(expression: object) -> object:
             return evaluate(expression, spec.values, spec.functions)  # type: ignore[arg-type]
 
-        return build_network(name, declaration.layers, shape, value)  # type: ignore[arg-type]
+        source = None if declaration.weights is None else self._weights(declaration.weights)
+        return build_network(name, declaration.layers, shape, value, source)  # type: ignore[arg-type]
+
+    def _weights(self, file: WeightFile) -> WeightSource:
+        path = file.path
+        try:
+            tensors = _once(self._tensors, path, lambda: read_tensors(read_bytes(path), path.name))
+        except SpecError as error:
+            raise error.at(file.span) from error
+        return WeightSource(tensors, file.prefix)
+
+
+def _handed_over(given: object, declaration: NetworkDeclaration, spec: Spec) -> ImportedNetwork:
+    """A module is traced on the declared shapes, each with a batch axis of 1."""
+    if isinstance(given, ImportedNetwork):
+        return given
+    # PyTorch takes a second to load: only where a module is there, so that it is loaded anyway.
+    from specdsl.graph.torch_import.load import load_module
+
+    kind = declaration.input
+    slots = [slot for _, slot in kind.items] if isinstance(kind, TupleType) else [kind]
+    shapes = [(1, *(shape_of(slot, spec) or (1,))) for slot in slots]
+    return load_module(given, shapes, declaration.name)
 
 
 def _exact_array(path: Path) -> ExactArray:

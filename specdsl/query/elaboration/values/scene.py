@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
+from specdsl.graph.enclosure import Enclosed
+from specdsl.language.elementary import rational_value
 from specdsl.query.elaboration.values.networks import LoadedNetwork
 from specdsl.query.elaboration.values.regions import Region
 from specdsl.query.elaboration.values.symbolic import (
@@ -64,10 +66,11 @@ class CallStep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpStep:
-    """An op on flat vectors of one length; the result is flat."""
+    """An op on flat vectors of one length; the result is flat. `span`: where it was written."""
 
     op: ops.Op
     operands: tuple[EntryArray, ...]
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +96,8 @@ class Scene:
         self.steps: list[CallStep | OpStep] = []
         self.sources: list[Source] = []
         self.nonlinear: list[Nonlinear] = []
+        # Kept by `known`: the values of sources in which nothing varies, None where something does.
+        self.enclosed: dict[int, Enclosed | None] = {}
         self._known: dict[object, int] = {}
         self._steps: dict[object, int] = {}
 
@@ -164,10 +169,10 @@ class Scene:
         flat = tuple(argument.reshape(-1) for argument in arguments)
         return self._step((id(network), tuple(map(tuple, flat))), CallStep(network, flat))
 
-    def apply(self, op: ops.Op, *operands: EntryArray) -> EntryArray:
+    def apply(self, op: ops.Op, *operands: EntryArray, span: Span | None = None) -> EntryArray:
         """An elementwise op on flat vectors of one length."""
         key = (type(op), repr(op), tuple(map(tuple, operands)))
-        step = self._step(key, OpStep(op, operands))
+        step = self._step(key, OpStep(op, operands, span))
         return self._entries(step, 0, operands[0].size)
 
     def _step(self, key: object, step: CallStep | OpStep) -> int:
@@ -213,6 +218,29 @@ class Scene:
             operands = (a[both],) if same else (a[both], b[both])
             result[both] = self.apply(ops.Square() if same else ops.Multiply(), *operands)
         return result.reshape(left.shape)
+
+    def smooth(self, op: ops.Smooth, values: EntryArray, span: Span | None = None) -> EntryArray:
+        """A smooth op on every entry. What it gives of constants is irrational: a step too."""
+        return self.apply(op, values.reshape(-1), span=span).reshape(values.shape)
+
+    def reciprocal(self, values: EntryArray, span: Span | None = None) -> EntryArray:
+        """`1 / x`, entry by entry; of constants at once, which are not 0."""
+        flat = values.reshape(-1)
+        varying = np.array([isinstance(v, Linear) for v in flat], dtype=bool)
+        result = np.empty(flat.shape, dtype=object)
+        for i in np.flatnonzero(~varying):
+            result[i] = 1 / flat[i]
+        if varying.any():
+            result[varying] = self.smooth(ops.Reciprocal(), flat[varying], span)
+        return result.reshape(values.shape)
+
+    def root(self, value: Root) -> Fraction | Linear:
+        """An l2 norm as a step."""
+        if isinstance(value.square, Fraction):
+            known = rational_value("sqrt", value.square)
+            if known is not None:
+                return known
+        return self.smooth(ops.Sqrt(), entries([value.square], (1,)))[0]
 
     def value_of(self, extreme: Extreme) -> Fraction | Linear:
         """The extreme as steps: `max(a, b) = b + relu(a - b)`, in a balanced tree."""

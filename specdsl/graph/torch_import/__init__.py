@@ -1,0 +1,1 @@
+"""PyTorch modules as graphs: traced by `torch.export`, one rule for each ATen op."""
