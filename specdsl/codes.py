@@ -363,8 +363,8 @@ CODES: dict[str, Code] = {
     ),
     "E0524": Code(
         "not a safetensors file",
-        "A safetensors file holds a length, a header in JSON that says which tensor lies where, and "
-        "the numbers. The header is cut short, or names places outside the file.",
+        "A safetensors file holds a length, a header in JSON that says which tensor lies where, "
+        "and the numbers. The header is cut short, or names places outside the file.",
     ),
     # --- E06 networks ---
     "E0600": Code(
@@ -389,13 +389,13 @@ CODES: dict[str, Code] = {
     ),
     "E0604": Code(
         "op without a rule",
-        "The network uses an op this version does not know. The message names the op, the node "
-        "and what is supported.",
+        "The network uses an op this version does not know. The message names the op and the "
+        "node; docs/ops.md lists the ops there is a rule for.",
     ),
     "E0605": Code(
         "form of an op not supported",
-        "The op is known, but not with these attributes or operands, for example a product of two "
-        "computed values or a weight that is not a constant.",
+        "The op is known, but not with these attributes or operands, for example a power "
+        "of a computed value whose exponent is computed too.",
     ),
     "E0606": Code(
         "weights not finite",
@@ -425,8 +425,8 @@ CODES: dict[str, Code] = {
     ),
     "E0611": Code(
         "refused by ONNX Runtime or PyTorch",
-        "ONNX Runtime cannot load or run the file, or PyTorch the module, so that no counterexample "
-        "could be replayed.",
+        "ONNX Runtime cannot load or run the file, or PyTorch the module, so that no "
+        "counterexample could be replayed.",
     ),
     "E0612": Code(
         "control flow in a network",

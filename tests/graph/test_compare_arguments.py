@@ -77,6 +77,7 @@ def assert_same_signs(graph: Graph, compared: Graph, count: int = 30) -> None:
     after = evaluate(compared, {graph.input: points})[compared.output]
     sure = (np.abs(before) > UNSURE) & np.isfinite(before)
     assert (np.sign(before) == np.sign(after))[sure].all()
+    assert np.isnan(after[np.isnan(before)]).all()
 
 
 @pytest.mark.parametrize("name", HEADS)
@@ -121,7 +122,6 @@ def test_signs_stay_in_any_graph(graph: Graph) -> None:
         (ops.Exp(), 1.0, 0),
         (ops.Softsign(), 0.75, 3),
         (ops.LeakyRelu(0.25), -1.0, -4),
-        (ops.Sqrt(), 1.5, Fraction(9, 4)),
     ],
 )
 def test_a_threshold_moves_to_the_argument_where_that_is_rational(
@@ -159,6 +159,38 @@ def test_a_falling_function_turns_the_comparison_and_poles_forbid_it() -> None:
     """1 / x falls on either side of 0, and is larger on the right of it than on the left."""
     graph = margins(elementwise(ops.Reciprocal()), 2, against_all(2, 0), np.zeros(1))
     assert compare_arguments(graph) is graph
+
+
+@pytest.mark.parametrize("op", [ops.Log(), ops.Sqrt(), ops.Power(1.5), ops.Power(-0.5)])
+def test_what_may_have_no_value_is_not_replaced_by_what_has_one(op: ops.Smooth) -> None:
+    """`log(x) > 0` does not hold at -1 as `x > 1` does not: there is nothing to compare."""
+    for weight in (np.eye(2), against_all(2, 0)):
+        graph = margins(elementwise(op), 2, weight, np.zeros(len(weight)))
+        assert compare_arguments(graph) is graph
+
+
+def test_a_dropped_factor_keeps_its_check() -> None:
+    """`u e^log(z) - v e^log(z)` has the sign of `u - v` only where z is positive."""
+
+    def head(builder: GraphBuilder, x: str) -> str:
+        factor = builder.add(ops.Exp(), builder.add(ops.Log(), x))
+        first = builder.add(ops.Select(np.array([[0, 0]])), factor)
+        return builder.add(ops.Multiply(), x, first)
+
+    graph = margins(head, 2, against_all(2, 0), np.zeros(1))
+    assert compare_arguments(graph) is graph
+
+
+@pytest.mark.parametrize("inner", [ops.Exp(), ops.Softplus()])
+@pytest.mark.parametrize("op", [ops.Log(), ops.Sqrt(), ops.Power(-0.5)])
+def test_a_domain_that_cannot_be_left_forbids_nothing(op: ops.Smooth, inner: ops.Smooth) -> None:
+    def head(builder: GraphBuilder, x: str) -> str:
+        return builder.add(op, builder.add(inner, x))
+
+    graph = margins(head, 2, against_all(2, 0), np.zeros(1))
+    compared = compare_arguments(graph)
+    assert type(op).__name__ not in kinds(compared)
+    assert_same_signs(graph, compared)
 
 
 def test_functions_that_do_not_rise_everywhere_stay() -> None:

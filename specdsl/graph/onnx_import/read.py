@@ -171,7 +171,7 @@ def _guard_ops(proto: onnx.ModelProto, name: str, supported: Iterable[str]) -> N
             "E0604",
             name,
             f"no rule for op `{first.op_type}` at node `{first.name or first.output[0]}`{more}",
-            help=f"supported ops: {', '.join(sorted(known))}",
+            help="the ops that have one are listed in docs/ops.md",
         )
 
 

@@ -28,11 +28,16 @@ def compare_arguments(graph: Graph) -> Graph:
 
     The same graph where nothing can be compared more simply. Entries whose form stays keep their
     values. Only for a graph with one output, of one axis.
+
+    The same graph as well where an op may have no value, as the logarithm of what may be negative:
+    a comparison of arguments has one, and a point without a value would pass for one that holds.
     """
     if not any(isinstance(op, ops.Smooth | ops.LeakyRelu) for _, op, _ in graph):
         return graph
     forms = EntryForms(graph)
     ordering = Ordering(graph, forms)
+    if not ordering.has_values_everywhere():
+        return graph
     found: dict[int, Form] = {}
     for position in range(graph.size(graph.output)):
         form = forms.of((graph.output, position))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import inf
 
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph
@@ -23,6 +24,8 @@ _RISING = (
 )
 """Functions that rise strictly wherever they are defined."""
 
+_NEVER_NEGATIVE = (ops.Square, ops.Relu, ops.Abs)
+
 _AT_ZERO: Mapping[type[ops.Op], Fraction] = {
     ops.Sigmoid: Fraction(1, 2),
     ops.Tanh: Fraction(0),
@@ -40,6 +43,15 @@ class Ordering:
     graph: Graph
     forms: EntryForms
     _sums: dict[Hashable, _Sum | None] = field(default_factory=dict[Hashable, "_Sum | None"])
+
+    def has_values_everywhere(self) -> bool:
+        """Whether it is plain that every entry has a value, whatever the input is."""
+        return all(
+            self._is_positive(self.forms.argument((node, position)))
+            for node, op, _ in self.graph
+            if isinstance(op, ops.Smooth) and not _is_total(op)
+            for position in range(self.graph.size(node))
+        )
 
     def same_sign(self, form: Form) -> Form:
         """A form that is positive, zero and negative where `form` is; itself if none is simpler.
@@ -121,10 +133,18 @@ class Ordering:
         return None
 
     def _is_positive(self, form: Form) -> bool:
-        """Whether the form is a sum of positive entries, and of numbers from 0 on."""
-        if form.constant < 0 or not form.terms:
+        """Whether the form adds up numbers and entries that are never negative, one of them
+        positive.
+        """
+        if form.constant < 0 or any(c < 0 for c in form.terms.values()):
             return False
-        return all(c > 0 and self._is_positive_entry(e) for e, c in form.terms.items())
+        positive = [self._is_positive_entry(entry) for entry in form.terms]
+        if not (form.constant or any(positive)):
+            return False
+        return all(
+            known or isinstance(self.graph.op(node), _NEVER_NEGATIVE)
+            for known, (node, _) in zip(positive, form.terms, strict=True)
+        )
 
     def _is_positive_entry(self, entry: Entry) -> bool:
         op = self.graph.op(entry[0])
@@ -180,6 +200,11 @@ class _Sum:
 
     outline: Hashable
     largest: Form
+
+
+def _is_total(op: ops.Smooth) -> bool:
+    """Whether it is defined for all numbers."""
+    return op.domain == (-inf, inf) and not op.poles
 
 
 def _argument_of(op: ops.Op, value: Fraction) -> Fraction | None:
