@@ -758,4 +758,9 @@ CODES: dict[str, Code] = {
         "no language version",
         "A spec begins with `spec 1.0`, so that later versions of the language can still read it.",
     ),
+    "W0902": Code(
+        "nothing is checked",
+        "A property states something; `check` asks whether it holds. The file has properties, and "
+        "no `check` and no query.",
+    ),
 }

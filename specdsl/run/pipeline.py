@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from specdsl.backends import registry
-from specdsl.diagnostics import Diagnostics, SpecError
+from specdsl.diagnostics import Diagnostics, SpecError, diagnostic
 from specdsl.files import read_source
 from specdsl.language.checking.check import check
 from specdsl.language.checking.combinations import Combination, check_combinations
@@ -151,6 +151,7 @@ def verify_combinations(
     tasks: list[_Task] = []
     for combination in combinations:
         found.extend(SpecError(combination.spec.warnings))
+        _warn_of_no_check(combination.spec, found)
         try:
             tasks.append(_task(combination, resources, options))
         except SpecError as error:
@@ -170,6 +171,21 @@ def verify_combinations(
         skipped=sum(task.left for task in tasks),
         interrupted=run.interrupted,
         unknown_fails=options.unknown_fails,
+    )
+
+
+def _warn_of_no_check(spec: Spec, found: Diagnostics) -> None:
+    """Properties alone state something and ask nothing, which is easily overlooked."""
+    own = {n: p.span for n, p in spec.properties.items() if p.span.source is spec.source}
+    if not own or spec.checks or spec.queries or spec.trainings:
+        return
+    found.add(
+        diagnostic(
+            "W0902",
+            "properties are declared, and nothing is checked",
+            next(iter(own.values())),
+            help=f"write `check {', '.join(own)}` at the end",
+        )
     )
 
 

@@ -182,6 +182,7 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
             "property p { forall x in Big show g(x) <= 9 }\ncheck p"
         )[1],
     ),
+    "W0902": lambda: spec("property p = forall x in box([0], [1]): x[0] <= 2"),
     "W0750": lambda: spec(
         POINT + "network g: Point -> real { layer dense(weight = [[1, 1]], bias = [0]) }\n"
         "property p { forall x in Point where x.a >= 3 show g(x) <= 0 }\ncheck p"
