@@ -10,6 +10,7 @@ from specdsl.diagnostics import suggestion
 from specdsl.language import constants, syntax
 from specdsl.language.elementary import ELEMENTARY, SOFTMAX
 from specdsl.language.types import BOOL, BoolType, SetType
+from specdsl.language.typing.arguments import count, not_by_comprehension, not_by_name
 from specdsl.language.typing.balls import norm_ball
 from specdsl.language.typing.comprehensions import each_argument
 from specdsl.language.typing.elementary import elementary_function
@@ -45,8 +46,6 @@ LATER_FUNCTIONS: Mapping[str, str | None] = MappingProxyType(
 )
 """Functions of the language that this version cannot answer, with what to write instead."""
 
-COMPREHENDING = "`sum`, `mean`, `min`, `max`, `all`, `any` and `one_of` take"
-
 Positional = Callable[[syntax.Call, Sequence[syntax.Expr], Context], Typed]
 Named = Callable[[syntax.Call, Sequence[syntax.Expr], dict[str, syntax.Expr], Context], Typed]
 Whole = Callable[[syntax.Call, Context], Typed]
@@ -77,22 +76,18 @@ def built_in(name: str, call: syntax.Call, context: Context) -> Typed:
     options: dict[str, syntax.Expr] = {}
     for argument in call.arguments:
         if isinstance(argument, syntax.Comprehension):
-            return context.error(
-                "E0305",
-                f"`{name}` takes its arguments one by one",
-                argument.span,
-                help=f"call it as `{_signature(name)}`; {COMPREHENDING} `... for i in ...`",
-            )
+            instead = f"call it as `{_signature(name)}`;"
+            not_by_comprehension(argument, name, context, instead)
+            return NOTHING
         if isinstance(argument, syntax.NamedArgument):
             if not _option(name, argument, options, context):
                 return NOTHING
         else:
             arguments.append(argument)
     if not function.variadic and len(arguments) != len(function.parameters):
-        wanted = len(function.parameters)
         return context.error(
             "E0305",
-            f"`{name}` takes {wanted} argument{'s' * (wanted != 1)}, not {len(arguments)}",
+            f"`{name}` takes {count(len(function.parameters))}, not {len(arguments)}",
             call.span,
             help=f"call it as `{_signature(name)}`",
         )
@@ -106,12 +101,7 @@ def _option(
 ) -> bool:
     known = BUILTINS[name].options
     if not known:
-        context.error(
-            "E0305",
-            f"`{name}` takes its arguments by position",
-            argument.span,
-            help=f"call it as `{_signature(name)}`",
-        )
+        not_by_name(argument, name, context, help=f"call it as `{_signature(name)}`")
     elif argument.name not in known:
         context.error(
             "E0802",

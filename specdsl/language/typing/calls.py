@@ -11,13 +11,9 @@ import numpy as np
 from specdsl.language import syntax
 from specdsl.language.spec import Value
 from specdsl.language.types import BoolType, FunctionType, NetworkType
-from specdsl.language.typing.builtins import (
-    BUILTINS,
-    COMPREHENDING,
-    LATER_FUNCTIONS,
-    built_in,
-)
-from specdsl.language.typing.fit import Argument, accepts, count
+from specdsl.language.typing.arguments import count, not_by_comprehension, not_by_name
+from specdsl.language.typing.builtins import BUILTINS, LATER_FUNCTIONS, built_in
+from specdsl.language.typing.fit import Argument, accepts
 from specdsl.language.typing.names import (
     MAX_CALL_DEPTH,
     MAX_INSTANTIATIONS,
@@ -102,20 +98,11 @@ def positional(expression: syntax.Call, name: str, context: Context) -> list[Arg
     result: list[Argument] = []
     for argument in expression.arguments:
         if isinstance(argument, syntax.NamedArgument):
-            context.error(
-                "E0305",
-                f"`{name}` takes its arguments by position",
-                argument.span,
-                help=f"write {quote(argument.value)} alone",
-            )
+            not_by_name(argument, name, context)
             return None
         if isinstance(argument, syntax.Comprehension):
-            context.error(
-                "E0305",
-                f"`{name}` takes its arguments one by one",
-                argument.span,
-                help=f"functions of the language take them: {COMPREHENDING} `... for i in ...`",
-            )
+            instead = "functions of the language take them:"
+            not_by_comprehension(argument, name, context, instead)
             return None
         result.append((argument, _argument(argument, context)))
     return result

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from specdsl.language import syntax
 from specdsl.language.types import SetType
+from specdsl.language.typing.arguments import not_by_name
 from specdsl.language.typing.binders import quantify, quantify_each
 from specdsl.language.typing.logic import assuming, claim
 from specdsl.language.typing.names import (
@@ -39,12 +40,7 @@ def each_argument(call: syntax.Call, name: str, context: Context) -> Arguments |
     complete = True
     for argument in call.arguments:
         if isinstance(argument, syntax.NamedArgument):
-            context.error(
-                "E0305",
-                f"`{name}` takes its arguments by position",
-                argument.span,
-                help=f"write {quote(argument.value)} alone",
-            )
+            not_by_name(argument, name, context)
             return None
         if isinstance(argument, syntax.Comprehension):
             complete = False

@@ -6,11 +6,11 @@ from specdsl.language import syntax
 from specdsl.language.constants import LEFT_CHAINS, NORMS
 from specdsl.language.types import BOOL, INT, NORM, REAL, STRING, FunctionType, SetType, TupleType
 from specdsl.language.typing.access import attribute, index
+from specdsl.language.typing.arguments import count
 from specdsl.language.typing.binders import quantify_each
 from specdsl.language.typing.builtins import BUILTINS
 from specdsl.language.typing.calls import call, instantiate
 from specdsl.language.typing.comprehensions import image, subset
-from specdsl.language.typing.fit import count
 from specdsl.language.typing.logic import (
     assuming,
     choice,

@@ -41,8 +41,3 @@ def accepts(wanted: Type, given: Argument, name: str, context: Context) -> bool:
         help=f"write {spelled(converted)} `{b.unit}`" if converted is not None else None,
     )
     return False
-
-
-def count(number: int) -> str:
-    """`1 argument`, `2 arguments`."""
-    return f"{number} argument" + ("" if number == 1 else "s")

@@ -16,7 +16,8 @@ from specdsl.language.types import (
     TupleType,
     Type,
 )
-from specdsl.language.typing.fit import Argument, accepts, count
+from specdsl.language.typing.arguments import count
+from specdsl.language.typing.fit import Argument, accepts
 from specdsl.language.typing.names import NOTHING, Context, Symbol, Typed, Variable, quote
 from specdsl.language.typing.operands import describe, text_of
 from specdsl.language.typing.types import as_tensor, fits, squeezed
