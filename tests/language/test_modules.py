@@ -7,71 +7,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from specdsl.diagnostics import Diagnostics, SpecError, render
-from specdsl.files import read_source
-from specdsl.language import syntax
+from specdsl.diagnostics import SpecError, render
 from specdsl.language.checking.check import check
-from specdsl.language.evaluation import evaluate
 from specdsl.language.modules.expand import Expanded, expand
-from specdsl.language.modules.namespaces import RESERVED, Namespace, declared_names, is_name
-from specdsl.language.modules.rename import Renamer
+from specdsl.language.modules.namespaces import RESERVED, is_name
 from specdsl.language.modules.wording import full_text
 from specdsl.language.parsing.grammar import grammar_text
 from specdsl.language.parsing.parser import parse
-from specdsl.language.printing.printer import print_expression
-from specdsl.language.spec import Spec
 from specdsl.language.types import RecordType
 from specdsl.source import Source
-from tests.language.strategies import PLAIN_NAMES, expressions, operations, programs
-
-ROBUST = """spec 1.0
-param eps: real = 2/255 in [0, 1]
-param file: string = "net.onnx"
-enum Class { cat, dog }
-space Image { pixels: real[4] in [0, 1] }
-network net: Image -> real[Class] = onnx(file)
-dataset test: (Image, label[Class]) = csv("data.csv", label = "class")
-region ball(x, r) = norm_ball(x, r, linf) & box(0, 1)
-let score(x) = net(x).cat - net(x).dog
-property robust(x, y, r) { forall z in ball(x, r)  let e = eps  show argmax(net(z)) == y }
-property all_robust = forall (x, y) in test[0:2]: robust(x, y, eps)
-property cats { forall x in Image  show score(x) >= 0 }
-check all_robust as accuracy using milp report certified_accuracy expect certified_accuracy >= 0.9
-check cats
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "robust.spec").write_text(ROBUST)
-    return tmp_path
-
-
-def checked(folder: Path, text: str, **overrides: str) -> Spec:
-    path = folder / "main.spec"
-    path.write_text("spec 1.0\n" + text)
-    program = parse(read_source(path))
-    dotted = {name.replace("__", "."): value for name, value in overrides.items()}
-    return check(program, dotted, base=folder, working_directory=folder)
-
-
-def findings(folder: Path, text: str, **overrides: str) -> list[str]:
-    """Codes, each with the file, line and text it points at."""
-    try:
-        spec = checked(folder, text, **overrides)
-    except SpecError as error:
-        found = error.diagnostics
-    else:
-        found = spec.warnings
-    return [
-        f"{d.code} {Path(d.primary.span.source.name).name} {d.primary.span.text}"
-        if d.primary
-        else d.code
-        for d in found
-    ]
+from tests.language.modules import ROBUST, checked, findings
 
 
 def error_text(folder: Path, text: str, **overrides: str) -> str:
@@ -164,6 +110,22 @@ def test_modules_import_modules(folder: Path) -> None:
     onnx = spec.networks["m.net"].onnx
     assert onnx
     assert onnx.path == folder / "sub" / "i.onnx"
+
+
+def test_a_program_without_imports_is_left_alone() -> None:
+    program = parse(Source("f.spec", "spec 1.0\nconst a = 1\n"))
+    found = expand(program, base=Path())
+    assert isinstance(found, Expanded)
+    assert found.program is program
+
+
+def test_reserved_words_are_those_of_the_grammar() -> None:
+    (line,) = (x for x in grammar_text().splitlines() if x.startswith("NAME:"))
+    assert set(line.partition("(?:")[2].partition(")")[0].split("|")) == set(RESERVED)
+    assert is_name("x_1")
+    assert not is_name("in")
+    assert not is_name("1x")
+    assert not is_name("")
 
 
 # --- parameters ----------------------------------------------------------------------------------
@@ -364,167 +326,3 @@ def test_checks_of_a_module_of_a_module(folder: Path) -> None:
 def test_a_module_without_checks_has_nothing_to_run(folder: Path) -> None:
     (folder / "none.spec").write_text("spec 1.0\nconst a = 1\n")
     assert findings(folder, 'import "none.spec" as m\ncheck m') == ["E0215 main.spec m"]
-
-
-# --- renaming keeps the meaning ------------------------------------------------------------------
-
-
-def test_locals_hide_what_a_file_declares(folder: Path) -> None:
-    (folder / "k.spec").write_text(
-        """spec 1.0
-param x: real = 5
-const r = 7
-network f: real[2] -> real[2] = onnx("f.onnx")
-region ball(x, r) = norm_ball(x, r, linf)
-let first(x) = x[0]
-property p(r) {
-  forall x in ball([0, 0], r)
-  let f = first(x)
-  where f >= 0 and sum(x[i] for i in 0..1) <= 1
-  show f <= 1
-}
-property q = forall x in box([0, 0], [1, 1]): f(x)[0] >= x[0]
-property s = all(x >= r for x in one_of(1, 2))
-"""
-    )
-    program = parse(read_source(folder / "k.spec"))
-    (folder / "main.spec").write_text('import "k.spec" as m')
-    whole = expand(parse(read_source(folder / "main.spec")), base=folder)
-    items = {i.name: i for i in whole.program.items if isinstance(i, syntax.Property)}
-    p = items["m.p"]
-    assert [type(c).__name__ for c in p.clauses] == [
-        "QuantifierClause", "Let", "WhereClause", "ShowClause",
-    ]  # fmt: skip
-    quantified, let, where, show = p.clauses
-    assert isinstance(quantified, syntax.QuantifierClause)
-    assert isinstance(let, syntax.Let)
-    assert isinstance(where, syntax.WhereClause)
-    assert isinstance(show, syntax.ShowClause)
-    assert print_expression(quantified.binders[0].set) == "m.ball([0, 0], r)"
-    assert print_expression(let.value) == "m.first(x)"
-    assert print_expression(where.condition) == "f >= 0 and sum(x[i] for i in 0..1) <= 1"
-    assert print_expression(show.claim) == "f <= 1"
-    q, s = items["m.q"].value, items["m.s"].value
-    assert q
-    assert print_expression(q) == "forall x in box([0, 0], [1, 1]): m.f(x)[0] >= x[0]"
-    assert s
-    assert print_expression(s) == "all(x >= m.r for x in one_of(1, 2))"
-    assert len(program.items) == len(whole.program.items) - 1
-
-
-def test_words_of_the_language_are_never_renamed(folder: Path) -> None:
-    (folder / "k.spec").write_text(
-        """spec 1.0
-param relu: int = 2
-let dense = 1
-let milp = 3
-let input = 4
-let incomplete = 5
-const affine = 6
-const onnx = 7
-const shift = 8
-network f: real[2] -> real[2] { layer dense(weight = [[1, affine], [0, relu]])  layer relu }
-network g: real[2] -> real[2] = onnx("g.onnx", denormalize = affine(scale = 2, shift = shift))
-property p = forall x in box([0, 0], [1, 1]): f(x)[0] >= 0
-check p using incomplete(method = interval)
-check p using milp
-check p using search(split = input)
-"""
-    )
-    spec = checked(folder, 'import "k.spec" as m\ncheck m')
-    assert [c.backend and c.backend.name for c in spec.checks] == ["incomplete", "milp", "search"]
-    onnx = spec.networks["m.g"].onnx
-    assert onnx
-    assert (onnx.scale, onnx.shift) == (2, 8)
-
-
-def test_a_module_does_not_see_the_file_that_imports_it(folder: Path) -> None:
-    (folder / "k.spec").write_text(
-        "spec 1.0\nproperty p = forall x in [0, 1]: x <= limit\nproperty q = true\n"
-    )
-    assert findings(folder, 'const limit = 1\nimport "k.spec" as k') == ["E0201 k.spec limit"]
-
-
-def test_a_module_keeps_the_functions_of_the_language(folder: Path) -> None:
-    (folder / "k.spec").write_text("spec 1.0\nproperty p = forall x in [0, 1]: abs(x) <= 2\n")
-    found = findings(folder, 'let abs(x) = 0 * x\nimport "k.spec" as k\ncheck k.p')
-    assert found == ["E0216 main.spec abs"]
-
-
-def renamed(program: syntax.Program, prefix: str) -> syntax.Program:
-    names = frozenset(n for item in program.items for n in declared_names(item))
-    renamer = Renamer(Namespace(prefix, names), Diagnostics())
-    return syntax.Program(
-        program.version, tuple(map(renamer.item, program.items)), span=program.span
-    )
-
-
-@given(programs)
-def test_renaming_changes_names_and_nothing_else(program: syntax.Program) -> None:
-    # Taking the prefix away again gives the tree back, whatever was local.
-    assert stripped(renamed(program, "zzz.")) == stripped(program)
-    assert renamed(program, "") == program
-
-
-@given(operations, st.dictionaries(st.sampled_from(PLAIN_NAMES), st.integers(-3, 3)))
-def test_a_renamed_expression_has_the_same_value(
-    expression: syntax.Expr, given_values: dict[str, int]
-) -> None:
-    values = {name: Fraction(value) for name, value in given_values.items()}
-    renamer = Renamer(Namespace("m.", frozenset(values)), Diagnostics())
-    inside = renamer.expr(expression, frozenset())
-    outside = {f"m.{name}": value for name, value in values.items()}
-    assert value_or_code(inside, outside) == value_or_code(expression, values)
-
-
-def value_or_code(expression: syntax.Expr, values: dict[str, Fraction]) -> object:
-    try:
-        return evaluate(expression, values)
-    except SpecError as error:
-        return error.diagnostics[0].code
-
-
-@given(expressions, st.sampled_from(["a", "b", "x1"]))
-def test_names_that_a_file_does_not_declare_stay(expression: syntax.Expr, name: str) -> None:
-    renamer = Renamer(Namespace("m.", frozenset()), Diagnostics())
-    assert renamer.expr(expression, frozenset()) == expression
-    declaring = Renamer(Namespace("m.", frozenset({name})), Diagnostics())
-    assert declaring.expr(expression, frozenset({name})) == expression
-
-
-def stripped(node: object) -> object:
-    """Nodes as nested tuples, without the prefix."""
-    if isinstance(node, syntax.Node):
-        fields = type(node).__dataclass_fields__
-        return (type(node), *(stripped(getattr(node, f)) for f in fields if "span" not in f))
-    if isinstance(node, tuple):
-        return tuple(stripped(each) for each in node)  # type: ignore[arg-type]
-    return node.replace("zzz.", "") if isinstance(node, str) else node
-
-
-def test_a_module_means_what_the_file_means_alone(folder: Path) -> None:
-    path = folder / "robust.spec"
-    alone = check(parse(read_source(path)), base=folder, working_directory=folder)
-    spec = checked(folder, 'import "robust.spec" as m\ncheck m')
-    assert {f"m.{n}": v for n, v in alone.values.items()} == dict(spec.values)
-    assert len(alone.checks) == len(spec.checks)
-    for mine, whole in zip(alone.checks, spec.checks, strict=True):
-        assert [f"m.{full_text(p)}" for p in mine.properties] == list(
-            map(full_text, whole.properties)
-        )
-
-
-def test_reserved_words_are_those_of_the_grammar() -> None:
-    (line,) = (x for x in grammar_text().splitlines() if x.startswith("NAME:"))
-    assert set(line.partition("(?:")[2].partition(")")[0].split("|")) == set(RESERVED)
-    assert is_name("x_1")
-    assert not is_name("in")
-    assert not is_name("1x")
-    assert not is_name("")
-
-
-def test_a_program_without_imports_is_left_alone() -> None:
-    program = parse(Source("f.spec", "spec 1.0\nconst a = 1\n"))
-    found = expand(program, base=Path())
-    assert isinstance(found, Expanded)
-    assert found.program is program
