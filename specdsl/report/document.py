@@ -42,44 +42,20 @@ def to_json(reports: Sequence[Report]) -> str:
 
 def document(report: Report) -> Json:
     """The report of one spec file."""
-    results = report.results
+    asked = (*report.checks, *report.queries)
     return {
         "schema": SCHEMA_VERSION,
         "specdsl": __version__,
         "spec": str(report.path),
         "parameters": {name: plain(value) for name, value in report.parameters.items()},
-        "summary": {
-            **report.counts,
-            "errors": sum(bool(r.diagnostics) for r in results),
-            "deselected": report.deselected,
-            "skipped": report.skipped,
-            "seconds": _number(report.seconds),
-        },
+        "summary": _summary(report),
         "exit_code": report.exit_code,
         "interrupted": report.interrupted,
         "diagnostics": [_diagnostic(d) for d in report.diagnostics],
         "results": [_result(r, check) for check in report.checks for r in check.results],
-        "checks": [
-            {
-                "name": check.name,
-                "parameters": _parameters(check),
-                "verdict": check.verdict,
-                "obligations": len(check.results),
-            }
-            for check in report.checks
-        ],
-        "aggregates": _aggregates((*report.checks, *report.queries)),
-        "expectations": [
-            {
-                "check": check.name,
-                "parameters": _parameters(check),
-                "text": e.text,
-                "met": e.met,
-                "reason": e.reason,
-            }
-            for check in (*report.checks, *report.queries)
-            for e in check.expects
-        ],
+        "checks": [_check(check) for check in report.checks],
+        "aggregates": _aggregates(asked),
+        "expectations": _expectations(asked),
         "queries": [
             query_document(r, _witness(r.argument) if r.argument else None)
             for query in report.queries
@@ -118,6 +94,39 @@ def _number(value: float | Fraction | None) -> float | None:
 def _parameters(check: CheckOutcome | QueryOutcome) -> Json:
     """The values of swept parameters."""
     return {name: plain(value) for name, value in check.parameters.items()}
+
+
+def _summary(report: Report) -> Json:
+    return {
+        **report.counts,
+        "errors": sum(bool(r.diagnostics) for r in report.results),
+        "deselected": report.deselected,
+        "skipped": report.skipped,
+        "seconds": _number(report.seconds),
+    }
+
+
+def _check(check: CheckOutcome) -> Json:
+    return {
+        "name": check.name,
+        "parameters": _parameters(check),
+        "verdict": check.verdict,
+        "obligations": len(check.results),
+    }
+
+
+def _expectations(asked: Sequence[CheckOutcome | QueryOutcome]) -> list[Json]:
+    return [
+        {
+            "check": each.name,
+            "parameters": _parameters(each),
+            "text": expect.text,
+            "met": expect.met,
+            "reason": expect.reason,
+        }
+        for each in asked
+        for expect in each.expects
+    ]
 
 
 def _result(result: Result, check: CheckOutcome) -> Json:
@@ -177,14 +186,14 @@ def _shaped(values: Sequence[Fraction], shape: tuple[int, ...]) -> list[Any]:
     return flat.reshape(shape).tolist()
 
 
-def _aggregates(checks: Sequence[CheckOutcome | QueryOutcome]) -> Mapping[str, float | None]:
+def _aggregates(asked: Sequence[CheckOutcome | QueryOutcome]) -> Mapping[str, float | None]:
     """Figures by name; with the name of the check before them where two checks have the same."""
-    names = [name for check in checks for name in check.figures]
+    names = [name for each in asked for name in each.figures]
     found: dict[str, float | None] = {}
-    for check in checks:
-        for name, value in check.figures.items():
+    for each in asked:
+        for name, value in each.figures.items():
             unique = names.count(name) == 1
-            found[name if unique else f"{check.name}.{name}"] = _number(value)
+            found[name if unique else f"{each.name}.{name}"] = _number(value)
     return found
 
 
