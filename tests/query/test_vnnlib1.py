@@ -19,8 +19,8 @@ from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.graph.ops import Dense, Input
 from specdsl.query.query import Query
 from specdsl.query.sets import Box
+from specdsl.query.vnnlib import forms as vnnlib_forms
 from specdsl.query.vnnlib import v1 as vnnlib1
-from specdsl.query.vnnlib import v1_syntax as vnnlib1_syntax
 from specdsl.query.vnnlib.v1 import Problem, bind, read_problem
 
 DECLARED = """
@@ -141,7 +141,7 @@ def test_a_formula_holds_exactly_where_the_query_calls_the_point_unsafe(
 
 @given(st.fractions(max_denominator=1_000).map(lambda f: f"{float(f):.6f}"))
 def test_numbers_mean_what_python_reads_as_an_exact_decimal(text: str) -> None:
-    assert vnnlib1_syntax.number(text) == Fraction(text)
+    assert vnnlib_forms.number(text) == Fraction(text)
 
 
 @pytest.mark.parametrize(

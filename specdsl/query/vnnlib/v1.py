@@ -20,9 +20,18 @@ from specdsl.graph.graph import GraphBuilder
 from specdsl.graph.ops import Array, Dense, Input
 from specdsl.query.query import Atom, Case, NetworkCall, Query, Variable
 from specdsl.query.sets import Box, EmptySet, ExactArray
+from specdsl.query.vnnlib.forms import (
+    Form,
+    Node,
+    PlainComparison,
+    Word,
+    not_a_command,
+    not_a_formula,
+    too_many_cases,
+)
 from specdsl.query.vnnlib.reading import decode, without_collection
-from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, commands, shown
-from specdsl.query.vnnlib.v1_terms import Bound, Constraint, Row, RowAtom, Terms
+from specdsl.query.vnnlib.v1_syntax import commands
+from specdsl.query.vnnlib.v1_terms import FORMULAS, Bound, Constraint, Row, RowAtom, Terms
 from specdsl.source import Source
 
 if TYPE_CHECKING:
@@ -155,19 +164,14 @@ class _Reader:
         rows = tuple(self.terms.rows)
         return Problem(self.source.name, inputs, outputs, rows, cases)
 
-    def _command(self, command: Comparison | Form) -> None:
-        head = command.operator if isinstance(command, Comparison) else command.head
+    def _command(self, command: PlainComparison | Form) -> None:
+        head = command.operator if isinstance(command, PlainComparison) else command.head
         if isinstance(command, Form) and head == "assert" and len(command.items) == 2:
             self._assert(command.items[1])
         elif isinstance(command, Form) and head in ("declare-const", "declare-fun"):
             self.terms.declare(command)
         elif head not in _IGNORED:
-            raise self.terms.error(
-                "E1002",
-                f"`{shown(head or '(')}` is not a command of VNN-LIB 1.0 that has a meaning here",
-                command.start,
-                "declare with `(declare-const X_0 Real)`, constrain with `(assert ...)`",
-            )
+            raise not_a_command(self.source, command, "1.0", "(declare-const X_0 Real)")
 
     def _assert(self, formula: Node) -> None:
         clauses = self._expand(formula, negated=False)
@@ -178,13 +182,11 @@ class _Reader:
 
     def _expand(self, formula: Node, *, negated: bool) -> list[Clause]:
         """The formula in disjunctive normal form; depth is capped by the reader of the text."""
-        if isinstance(formula, Comparison):
+        if isinstance(formula, PlainComparison):
             return self.terms.compare_words(formula, negated)
         if isinstance(formula, Word):
             if formula.text not in ("true", "false"):
-                raise self.terms.error(
-                    "E1002", f"expected a formula, found `{shown(formula.text)}`", formula.start
-                )
+                raise not_a_formula(self.source, formula, FORMULAS)
             return [()] if (formula.text == "true") != negated else []
         head, operands = formula.head, formula.items[1:]
         if head == "not" and len(operands) == 1:
@@ -219,12 +221,7 @@ class _Reader:
         """Raise E1007 where the product of the choices is too large, before it is built."""
         count = prod(len(clauses) for clauses in choices)
         if count > MAX_CASES:
-            raise self.terms.error(
-                "E1007",
-                f"the assertions multiply out to {count} cases; the limit is {MAX_CASES}",
-                start,
-                "split the query into several files",
-            )
+            raise too_many_cases(self.source, count, MAX_CASES, start)
 
 
 @dataclass(slots=True)

@@ -8,8 +8,20 @@ from fractions import Fraction
 from typing import Literal
 
 from specdsl.diagnostics import SpecError
-from specdsl.query.vnnlib.v1_syntax import Comparison, Form, Node, Word, number, shown, syntax_error
+from specdsl.query.vnnlib.forms import (
+    Form,
+    Node,
+    PlainComparison,
+    Word,
+    literal,
+    not_a_formula,
+    not_a_number,
+    shown,
+    syntax_error,
+)
 from specdsl.source import Source
+
+FORMULAS = "`<=`, `<`, `>=`, `>`, `=` with two operands, and `and`, `or`, `not`"
 
 VariableKey = tuple[Literal["X", "Y"], int]
 
@@ -106,7 +118,7 @@ class Terms:
 
     # --- comparisons ----------------------------------------------------------------------------
 
-    def compare_words(self, node: Comparison, negated: bool) -> list[tuple[Constraint, ...]]:
+    def compare_words(self, node: PlainComparison, negated: bool) -> list[tuple[Constraint, ...]]:
         """A plain comparison in disjunctive normal form; remembered by its text."""
         key = (node.operator, node.left, node.right, negated)
         if key not in self._compared:
@@ -118,13 +130,7 @@ class Terms:
     def compare_forms(self, node: Form, negated: bool) -> list[tuple[Constraint, ...]]:
         """`(operator left right)` with expressions inside. Raises E1002, E1003, E1004, E1008."""
         if node.head not in ("<=", "<", ">=", ">", "=") or len(node.items) != 3:
-            count = max(len(node.items) - 1, 0)
-            raise self.error(
-                "E1002",
-                f"`{shown(node.head or '(')}` with {count} operands is no formula",
-                node.start,
-                "formulas are `<=`, `<`, `>=`, `>`, `=` with two operands, and `and`, `or`, `not`",
-            )
+            raise not_a_formula(self.source, node, FORMULAS)
         left, right = (self._expression(item) for item in node.items[1:])
         return self._compare(node.head, left, right, negated)
 
@@ -182,8 +188,8 @@ class Terms:
     def _expression(self, node: Node) -> _Linear:
         if isinstance(node, Word):
             return self._word(node)
-        if isinstance(node, Comparison):
-            raise self.error("E1002", "a comparison where a number is expected", node.start)
+        if isinstance(node, PlainComparison):
+            raise not_a_number(self.source, node)
         operands = [self._expression(item) for item in node.items[1:]]
         if node.head not in ("+", "-", "*", "/") or not operands:
             message = f"`{shown(node.head or '(')}` is no arithmetic operator of VNN-LIB 1.0"
@@ -219,10 +225,7 @@ class Terms:
         return self._words[word.text]
 
     def _read_word(self, word: Word) -> _Linear:
-        try:
-            value = number(word.text)
-        except ValueError as error:
-            raise self.error("E1003", str(error), word.start) from error
+        value = literal(self.source, word)
         if value is not None:
             return _Linear({}, value)
         match = _VARIABLE.fullmatch(word.text)

@@ -9,9 +9,20 @@ from math import prod
 from typing import cast, get_args
 
 from specdsl.diagnostics import SpecError, suggestion
+from specdsl.query.vnnlib.forms import (
+    Form,
+    Node,
+    PlainComparison,
+    Word,
+    literal,
+    not_a_command,
+    not_a_formula,
+    not_a_number,
+    shown,
+    syntax_error,
+)
 from specdsl.query.vnnlib.reading import decode, without_collection
-from specdsl.query.vnnlib.v1_syntax import number, shown, syntax_error
-from specdsl.query.vnnlib.v2_syntax import Form, Node, Plain, Word, extents, forms, split_word
+from specdsl.query.vnnlib.v2_syntax import extents, forms, split_word
 from specdsl.query.vnnlib.v2_tree import (
     REALS,
     Comparator,
@@ -48,6 +59,7 @@ MAX_ENTRIES = 2**27
 _NAME = re.compile(r"[A-Za-z_]\w*")
 _VERSION = re.compile(r"<(\d{1,4})\.(\d{1,4})>")
 _COMPARATORS = frozenset(get_args(Comparator))
+_FORMULAS = "`<=`, `<`, `>=`, `>`, `==`, `!=` with two operands, `and` and `or`"
 _KINDS: dict[str, Kind] = {
     "declare-input": "input",
     "declare-hidden": "hidden",
@@ -86,10 +98,11 @@ class _Reader:
     def _error(self, code: str, message: str, start: int, help: str | None = None) -> SpecError:
         return syntax_error(self.source, code, message, start, help)
 
-    def _command(self, form: Plain | Form) -> None:
-        head = form.operator if isinstance(form, Plain) else form.head
-        if isinstance(form, Plain):
-            raise self._error("E1002", f"`{head}` outside of `(assert ...)`", form.start)
+    def _command(self, form: PlainComparison | Form) -> None:
+        if isinstance(form, PlainComparison):
+            text = f"`{form.operator}` outside of `(assert ...)`"
+            raise self._error("E1002", text, form.start)
+        head = form.head
         if head == "vnnlib-version":
             self._version(form)
         elif not self.version:
@@ -100,12 +113,7 @@ class _Reader:
         elif head == "assert" and len(form.items) == 2:
             self.assertions.append(self._formula(form.items[1]))
         else:
-            raise self._error(
-                "E1002",
-                f"`{shown(head or '(')}` is not a command of VNN-LIB 2.0 that has a meaning here",
-                form.start,
-                "declare with `(declare-network f ...)`, constrain with `(assert ...)`",
-            )
+            raise not_a_command(self.source, form, "2.0", "(declare-network f ...)")
 
     def _version(self, form: Form) -> None:
         words = [item.text for item in form.items if isinstance(item, Word)]
@@ -215,27 +223,19 @@ class _Reader:
 
     def _formula(self, node: Node) -> Formula:
         """Depth is capped by the reader of the text."""
-        if isinstance(node, Plain):
+        if isinstance(node, PlainComparison):
             left = self._operand(node.left, node, 0)
             right = self._operand(node.right, node, len(node.left))
             return self._compare(node.operator, left, right, node.start)
         if isinstance(node, Word):
-            raise self._error(
-                "E1002", f"expected a formula, found `{shown(node.text)}`", node.start
-            )
+            raise not_a_formula(self.source, node, _FORMULAS)
         if node.head in ("and", "or") and len(node.items) > 1:
             parts = tuple(self._formula(item) for item in node.items[1:])
             return Connective("and" if node.head == "and" else "or", parts, node.start)
         if node.head in _COMPARATORS and len(node.items) == 3:
             left, right = (self._expression(item) for item in node.items[1:])
             return self._compare(node.head, left, right, node.start)
-        count = max(len(node.items) - 1, 0)
-        raise self._error(
-            "E1002",
-            f"`{shown(node.head or '(')}` with {count} operands is no formula",
-            node.start,
-            "formulas are `<=`, `<`, `>=`, `>`, `==`, `!=` with two operands, `and` and `or`",
-        )
+        raise not_a_formula(self.source, node, _FORMULAS)
 
     def _compare(
         self, operator: str, left: Expression, right: Expression, start: int
@@ -246,8 +246,8 @@ class _Reader:
     def _expression(self, node: Node) -> Expression:
         if isinstance(node, Word):
             return self._read_word(node)
-        if isinstance(node, Plain):
-            raise self._error("E1002", "a comparison where a number is expected", node.start)
+        if isinstance(node, PlainComparison):
+            raise not_a_number(self.source, node)
         operands = tuple(self._expression(item) for item in node.items[1:])
         single = len(operands) == 1
         if node.head not in ("+", "-", "*") or not operands or (single and node.head != "-"):
@@ -256,7 +256,7 @@ class _Reader:
             raise self._error("E1002", text, node.start, help_)
         return Operation(node.head, operands, node.start)
 
-    def _operand(self, text: str, node: Plain, skipped: int) -> Expression:
+    def _operand(self, text: str, node: PlainComparison, skipped: int) -> Expression:
         """As `_expression`, for a word of a plain comparison, at least `skipped` characters in."""
         if text not in self.words:
             start = self.source.text.index(text, node.start + skipped + len(node.operator) + 1)
@@ -264,10 +264,7 @@ class _Reader:
         return self.words[text]
 
     def _read_word(self, word: Word) -> Expression:
-        try:
-            value = number(word.text) if word.brackets is None else None
-        except ValueError as error:
-            raise self._error("E1003", str(error), word.start) from error
+        value = literal(self.source, word)
         if value is not None:
             return Number(value, word.start)
         found = self.variables.get(word.text)

@@ -31,6 +31,7 @@ from specdsl.query.elaboration.values.scene import Scene
 from specdsl.query.elaboration.values.symbolic import EntryArray, Linear, entries, linear
 from specdsl.query.query import Case, Nonlinear, Query
 from specdsl.query.vnnlib import v2_tree as tree
+from specdsl.query.vnnlib.forms import shown, too_many_cases
 from specdsl.query.vnnlib.v2_ties import Ties
 
 TAKEN = tree.REALS | {"float32"}
@@ -276,8 +277,7 @@ class _Binder:
 
     def _place(self, operation: tree.Operation) -> Nonlinear:
         span = self.specification.span(operation.start)
-        text = span.text if len(span.text) <= MAX_SHOWN else span.text[:MAX_SHOWN] + "..."
-        return Nonlinear(text, span)
+        return Nonlinear(shown(span.text, MAX_SHOWN), span)
 
     # --- cases ----------------------------------------------------------------------------------
 
@@ -285,10 +285,8 @@ class _Binder:
         try:
             return assembly.cases(formula)
         except TooManyClauses as error:
-            text = f"the assertions multiply out to {error.count} cases; the limit is {MAX_CASES}"
-            raise self.specification.error(
-                "E1007", text, 0, "split the query into several files"
-            ) from error
+            source = self.specification.source
+            raise too_many_cases(source, error.count, MAX_CASES, 0) from error
         except Unbounded as error:
             raise self._unbounded(error.position) from error
 

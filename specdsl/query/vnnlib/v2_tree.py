@@ -12,7 +12,7 @@ from math import prod
 from typing import Literal
 
 from specdsl.diagnostics import SpecError
-from specdsl.query.vnnlib.v1_syntax import syntax_error
+from specdsl.query.vnnlib.forms import syntax_error
 from specdsl.source import Source, Span
 
 Kind = Literal["input", "hidden", "output"]

@@ -14,6 +14,7 @@ from typing import Literal
 
 from specdsl.query.elaboration.values.symbolic import Linear
 from specdsl.query.query import Atom, Case, Query
+from specdsl.query.vnnlib.forms import MAX_NUMBER_LENGTH
 from specdsl.query.vnnlib.statement import (
     Number,
     Product,
@@ -22,7 +23,6 @@ from specdsl.query.vnnlib.statement import (
     inexpressible,
 )
 from specdsl.query.vnnlib.stating import state
-from specdsl.query.vnnlib.v1_syntax import MAX_NUMBER_LENGTH
 
 _FLIPPED = {"<=": ">=", "<": ">", "==": "=="}
 
