@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import singledispatchmethod
@@ -21,8 +21,8 @@ from specdsl.query.elaboration.values.symbolic import (
     EntryArray,
     Linear,
     entries,
-    linear,
     variable,
+    weighted,
 )
 from specdsl.query.query import NetworkCall, Query
 from specdsl.query.sets import Ball
@@ -312,23 +312,6 @@ class _Represented:
 
     values: list[Linear]
     holders: dict[tuple[int, int], int]
-
-
-def weighted(
-    weights: Sequence[Fraction] | EntryArray, terms: Iterable[Any], start: Fraction
-) -> Number:
-    """`start + sum of weight * term`, in one go: adding Linears one by one is quadratic."""
-    total, coefficients = start, dict[tuple[int, int], Fraction]()
-    for weight, term in zip(weights, terms, strict=True):
-        if not weight:
-            continue
-        if isinstance(term, Fraction):
-            total += weight * term
-            continue
-        total += weight * term.constant
-        for entry, coefficient in term.terms:
-            coefficients[entry] = coefficients.get(entry, Fraction(0)) + weight * coefficient
-    return linear(coefficients, total)
 
 
 def _exact(values: npt.NDArray[np.generic]) -> EntryArray:

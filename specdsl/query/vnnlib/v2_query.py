@@ -28,7 +28,7 @@ from specdsl.query.elaboration.values.formula import (
 from specdsl.query.elaboration.values.networks import Affine, LoadedNetwork, Port
 from specdsl.query.elaboration.values.regions import Region, Unbounded
 from specdsl.query.elaboration.values.scene import Scene
-from specdsl.query.elaboration.values.symbolic import EntryArray, Linear, entries, linear
+from specdsl.query.elaboration.values.symbolic import EntryArray, Linear, entries, weighted
 from specdsl.query.query import Case, Nonlinear, Query
 from specdsl.query.vnnlib import v2_tree as tree
 from specdsl.query.vnnlib.forms import shown, too_many_cases
@@ -248,8 +248,11 @@ class _Binder:
                 return self._products([operands], expression)[0]
             case tree.Operation(operator, operands):
                 terms = self._terms(operands, expression)
-                signs = [1] * len(terms) if operator == "+" else [1] + [-1] * (len(terms) - 1)
-                return _sum(terms, signs if len(terms) > 1 else [-1])
+                if len(terms) == 1:
+                    return -terms[0]
+                others = Fraction(1 if operator == "+" else -1)
+                signs = [Fraction(1), *[others] * (len(terms) - 1)]
+                return weighted(signs, terms, Fraction(0))
 
     def _terms(
         self, operands: Sequence[tree.Expression], place: tree.Operation
@@ -310,20 +313,6 @@ def _port(variable: tree.Declaration) -> Port:
     ones = np.full(variable.size, Fraction(1), dtype=object)
     zeros = np.full(variable.size, Fraction(0), dtype=object)
     return Port(variable.name, variable.shape, Affine(ones, zeros))
-
-
-def _sum(terms: Sequence[Fraction | Linear], signs: Sequence[int]) -> Fraction | Linear:
-    """`sign * term` added up in one go: adding Linears one by one takes quadratic time."""
-    total = Fraction(0)
-    coefficients: dict[tuple[int, int], Fraction] = {}
-    for term, sign in zip(terms, signs, strict=True):
-        if isinstance(term, Fraction):
-            total += sign * term
-            continue
-        total += sign * term.constant
-        for entry, coefficient in term.terms:
-            coefficients[entry] = coefficients.get(entry, Fraction(0)) + sign * coefficient
-    return linear(coefficients, total)
 
 
 def _tightened(layout: Layout, bounds: Sequence[Below]) -> Layout:

@@ -119,6 +119,23 @@ def linear(terms: Mapping[Entry, Fraction], constant: Fraction) -> Fraction | Li
     return Linear(kept, constant) if kept else constant
 
 
+def weighted(
+    weights: Iterable[Fraction], terms: Iterable[Fraction | Linear], start: Fraction
+) -> Fraction | Linear:
+    """`start + sum of weight * term`, in one go: adding one by one takes quadratic time."""
+    total, coefficients = start, dict[Entry, Fraction]()
+    for weight, term in zip(weights, terms, strict=True):
+        if not weight:
+            continue
+        if isinstance(term, Fraction):
+            total += weight * term
+            continue
+        total += weight * term.constant
+        for entry, coefficient in term.terms:
+            coefficients[entry] = coefficients.get(entry, Fraction(0)) + weight * coefficient
+    return linear(coefficients, total)
+
+
 def entries(values: Iterable[Fraction | Linear], shape: tuple[int, ...]) -> EntryArray:
     """An array from its entries in row-major order."""
     flat = list(values)
