@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
 from specdsl.language.checking.layer_shapes import Shape, shape_after, spell
-from specdsl.language.checking.settings import Matched, find, match_arguments, settings
+from specdsl.language.checking.settings import Matched, find, matched_word, settings
 from specdsl.language.layer_schemas import LAYERS, NETWORK_SETTINGS, SKIPS
 from specdsl.language.spec import WeightFile
 from specdsl.language.types import RecordType, Type
@@ -108,12 +108,10 @@ def _step(layer: syntax.Layer | syntax.Skip, progress: _Progress, context: Conte
 
 
 def _layer(value: syntax.Expr, shape: Shape, context: Context) -> Shape | None:
-    found = find(value, LAYERS, "E0620", context)
-    if found is None:
+    matched = matched_word(value, LAYERS, "E0620", context, unknown="E0620")
+    if matched is None or not matched.sound:
         return None
-    schema, arguments = found
-    matched = match_arguments(schema, arguments, value.span, context, unknown="E0620")
-    return shape_after(matched, shape, value, context) if matched.sound else None
+    return shape_after(matched, shape, value, context)
 
 
 # --- skip connections ----------------------------------------------------------------------------

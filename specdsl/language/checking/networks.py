@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from specdsl.language import syntax
 from specdsl.language.checking.layers import check_layers
-from specdsl.language.checking.settings import Matched, find, match_arguments, settings
+from specdsl.language.checking.settings import Matched, matched_word, settings
 from specdsl.language.schemas import (
     DATASET_SETTINGS,
     NETWORK_SOURCES,
@@ -179,12 +179,10 @@ def _expression(
 
 def _reader_or_given(value: syntax.Expr, context: Context) -> _Source:
     """`onnx("file")`, or `given` where Python hands it over."""
-    found = find(value, NETWORK_SOURCES, "E0801", context)
-    if found is None:
+    matched = matched_word(value, NETWORK_SOURCES, "E0801", context)
+    if matched is None:
         return _Source(False)
-    schema, arguments = found
-    matched = match_arguments(schema, arguments, value.span, context)
-    if schema.name == "given":
+    if matched.schema.name == "given":
         scale, shift = _denormalize(matched)
         return _Source(matched.sound, given=GivenNetwork(scale, shift))
     onnx = _onnx(matched, value, context)
@@ -258,14 +256,10 @@ def _element_sound(item: syntax.Dataset, element: tuple[Type, ...], context: Con
 
 
 def _reader(item: syntax.Dataset, labelled: bool, context: Context) -> Matched | None:
-    found = find(item.value, READERS, "E0801", context)
-    if found is None:
+    matched = matched_word(item.value, READERS, "E0801", context)
+    if matched is None or not matched.sound:
         return None
-    schema, arguments = found
-    matched = match_arguments(schema, arguments, item.value.span, context)
-    if not matched.sound:
-        return None
-    if schema.name == "csv" and labelled and "label" not in matched.values:
+    if matched.schema.name == "csv" and labelled and "label" not in matched.values:
         context.error(
             "E0805",
             "`csv` needs to know which column is the label",

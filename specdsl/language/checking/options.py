@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
-from specdsl.language.checking.settings import find, match_arguments
+from specdsl.language.checking.settings import matched_word
 from specdsl.language.schemas import (
     BACKENDS,
     FIGURES,
@@ -61,14 +61,10 @@ def check_options(
 
 
 def _backend(expression: syntax.Expr, context: Context) -> BackendChoice | None:
-    found = find(expression, BACKENDS, "E0801", context)
-    if found is None:
+    matched = matched_word(expression, BACKENDS, "E0801", context)
+    if matched is None or not matched.sound:
         return None
-    schema, arguments = found
-    matched = match_arguments(schema, arguments, expression.span, context)
-    if not matched.sound:
-        return None
-    return BackendChoice(schema.name, matched.values, expression.span)
+    return BackendChoice(matched.schema.name, matched.values, expression.span)
 
 
 def _report(
@@ -76,17 +72,15 @@ def _report(
 ) -> ReportRequest | None:
     if _is_of_the_other(expression, reporting, context):
         return None
-    found = find(expression, reporting.reports, "E0806", context)
-    if found is None:
+    matched = matched_word(expression, reporting.reports, "E0806", context)
+    if matched is None:
         return None
-    schema, arguments = found
-    matched = match_arguments(schema, arguments, expression.span, context)
     name = matched.values.get("file")
     if isinstance(name, str) and not check_output(name, matched.spans["file"], context):
         return None
     if not matched.sound:
         return None
-    return ReportRequest(schema.name, tuple(matched.values.values()), expression.span)
+    return ReportRequest(matched.schema.name, tuple(matched.values.values()), expression.span)
 
 
 def _is_of_the_other(expression: syntax.Expr, reporting: Reporting, context: Context) -> bool:

@@ -75,6 +75,21 @@ def find(
     return None
 
 
+def matched_word(
+    expression: syntax.Expr, table: Table, code: str, context: Context, unknown: str = "E0802"
+) -> Matched | None:
+    """`word` or `word(...)` of a table with its arguments; None where no such word is written.
+
+    `code` is for a word that the table does not have, `unknown` for an option that it does not
+    take.
+    """
+    found = find(expression, table, code, context)
+    if found is None:
+        return None
+    schema, arguments = found
+    return match_arguments(schema, arguments, expression.span, context, unknown)
+
+
 def match_arguments(
     schema: Schema,
     arguments: Sequence[syntax.Expr | syntax.NamedArgument | syntax.Comprehension],
@@ -310,12 +325,10 @@ def _in_range(
 
 def _method(option: Option, expression: syntax.Expr, context: Context) -> Matched | None:
     """A word whose arguments are in order, with them."""
-    found = None if option.table is None else find(expression, option.table, "E0804", context)
-    if found is None:
+    if option.table is None:
         return None
-    schema, arguments = found
-    matched = match_arguments(schema, arguments, expression.span, context)
-    return matched if matched.sound else None
+    matched = matched_word(expression, option.table, "E0804", context)
+    return matched if matched is not None and matched.sound else None
 
 
 def _word(option: Option, expression: syntax.Expr, context: Context) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
 from specdsl.language.checking.schedules import schedule, weight
-from specdsl.language.checking.settings import find, match_arguments, settings
+from specdsl.language.checking.settings import find, match_arguments, matched_word, settings
 from specdsl.language.schemas import Option, Schema, Table
 from specdsl.language.spec import TrainDeclaration
 from specdsl.language.training_schemas import (
@@ -168,10 +168,7 @@ def _schedules(item: syntax.Train, context: Context) -> Context:
             context.error("E0202", message, line.span, secondary=secondary)
             continue
         first[line.name] = line.span
-        found = find(line.value, SCHEDULES, "E0804", context)
-        if found is not None:
-            schema, arguments = found
-            match_arguments(schema, arguments, line.value.span, context)
+        matched_word(line.value, SCHEDULES, "E0804", context)
         context = context.bind([schedule(line, context)])
     return context
 
@@ -255,18 +252,13 @@ def _constraint(line: syntax.TrainItem, training: _Training) -> None:
                 help="for example `constrain violation(robust, r = 1/10) <= 1/100`",
             )
     if line.by is not None:
-        found = find(line.by, MULTIPLIERS, "E0801", context)
-        if found is not None:
-            schema, arguments = found
-            match_arguments(schema, arguments, line.by.span, context)
+        matched_word(line.by, MULTIPLIERS, "E0801", context)
 
 
 def _save(expression: syntax.Expr, context: Context) -> None:
-    found = find(expression, WRITERS, "E0801", context)
-    if found is None:
+    matched = matched_word(expression, WRITERS, "E0801", context)
+    if matched is None:
         return
-    schema, arguments = found
-    matched = match_arguments(schema, arguments, expression.span, context)
     name = matched.values.get("file")
     if not isinstance(name, str) or not check_output(name, matched.spans["file"], context):
         return
