@@ -27,6 +27,7 @@ from specdsl.query.elaboration.expressions.elementary import ELEMENTARY_BUILTINS
 from specdsl.query.elaboration.expressions.interpret import BuiltIn, Interpreter
 from specdsl.query.elaboration.expressions.record_builtins import RECORD_BUILTINS
 from specdsl.query.elaboration.expressions.set_builtins import SET_BUILTINS
+from specdsl.query.elaboration.expressions.unrolling import each_argument
 from specdsl.query.elaboration.values.environment import Environment, thunks
 from specdsl.query.elaboration.values.formula import Formula, conjunction, disjunction
 from specdsl.query.elaboration.values.meaning import Claim, Meaning, Truths
@@ -77,7 +78,7 @@ def _value(found: Extreme | Fraction | Linear) -> Meaning:
 
 def _numbers(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> list[Tensor]:
     """All arguments as tensors, comprehensions expanded. Raises SpecError E0752 without any."""
-    values = interpreter.expand(call, environment)
+    values = each_argument(call, environment, interpreter)
     tensors = [numeric(value, interpreter.scene) for value in values]
     found = [tensor for tensor in tensors if tensor is not None]
     if len(found) < len(values):
@@ -88,7 +89,7 @@ def _numbers(interpreter: Interpreter, call: syntax.Call, environment: Environme
 def _smallest_or_largest(kind: Literal["min", "max"]) -> BuiltIn:
     def apply(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> Meaning:
         options: list[Fraction | Linear] = []
-        for value in interpreter.expand(call, environment):
+        for value in each_argument(call, environment, interpreter):
             if isinstance(value, Extreme) and value.kind == kind:
                 options += value.options
                 continue
@@ -104,7 +105,7 @@ def _smallest_or_largest(kind: Literal["min", "max"]) -> BuiltIn:
 
 
 def _sum(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> Meaning:
-    values = interpreter.expand(call, environment)
+    values = each_argument(call, environment, interpreter)
     joined = _joined_extremes(values)
     if joined is not None:
         return joined
@@ -197,7 +198,7 @@ def _flatten(interpreter: Interpreter, call: syntax.Call, environment: Environme
 def _quantify(join: Callable[[Sequence[Formula]], Formula]) -> BuiltIn:
     def apply(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> Meaning:
         parts: list[Formula] = []
-        for value in interpreter.expand(call, environment):
+        for value in each_argument(call, environment, interpreter):
             if isinstance(value, Truths):
                 parts += value.parts
             elif isinstance(value, Claim):

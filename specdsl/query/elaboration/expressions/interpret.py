@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -21,6 +21,7 @@ from specdsl.query.elaboration.expressions.access import (
 )
 from specdsl.query.elaboration.expressions.arithmetic import magnitude, numeric
 from specdsl.query.elaboration.expressions.operators import comparison, operation
+from specdsl.query.elaboration.expressions.unrolling import comprehended, unrolled
 from specdsl.query.elaboration.values import regions
 from specdsl.query.elaboration.values.environment import (
     EMPTY,
@@ -31,7 +32,6 @@ from specdsl.query.elaboration.values.environment import (
     Sample,
     SamplePart,
     Thunk,
-    bind_names,
     body_environment,
     clauses_of,
     let_locals,
@@ -205,7 +205,7 @@ class Interpreter:
     def _composite(self, expression: syntax.Expr, environment: Environment) -> Meaning:
         match expression:
             case syntax.Quantifier():
-                return Claim(self.unrolled(clauses_of(expression), environment))
+                return Claim(unrolled(clauses_of(expression), environment, self))
             case syntax.IfThenElse(condition=condition, yes=yes, no=no):
                 decided = self.truth(condition, environment)
                 if decided is None:
@@ -251,7 +251,7 @@ class Interpreter:
         comprehension = syntax.Comprehension(
             expression.body, expression.binders, expression.where, span=expression.span
         )
-        values = self._comprehended(comprehension, environment)
+        values = comprehended(comprehension, environment, self)
         members = (Member(Fixed(value), str(i)) for i, value in enumerate(values))
         return FiniteSet(tuple(members))
 
@@ -351,37 +351,6 @@ class Interpreter:
             return apply_network(found, tensors, self)
         raise misfit("a function", function)
 
-    def expand(self, call: syntax.Call, environment: Environment) -> list[Meaning]:
-        """The arguments of a built-in that takes any number: comprehensions become their members.
-
-        Raises SpecError E0752 for named arguments.
-        """
-        found: list[Meaning] = []
-        for argument in call.arguments:
-            if isinstance(argument, syntax.NamedArgument):
-                raise SpecError.of("E0752", "arguments are given by position", argument.span)
-            if isinstance(argument, syntax.Comprehension):
-                found += self._comprehended(argument, environment)
-            else:
-                found.append(self.meaning(argument, environment))
-        return found
-
-    def _comprehended(
-        self, comprehension: syntax.Comprehension, environment: Environment
-    ) -> Iterator[Meaning]:
-        span = comprehension.span
-        clause = syntax.QuantifierClause("forall", comprehension.binders, span=span)
-        for bound in self.finite_bindings(clause, environment):
-            where = comprehension.where
-            if where is not None:
-                kept = self.truth(where, bound)
-                if kept is None:
-                    text = "a condition here must be known before anything is quantified"
-                    raise SpecError.of("E0901", text, where.span, help="move it into the claim")
-                if not kept:
-                    continue
-            yield self.meaning(comprehension.body, bound)
-
     def callee(
         self, expression: syntax.Name | syntax.Call, environment: Environment
     ) -> tuple[Closure, Environment] | None:
@@ -424,61 +393,9 @@ class Interpreter:
         inner = body_environment(closure, arguments, environment)
         definition = closure.definition
         if isinstance(definition, syntax.Property) and definition.value is None:
-            return Claim(self.unrolled(definition.clauses, inner))
+            return Claim(unrolled(definition.clauses, inner, self))
         if definition.value is None:
             raise SpecError.of("E0752", "a definition without a value", definition.span)
         if isinstance(definition, syntax.Region):
             return self.set(definition.value, inner)
         return self.meaning(definition.value, inner)
-
-    # --- claims ----------------------------------------------------------------------------------
-
-    def unrolled(
-        self, clauses: tuple[syntax.Clause, ...], environment: Environment, kind: str = "forall"
-    ) -> Formula:
-        """Clauses whose quantifiers all range over finite sets, as one formula.
-
-        `kind`: the quantifier that the first `where` belongs to.
-        """
-        if not clauses:
-            return truth(True)
-        clause, rest = clauses[0], clauses[1:]
-        match clause:
-            case syntax.Let():
-                return self.unrolled(rest, environment.bind(let_locals(clause, environment)), kind)
-            case syntax.WhereClause(condition=condition):
-                assumed = self.formula(condition, environment)
-                inner = self.unrolled(rest, environment, kind)
-                if kind == "forall":
-                    return disjunction((negate(assumed), inner))
-                return conjunction((assumed, inner))
-            case syntax.ShowClause(claim=claim):
-                shown = self.formula(claim, environment)
-                return conjunction((shown, self.unrolled(rest, environment, kind)))
-            case syntax.QuantifierClause():
-                bindings = self.finite_bindings(clause, environment)
-                parts = (self.unrolled(rest, bound, clause.kind) for bound in bindings)
-                return conjunction(parts) if clause.kind == "forall" else disjunction(parts)
-
-    def finite_bindings(
-        self, clause: syntax.QuantifierClause, environment: Environment
-    ) -> Iterator[Environment]:
-        environments = [environment]
-        for binder in clause.binders:
-            environments = [
-                bound.bind(bind_names(binder, member.value))
-                for bound in environments
-                for member in self._finite(binder, bound).members
-            ]
-        yield from environments
-
-    def _finite(self, binder: syntax.Binder, environment: Environment) -> FiniteSet:
-        found = self.set(binder.set, environment)
-        if isinstance(found, FiniteSet):
-            return found
-        raise SpecError.of(
-            "E0901",
-            "a quantifier inside another claim is not supported yet",
-            binder.span,
-            help="move it to the front: `forall x in A, y in B: ...`",
-        )

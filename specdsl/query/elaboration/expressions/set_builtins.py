@@ -14,6 +14,7 @@ from specdsl.language import syntax
 from specdsl.language.spec import ExactArray, Space
 from specdsl.query.elaboration.expressions.access import field_part
 from specdsl.query.elaboration.expressions.interpret import BuiltIn, Interpreter
+from specdsl.query.elaboration.expressions.unrolling import each_argument
 from specdsl.query.elaboration.values import regions
 from specdsl.query.elaboration.values.environment import Environment, Fixed
 from specdsl.query.elaboration.values.meaning import FieldLabel, Meaning
@@ -135,7 +136,7 @@ def field_name(
 
 def _one_of(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> Meaning:
     arguments = [a for a in call.arguments if not isinstance(a, syntax.NamedArgument)]
-    values = interpreter.expand(call, environment)
+    values = each_argument(call, environment, interpreter)
     plain = len(values) == len(arguments)
     texts = [" ".join(a.span.text.split()) for a in arguments] if plain else map(str, range(99))
     return FiniteSet(tuple(Member(Fixed(v), t) for v, t in zip(values, texts, strict=False)))

@@ -123,6 +123,10 @@ class Meanings(Protocol):
         """Of one that is true or false."""
         ...
 
+    def truth(self, expression: syntax.Expr, environment: Environment) -> bool | None:
+        """Of the same where that is a constant, else None."""
+        ...
+
     def set(
         self, expression: syntax.Expr, environment: Environment
     ) -> Region | FiniteSet | ImageSet:
