@@ -27,11 +27,13 @@ class Graph:
     outputs: tuple[NodeId, ...]
     order: tuple[NodeId, ...]
     shapes: Mapping[NodeId, Shape]
+    # What `dag` says too, without its views: methods and rewrites look at every node many times.
+    _ops: Mapping[NodeId, Op]
     _operands: Mapping[NodeId, tuple[NodeId, ...]]
 
     def op(self, node: NodeId) -> Op:
         """What the node computes."""
-        return self.dag.nodes[node]["op"]
+        return self._ops[node]
 
     def operands(self, node: NodeId) -> tuple[NodeId, ...]:
         """The nodes whose values the op takes, in order; one node may stand twice."""
@@ -61,7 +63,7 @@ class Graph:
     def __iter__(self) -> Iterator[tuple[NodeId, Op, tuple[NodeId, ...]]]:
         """Node, op and operands, in topological order."""
         for node in self.order:
-            yield node, self.op(node), self._operands[node]
+            yield node, self._ops[node], self._operands[node]
 
     def __len__(self) -> int:
         return len(self.order)
@@ -107,30 +109,31 @@ class GraphBuilder:
 
         Inputs are kept in any case.
         """
-        dag = nx.DiGraph()
-        for node, op in self._ops.items():
-            dag.add_node(node, op=op)
-        for node, operands in self._operands.items():
-            for slot, operand in enumerate(operands):
-                if dag.has_edge(operand, node):
-                    dag.edges[operand, node]["slots"] += (slot,)
-                else:
-                    dag.add_edge(operand, node, slots=(slot,))
         inputs = tuple(n for n, op in self._ops.items() if isinstance(op, Input))
-        kept = {*outputs, *keep}
-        needed = kept | set(inputs)
-        for node in kept:
-            needed |= nx.ancestors(dag, node)
-        dag.remove_nodes_from([n for n in self._ops if n not in needed])
+        needed = self._needed((*inputs, *outputs, *keep))
         order = tuple(n for n in self._ops if n in needed)
+        found = {n: self._ops[n] for n in order}
+        operands = {n: self._operands[n] for n in order}
         return Graph(
-            dag=nx.freeze(dag),
+            dag=_dag(found, operands),
             inputs=inputs,
             outputs=outputs,
             order=order,
             shapes=MappingProxyType({n: self._shapes[n] for n in order}),
-            _operands=MappingProxyType({n: self._operands[n] for n in order}),
+            _ops=MappingProxyType(found),
+            _operands=MappingProxyType(operands),
         )
+
+    def _needed(self, nodes: Iterable[NodeId]) -> set[NodeId]:
+        """The nodes and everything they depend on."""
+        needed: set[NodeId] = set()
+        waiting = list(nodes)
+        while waiting:
+            node = waiting.pop()
+            if node not in needed:
+                needed.add(node)
+                waiting.extend(self._operands[node])
+        return needed
 
     def concat_flat(self, *nodes: NodeId, name: str | None = None) -> NodeId:
         """A vector of all entries of `nodes`, one after another."""
@@ -147,3 +150,15 @@ class GraphBuilder:
         while f"{name}_{number}" in self._ops:
             number += 1
         return f"{name}_{number}"
+
+
+def _dag(found: Mapping[NodeId, Op], operands: Mapping[NodeId, tuple[NodeId, ...]]) -> nx.DiGraph:
+    """The frozen networkx graph, its nodes in the order of `found`."""
+    slots: dict[tuple[NodeId, NodeId], tuple[int, ...]] = {}
+    for node, takes in operands.items():
+        for slot, operand in enumerate(takes):
+            slots[operand, node] = (*slots.get((operand, node), ()), slot)
+    dag = nx.DiGraph()
+    dag.add_nodes_from((node, {"op": op}) for node, op in found.items())
+    dag.add_edges_from((*edge, {"slots": at}) for edge, at in slots.items())
+    return nx.freeze(dag)
