@@ -22,8 +22,8 @@ import numpy.typing as npt
 from specdsl.diagnostics import SpecError
 from specdsl.evidence.atoms import ELEMENTARY, Atoms, atoms_hold, disagreement
 from specdsl.evidence.placement import Placement, as_floats, place
+from specdsl.evidence.screening import Screen, screen
 from specdsl.graph.enclosure import Enclosed, enclose
-from specdsl.graph.evaluate import evaluate
 from specdsl.graph.exact import NoValue, evaluate_exact, is_exact
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.runtime import Original, Runner, Runtime
@@ -32,10 +32,6 @@ from specdsl.query.sets import Box, ExactArray, InputSet
 from specdsl.verdict import CallReplay, Witness
 
 FloatArray = npt.NDArray[np.float64]
-
-# A candidate whose float64 margin is above 1e-5 of the largest number met on the way is hopeless:
-# float32 rounds at 6e-8, so neither exact numbers nor the runtime will find it negative.
-HOPELESS = 1e-5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,19 +60,6 @@ class _Replay:
     replayed_with: str
     title: str
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Screen:
-    """Float64 margins at a point, and the largest number met on the way to them."""
-
-    margins: FloatArray
-    largest: float
-
-    def hopeless(self, case: Case) -> bool:
-        """Whether some atom of the case is far from holding."""
-        margins = self.margins[[a.index for a in case.atoms]]
-        return bool((margins > HOPELESS * self.largest).any())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,15 +159,6 @@ class Replayer:
         integers = self.query.integers
         clipped[integers] = np.round(clipped[integers])
         return clipped
-
-    def screen(self, point: FloatArray) -> _Screen:
-        """Margins in float64, cheaply."""
-        graph = self.query.graph
-        shaped = point.reshape(1, *graph.shapes[graph.input])
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = evaluate(graph, {graph.input: shaped})
-        largest = max(float(np.abs(v).max(initial=0.0)) for v in values.values())
-        return _Screen(values[graph.output].reshape(-1).astype(np.float64), largest)
 
     def judgement(self, placement: Placement) -> _Judgement | None:
         """Margins at an exact point, in rationals and by replay; None where they have no value."""
@@ -311,13 +285,14 @@ class _Attempt:
         return suspected
 
     @cached_property
-    def _screen(self) -> _Screen | None:
+    def _screen(self) -> Screen | None:
         """Before any exact arithmetic for a box; a ball's point must be pulled inside first."""
+        graph = self._replayer.query.graph
         if isinstance(self._inputs, Box):
-            return self._replayer.screen(self._replayer.clip(self._point, self._inputs))
+            return screen(graph, self._replayer.clip(self._point, self._inputs))
         if not self._placements:
             return None
-        return self._replayer.screen(as_floats(self._placements[0].point))
+        return screen(graph, as_floats(self._placements[0].point))
 
     @cached_property
     def _placements(self) -> tuple[Placement, ...]:
