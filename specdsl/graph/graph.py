@@ -104,6 +104,14 @@ class GraphBuilder:
         """Shape of a node added earlier."""
         return self._shapes[node]
 
+    def op(self, node: NodeId) -> Op:
+        """What a node added earlier computes."""
+        return self._ops[node]
+
+    def operands(self, node: NodeId) -> tuple[NodeId, ...]:
+        """The operands of a node added earlier."""
+        return self._operands[node]
+
     def build(self, *outputs: NodeId, keep: Iterable[NodeId] = ()) -> Graph:
         """The graph of everything that `outputs` and the nodes in `keep` depend on.
 

@@ -60,6 +60,7 @@ from specdsl.graph.composites.normalisation import (
     lp_normalised,
     standardised,
 )
+from specdsl.graph.composites.places import Place, count, from_front, inside
 from specdsl.graph.composites.resizing import (
     along_axis,
     linear_weights,
@@ -80,6 +81,7 @@ from specdsl.graph.composites.windows import Window, average_pool, max_pool
 
 __all__ = [
     "Builder",
+    "Place",
     "Window",
     "add",
     "affine",
@@ -91,6 +93,7 @@ __all__ = [
     "broadcast",
     "celu",
     "clip",
+    "count",
     "cumulative_sum",
     "divide",
     "either",
@@ -98,10 +101,12 @@ __all__ = [
     "equal",
     "exact_array",
     "exactly_one",
+    "from_front",
     "greater",
     "greater_or_equal",
     "group_norm",
     "hard_sigmoid",
+    "inside",
     "instance_norm",
     "layer_norm",
     "leaky_relu",

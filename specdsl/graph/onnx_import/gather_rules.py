@@ -99,11 +99,11 @@ def gather_nd(call: NodeCall) -> tuple[Value, ...]:
         call.refuse("the indices are computed, not constant")
     if call.integer("batch_dims", 0):
         call.refuse("`batch_dims` is not supported")
-    found = _tuples(call, x, places)
+    found = tuple_positions(call, x, places)
     return (rearranged(call, x, found.shape, lambda v: v.reshape(-1)[found]),)
 
 
-def _tuples(call: NodeCall, x: Value, places: Tensor) -> Indices:
+def tuple_positions(call: NodeCall, x: Value, places: Tensor) -> Indices:
     """Row-major positions of the slices that tuples of indices name: (..., *slice)."""
     if not places.ndim or not 1 <= places.shape[-1] <= len(x.shape):
         call.refuse(f"indices of shape {places.shape} for {x.shape}", code="E0609")
@@ -122,7 +122,7 @@ def scatter_nd(call: NodeCall) -> tuple[Value, ...]:
     x, places, updates = call.operand(0), call.operand(1), call.operand(2)
     if isinstance(places, Computed):
         call.refuse("the indices are computed, not constant")
-    return (_scattered(call, x, updates, _tuples(call, x, places)),)
+    return (_scattered(call, x, updates, tuple_positions(call, x, places)),)
 
 
 def scatter_elements(call: NodeCall) -> tuple[Value, ...]:

@@ -13,8 +13,10 @@ import numpy as np
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
-from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.onnx_import import partial_rules
+from specdsl.graph.onnx_import.call import Computed, NodeCall
 from specdsl.graph.onnx_import.differential import compare_with_runtime
+from specdsl.graph.onnx_import.partial_values import AnyValue, Extents, Partial, PartialCall
 from specdsl.graph.onnx_import.read import OnnxModel, OnnxNode, read
 from specdsl.graph.onnx_import.rules import RULES
 from specdsl.graph.runtime import Original
@@ -79,7 +81,7 @@ class _Importer:
     def __init__(self, model: OnnxModel) -> None:
         self.model = model
         self.builder = GraphBuilder()
-        self.values: dict[str, Value] = dict(model.initializers)
+        self.values: dict[str, AnyValue] = dict(model.initializers)
 
     def build(self) -> Graph:
         for entry in self.model.inputs:
@@ -100,9 +102,8 @@ class _Importer:
 
     def _apply(self, node: OnnxNode) -> None:
         operands = tuple(self.values[o] if o else None for o in node.operands)
-        call = NodeCall(self.model.name, self.model.opset, node, operands, self.builder)
         try:
-            results = RULES[node.op](call)
+            results = self._results(node, operands)
         except ops.ShapeMismatch as error:
             self._refuse("E0609", f"{node.title} (`{node.op}`): {error}")
         if any(node.results[len(results) :]):
@@ -112,8 +113,19 @@ class _Importer:
             if name:
                 self.values[name] = value
 
+    def _results(
+        self, node: OnnxNode, operands: tuple[AnyValue | None, ...]
+    ) -> tuple[AnyValue, ...]:
+        name, opset = self.model.name, self.model.opset
+        if partial_rules.is_partial(node.op, operands):
+            return partial_rules.apply(PartialCall(name, opset, node, operands, self.builder))
+        fixed = tuple(o for o in operands if not isinstance(o, Partial | Extents))
+        return RULES[node.op](NodeCall(name, opset, node, fixed, self.builder))
+
     def _output(self, name: str) -> NodeId:
         value = self.values[name]
+        if isinstance(value, Partial | Extents):
+            self._refuse("E0605", f"the shape of the output `{name}` depends on the input")
         if not isinstance(value, Computed):
             if value.dtype.kind in "iub":
                 exact = value.astype(np.float64)
