@@ -22,7 +22,7 @@ from specdsl.bounds.forward import interval_step
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.outward import Outward
 from specdsl.bounds.region import ROUNDING_PART, InputRegion
-from specdsl.bounds.relaxation import Passed, Relaxation, dot, dot_unbounded
+from specdsl.bounds.relaxation import Passed, Relaxation, dot, dot_unbounded, entries
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 
@@ -115,7 +115,7 @@ def _known(
     """
     if at_input is None:
         return None, constant.masked_fill(~constant.isfinite(), -torch.inf)
-    flat = at_input.flatten(2)
+    flat = entries(at_input, 2)
     # The dual of a ball errs by more than sums over a box do.
     part = rounding.part if region.balls is None else ROUNDING_PART
     constant = constant - part * (flat.abs() @ region.farthest[:, :, None])[..., 0]
@@ -165,16 +165,16 @@ def affine_rows(compiled: CompiledGraph, node: NodeId, rows: Tensor) -> AffineRo
         elif current in compiled.kernels:
             constant = constant + _through_affine(compiled, current, coefficients, pending)
         else:
-            is_affine &= (coefficients == 0).flatten(2).all(2)[0]
+            is_affine &= entries(coefficients == 0, 2).all(2)[0]
     at_input = pending.get(graph.input, rows.new_zeros(1, rows.shape[1], graph.size(graph.input)))
-    return AffineRows(at_input.flatten(2)[0], constant[0], is_affine)
+    return AffineRows(entries(at_input, 2)[0], constant[0], is_affine)
 
 
 def _concretise(at_input: Tensor | None, constant: Tensor, region: InputRegion) -> LinearLower:
     batch, count = region.batch, constant.shape[1]
     if at_input is None:
         at_input = constant.new_zeros(1, count, region.box.lower.shape[1])
-    flat = at_input.flatten(2)
+    flat = entries(at_input, 2)
     lower = region.minimum(flat) + constant
     return LinearLower(flat.expand(batch, -1, -1), constant.expand(batch, -1), lower)
 
@@ -287,7 +287,7 @@ def _tighten(
     unstable = _unstable_entries(compiled, node, bounds)
     if unstable.numel() == 0:
         return bounds
-    lower, upper = bounds.lower.flatten(1).clone(), bounds.upper.flatten(1).clone()
+    lower, upper = entries(bounds.lower, 1).clone(), entries(bounds.upper, 1).clone()
     for part in unstable.split(rows_per_chunk(compiled, region.batch)):
         count = part.numel()
         rows = lower.new_zeros(2 * count, lower.shape[1])
@@ -303,7 +303,7 @@ def _tighten(
 
 
 def _unstable_entries(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
-    return _unstable(compiled, node, bounds).flatten(1).any(0).nonzero()[:, 0]
+    return entries(_unstable(compiled, node, bounds), 1).any(0).nonzero()[:, 0]
 
 
 def _unstable(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:

@@ -147,15 +147,20 @@ class PlaneRelaxation:
         return self.lower_intercept.abs().maximum(self.upper_intercept.abs())
 
 
+def entries(x: Tensor, leading: int) -> Tensor:
+    """All axes behind the `leading` ones as one, which a node of shape () lacks."""
+    return x.flatten(leading) if x.ndim > leading else x.unsqueeze(leading)
+
+
 def dot(coefficients: Tensor, value: Tensor) -> Tensor:
     """(batch or 1, rows, *shape) with (batch or 1, *shape) to (batch or 1, rows)."""
-    return (coefficients.flatten(2) @ value.flatten(1)[:, :, None])[..., 0]
+    return (entries(coefficients, 2) @ entries(value, 1)[:, :, None])[..., 0]
 
 
 def dot_unbounded(coefficients: Tensor, value: Tensor) -> Tensor:
     """The same where values may be infinite, which a coefficient of 0 does not read."""
     products = coefficients * value[:, None]
-    return products.masked_fill(coefficients == 0, 0.0).flatten(2).sum(2)
+    return entries(products.masked_fill(coefficients == 0, 0.0), 2).sum(2)
 
 
 def _product(slope: Tensor, size: Tensor) -> Tensor:
