@@ -14,7 +14,7 @@ from specdsl.graph import composites, ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import GraphBuilder
 from specdsl.graph.onnx_import.load import load_onnx
-from tests.graph.onnx_forms import agrees, several
+from tests.graph.onnx_forms import agrees, form, several
 from tests.graph.onnx_models import Node, floats, integers
 
 F = np.float32
@@ -150,6 +150,56 @@ def test_patches_at_computed_places(
     constants = patch_constants(sizes)
     content = several(patch(sizes, opset, scaled=scaled), [2], constants, opset=opset)
     agrees(content, points=PLACES)
+
+
+# --- gathers and scatters ------------------------------------------------------------------------
+
+# The first entries of `x` as indices, whatever they are, kept within an axis of extent 3.
+INDICES: list[Node] = [
+    ("Clip", ["x", "least", "most"], ["k"], {}),
+    ("Cast", ["k"], ["i"], {"to": 7}),
+]
+WITHIN = {"least": np.array(-3, F), "most": np.array(2, F)}
+
+
+@pytest.mark.parametrize("opset", [11, 13, 18])
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_elements_at_computed_places(axis: int, opset: int) -> None:
+    flags = {"before": INDICES, "axis": axis, "opset": opset}
+    constants = WITHIN | {"c": floats(3, 3, 4)[..., :3]}
+    agrees(form("GatherElements", [2, 3, 1], constants, operands=["c", "i"], **flags))
+    agrees(form("GatherElements", [3, 3, 3], WITHIN, operands=["x", "i"], **flags))
+
+
+@pytest.mark.parametrize("opset", [12, 13, 18])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_tuples_at_computed_places(depth: int, opset: int) -> None:
+    flags = {"before": INDICES, "opset": opset}
+    constants = WITHIN | {"c": floats(3, 3, 3)}
+    agrees(form("GatherND", [2, 1, depth], constants, operands=["c", "i"], **flags))
+    agrees(form("GatherND", [depth], constants, operands=["c", "i"], **flags))
+    updates = constants | {"u": floats(2, *(3,) * (3 - depth))}
+    agrees(form("ScatterND", [2, depth], updates, operands=["c", "i", "u"], **flags))
+    one = constants | {"u": floats(*(3,) * (3 - depth))}
+    agrees(form("ScatterND", [depth], one, operands=["c", "i", "u"], **flags))
+
+
+def test_everything_computed() -> None:
+    agrees(form("GatherND", [3, 1], WITHIN, before=INDICES, operands=["x", "i"]))
+    flat: list[Node] = [*INDICES, ("Squeeze", ["x", "last"], ["u"], {})]
+    constants = WITHIN | {"c": floats(3), "last": integers(1)}
+    agrees(form("ScatterND", [3, 1], constants, before=flat, operands=["c", "i", "u"]))
+    agrees(form("ScatterND", [3, 1], constants, before=flat, operands=["u", "i", "c"]))
+
+
+def test_too_many_choices_are_refused() -> None:
+    constants = WITHIN | {"c": floats(3000, 2)}
+    content = form("GatherND", [1500, 1], constants, before=INDICES, operands=["c", "i"])
+    with pytest.raises(SpecError) as caught:
+        load_onnx(content, "net")
+    (found,) = caught.value.diagnostics
+    assert found.code == "E0602"
+    assert "1500 computed places among 3000 entries" in found.message
 
 
 # --- what is refused -----------------------------------------------------------------------------

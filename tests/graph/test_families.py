@@ -29,7 +29,7 @@ DATA = SHARED / "data" / "vnncomp"
 INSTANCES = DATA / "instances.csv"
 # Networks that divide by what interval bounds say may be 0: an area of overlapping boxes.
 UNBOUNDED = {"cctsdb_yolo": "`Reciprocal` of a value that may be 0"}
-# Of these the patch may be anywhere on the image, and CROWN bounds of that box take longer than `SECONDS`.
+# Their patch may be anywhere on the image: CROWN bounds of that box take longer than `SECONDS`.
 ANYWHERE = ("cctsdb_yolo",)
 # The first of the two entries that say where the patch is.
 PLACES = 12288

@@ -196,7 +196,8 @@ def test_refusals_read_well() -> None:
     computed = [("Cast", ["x"], ["i"], {"to": 7})]
     several_updates = {"i": np.zeros((2, 1), np.int64), "u": floats(2)}
     assert "several updates" in refusal(form("ScatterND", [3], several_updates))
-    elements = form("GatherElements", [2, 2], before=computed, operands=["x", "i"])
+    updates = {"u": floats(2, 2)}
+    elements = form("ScatterElements", [2, 2], updates, before=computed, operands=["x", "i", "u"])
     assert "indices are computed" in refusal(elements)
     scale = {"s": np.array(-1, F)}
     assert "scale that is not positive" in refusal(form("QuantizeLinear", [1, 2], scale))

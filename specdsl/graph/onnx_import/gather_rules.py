@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import prod
 
 import numpy as np
 import numpy.typing as npt
 
 from specdsl.graph import composites, ops
+from specdsl.graph.onnx_import import computed_indices
 from specdsl.graph.onnx_import.call import FLOAT, Computed, NodeCall, Value
 from specdsl.graph.onnx_import.layout_rules import rearranged
 from specdsl.graph.onnx_import.read import Tensor
@@ -23,7 +23,7 @@ def gather(call: NodeCall) -> tuple[Value, ...]:
     x, places = call.operand(0), call.operand(1)
     axis = call.axis(call.integer("axis", 0), len(x.shape))
     if isinstance(places, Computed):
-        return (_gather_computed(call, x, places, axis),)
+        return (computed_indices.gathered(call, x, places, axis),)
     indices = _indices(call, places, x.shape[axis])
     result = (*x.shape[:axis], *places.shape, *x.shape[axis + 1 :])
     return (rearranged(call, x, result, lambda v: np.take(v, indices, axis=axis)),)
@@ -38,48 +38,26 @@ def _indices(call: NodeCall, places: Tensor, extent: int) -> Indices:
     return places.astype(np.int64) % max(extent, 1)
 
 
-def _gather_computed(call: NodeCall, x: Value, places: Computed, axis: int) -> Value:
-    """`sum_i [place = i] x_i`: indices outside the axis, which runtimes refuse, give 0."""
-    before, extent, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    call.guard_size((*places.shape, extent))
-    rows = (*places.shape, prod(before) * prod(after))
-    call.guard_size(rows)
-    hot = call.composed(composites.one_hot, places, depth=extent, axis=-1)
-    if isinstance(x, Computed):
-        order = (axis, *(a for a in range(len(x.shape)) if a != axis))
-        table = call.reshape(call.add(ops.Transpose(order), x), (extent, rows[-1]))
-        flat = call.reshape(hot, (places.size, extent))
-        mixed = call.composed(composites.matmul, flat, table, element=x.element)
-    else:
-        table = np.moveaxis(call.numbers(x, "table"), axis, 0).reshape(extent, -1)
-        bias = np.zeros(table.shape[1], np.float32)
-        mixed = call.add(ops.Dense(table.T, bias), hot, element=x.dtype)
-    spread = call.reshape(mixed, (*places.shape, *before, *after))
-    count, lead = len(places.shape), len(before)
-    turned = (*range(count, count + lead), *range(count), *range(count + lead, len(spread.shape)))
-    return call.add(ops.Transpose(turned), spread) if count and lead else spread
-
-
 def gather_elements(call: NodeCall) -> tuple[Value, ...]:
-    """Each entry from its own place along an axis."""
-    x = call.operand(0)
-    places, axis = _element_places(call, x)
+    """Each entry from its own place along an axis, constant or computed."""
+    x, places = call.operand(0), call.operand(1)
+    axis = _element_axis(call, x, places)
+    if isinstance(places, Computed):
+        return (computed_indices.gathered_elements(call, x, places, axis),)
+    places = _indices(call, places, x.shape[axis])
     grid = _grid(places, axis)
     return (rearranged(call, x, places.shape, lambda v: v[grid]),)
 
 
-def _element_places(call: NodeCall, x: Value) -> tuple[Indices, int]:
-    """Constant indices of the rank of x, and their axis."""
-    places = call.operand(1)
+def _element_axis(call: NodeCall, x: Value, places: Value) -> int:
+    """The axis of indices of the rank of x, which are within it along all others."""
     axis = call.axis(call.integer("axis", 0), len(x.shape))
-    if isinstance(places, Computed):
-        call.refuse("the indices are computed, not constant")
     others = [
         n <= m for i, (n, m) in enumerate(zip(places.shape, x.shape, strict=False)) if i != axis
     ]
     if len(places.shape) != len(x.shape) or not all(others):
         call.refuse(f"indices of shape {places.shape} for {x.shape}", code="E0609")
-    return _indices(call, places, x.shape[axis]), axis
+    return axis
 
 
 def _grid(places: Indices, axis: int) -> tuple[Indices, ...]:
@@ -93,12 +71,12 @@ def _grid(places: Indices, axis: int) -> tuple[Indices, ...]:
 
 
 def gather_nd(call: NodeCall) -> tuple[Value, ...]:
-    """Slices at constant tuples of indices."""
+    """Slices at tuples of indices, constant or computed."""
     x, places = call.operand(0), call.operand(1)
-    if isinstance(places, Computed):
-        call.refuse("the indices are computed, not constant")
     if call.integer("batch_dims", 0):
         call.refuse("`batch_dims` is not supported")
+    if isinstance(places, Computed):
+        return (computed_indices.gathered_tuples(call, x, places),)
     found = tuple_positions(call, x, places)
     return (rearranged(call, x, found.shape, lambda v: v.reshape(-1)[found]),)
 
@@ -118,18 +96,20 @@ def tuple_positions(call: NodeCall, x: Value, places: Tensor) -> Indices:
 
 
 def scatter_nd(call: NodeCall) -> tuple[Value, ...]:
-    """Slices at constant tuples of indices replaced by updates, or combined with them."""
+    """Slices at tuples of indices replaced by updates, or combined with them."""
     x, places, updates = call.operand(0), call.operand(1), call.operand(2)
     if isinstance(places, Computed):
-        call.refuse("the indices are computed, not constant")
+        return (computed_indices.scattered_tuples(call, x, places, updates),)
     return (_scattered(call, x, updates, tuple_positions(call, x, places)),)
 
 
 def scatter_elements(call: NodeCall) -> tuple[Value, ...]:
     """Entries at constant places along an axis replaced by updates, or combined with them."""
-    x, updates = call.operand(0), call.operand(2)
-    places, axis = _element_places(call, x)
-    grid = _grid(places, axis)
+    x, places, updates = call.operand(0), call.operand(1), call.operand(2)
+    axis = _element_axis(call, x, places)
+    if isinstance(places, Computed):
+        call.refuse("the indices are computed, not constant")
+    grid = _grid(_indices(call, places, x.shape[axis]), axis)
     return (_scattered(call, x, updates, composites.positions(x.shape)[grid]),)
 
 
