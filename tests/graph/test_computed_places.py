@@ -220,6 +220,7 @@ CUT: list[Node] = [
 ]
 CONSTANTS = {"two": integers(2), "c": floats(5), "w": floats(2, 3), "step": integers(-1)}
 CONSTANTS |= {"zero": integers(0), "fixed": integers(2), "first": np.array(0), "pair": floats(2)}
+CONSTANTS |= {"pair0": np.array(0, F)}
 
 
 def test_a_shape_that_depends_on_the_input_is_said_to() -> None:
@@ -237,12 +238,28 @@ def test_a_shape_that_depends_on_the_input_is_said_to() -> None:
     assert "is so large" in said(shape, ("Equal", ["n", "fixed"], ["y"], {}))
     single: Node = ("Gather", ["n", "first"], ["y"], {})
     assert "single extent" in said(shape, single)
+    assert "shape up to 5" in said(("Clip", ["pair0", "s"], ["y"], {}))
     assert "entries up to 5" in said(shape, ("ReduceSum", ["n"], ["y"], {"keepdims": 0}))
 
 
 def test_slices_at_different_places_do_not_mix() -> None:
     nodes: list[Node] = [*CUT, ("Slice", ["c", "e", "p"], ["t"], {})]
     assert "do not broadcast" in refusal([*nodes, ("Add", ["s", "t"], ["y"], {})], CONSTANTS, [1])
+
+
+def test_known_cuts_of_a_partial_value_leave_known_extents() -> None:
+    nodes: list[Node] = [
+        *CUT,
+        ("Expand", ["s", "rows"], ["wide"], {}),
+        ("Slice", ["wide", "zero", "back", "zero", "two"], ["some"], {}),
+        ("Shape", ["some"], ["n"], {}),
+        ("Gather", ["n", "first"], ["count"], {}),
+        ("Unsqueeze", ["count", "zero"], ["target"], {}),
+        ("Expand", ["x", "target"], ["y"], {}),
+    ]
+    constants = {**CONSTANTS, "rows": integers(5, 1), "back": integers(-1)}
+    graph = agrees(several(nodes, [1], constants))
+    assert graph.shapes[graph.output] == (2,)
 
 
 def test_extents_that_are_known_after_all_are_constants() -> None:

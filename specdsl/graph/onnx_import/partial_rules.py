@@ -8,6 +8,7 @@ have a known shape.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
 
@@ -33,7 +34,27 @@ from specdsl.graph.onnx_import.partial_values import (
 )
 from specdsl.graph.onnx_import.read import Tensor
 
-PartialRule = Callable[[PartialCall], tuple[AnyValue, ...]]
+
+@dataclass(frozen=True, slots=True)
+class PartialRule:
+    """A rule, and which operands may be partial values or their shapes; the others are known."""
+
+    build: Callable[[PartialCall], tuple[AnyValue, ...]]
+    partial: Sequence[int] = ()
+    extents: Sequence[int] = ()
+
+    def takes(self, operands: Sequence[AnyValue | None]) -> bool:
+        """Whether the operands are of these kinds."""
+        for i, operand in enumerate(operands):
+            if isinstance(operand, Partial) and i not in self.partial:
+                return False
+            if isinstance(operand, Extents) and i not in self.extents:
+                return False
+        return True
+
+
+# What takes any number of operands has no more than a node may reasonably have.
+_ALL = range(2**16)
 
 HELP = "extents that depend on the input are supported where a patch is put at a computed place"
 
@@ -48,8 +69,8 @@ def is_partial(op: str, operands: Sequence[AnyValue | None]) -> bool:
 def apply(call: PartialCall) -> tuple[AnyValue, ...]:
     """The results of a node for which `is_partial` holds. Raises SpecError, ShapeMismatch."""
     rule = PARTIAL_RULES.get(call.node.op)
-    if rule is not None:
-        return rule(call)
+    if rule is not None and rule.takes(call.operands):
+        return rule.build(call)
     listed = ", ".join(_shown(o) for o in call.operands if isinstance(o, Partial | Extents))
     return call.plain.refuse(f"of a value whose extents depend on the input ({listed})", help=HELP)
 
@@ -66,9 +87,10 @@ def _shown(value: Partial | Extents) -> str:
 
 def slice_(call: PartialCall) -> tuple[AnyValue, ...]:
     """A slice with steps of 1; its places may be computed, its axes are known."""
-    plain, x, extents = call.plain, call.operands[0], list(call.extents(0))
+    x = call.operands[0]
     if isinstance(x, Extents):
         return (_slice_of_extents(call, x),)
+    plain, extents, whole = call.plain, list(call.extents(0)), call.plain.operand(0)
     starts, ends = plain.operand(1), plain.operand(2)
     count = prod(starts.shape)
     axes = range(count) if plain.optional(3) is None else plain.integers(3, "axes")
@@ -80,11 +102,16 @@ def slice_(call: PartialCall) -> tuple[AnyValue, ...]:
         extent = extents[where]
         if isinstance(extent, Presence):
             plain.refuse(f"axis {where} is cut twice at computed places")
+        start, end = _place(plain, starts, entry), _place(plain, ends, entry)
+        if isinstance(start, Place) and isinstance(end, Place):
+            numbers = [int(start.offset), int(end.offset), where, step]
+            cut = call.plain_with(whole, *(np.array([n]) for n in numbers))
+            (whole,) = rules.RULES["Slice"](cut)
+            extents[where] = whole.shape[where]
+            continue
         if step != 1:
             plain.refuse(f"a slice at computed places with a step of {step}")
-        start, end = _place(plain, starts, entry), _place(plain, ends, entry)
         extents[where] = _presence(plain, start, end, extent)
-    whole = plain.operand(0)
     return (made(whole, extents),)
 
 
@@ -102,6 +129,8 @@ def _picked(call: PartialCall, x: Extents, kept: Value) -> AnyValue:
     chosen = [x.entries[int(i)] for i in kept.reshape(-1)]
     if kept.ndim == 1:
         return _integers(chosen)
+    if kept.ndim > 1:
+        call.plain.refuse("of a table of extents that depend on the input", help=HELP)
     (extent,) = chosen
     if isinstance(extent, int):
         return np.array(extent, dtype=np.int64)
@@ -156,6 +185,8 @@ def _integers(entries: Sequence[Extent]) -> AnyValue:
 def _listed(call: PartialCall, index: int) -> tuple[Extent, ...]:
     """An operand that is a list of integers or extents."""
     value = call.operands[index]
+    if isinstance(value, Partial):
+        call.plain.refuse("a list of integers whose extent depends on the input", help=HELP)
     return value.entries if isinstance(value, Extents) else call.plain.integers(index, "extents")
 
 
@@ -169,8 +200,7 @@ def shape(call: PartialCall) -> tuple[AnyValue, ...]:
 def gather(call: PartialCall) -> tuple[AnyValue, ...]:
     """Of a shape: entries at known places."""
     x = call.operands[0]
-    if not isinstance(x, Extents):
-        call.plain.refuse("of a value whose extents depend on the input", help=HELP)
+    assert isinstance(x, Extents), "nothing else is taken"
     positions = call.plain_with(np.arange(len(x.entries)), *call.plain.operands[1:])
     (kept,) = rules.RULES["Gather"](positions)
     return (_picked(call, x, kept),)
@@ -272,8 +302,6 @@ def _common(call: PartialCall, shapes: Sequence[tuple[Extent, ...]]) -> tuple[Ex
 
 def entrywise(call: PartialCall) -> tuple[AnyValue, ...]:
     """A function of the entries, which all numbers have a value of."""
-    if any(isinstance(o, Extents) for o in call.operands):
-        call.plain.refuse("of extents that depend on the input", help=HELP)
     given = [i for i, o in enumerate(call.operands) if o is not None]
     extents = _common(call, [call.extents(i) for i in given])
     (whole,) = rules.RULES[call.node.op](call.plain)
@@ -306,6 +334,8 @@ def where(call: PartialCall) -> tuple[AnyValue, ...]:
     """Shapes by a constant condition; or values."""
     if not any(isinstance(o, Extents) for o in call.operands):
         return entrywise(call)
+    if isinstance(call.operands[0], Partial):
+        call.plain.refuse("a condition whose extent depends on the input", help=HELP)
     condition = call.plain.weight(0, "condition").reshape(-1)
     left, right = _listed(call, 1), _listed(call, 2)
     if not len(condition) == len(left) == len(right):
@@ -324,7 +354,7 @@ def scatter_nd(call: PartialCall) -> tuple[AnyValue, ...]:
     """
     plain, extents = call.plain, call.extents(1)
     x, places = plain.operand(0), plain.operand(1)
-    if isinstance(call.operands[0], Partial) or isinstance(extents[-1], Presence):
+    if not extents or isinstance(extents[-1], Presence):
         plain.refuse("of a value whose extents depend on the input", help=HELP)
     if isinstance(places, Computed):
         plain.refuse("the indices are computed, not constant")
@@ -373,7 +403,6 @@ _ENTRYWISE = (
     "And",
     "Cast",
     "Ceil",
-    "Clip",
     "Floor",
     "Greater",
     "GreaterOrEqual",
@@ -399,19 +428,21 @@ _ENTRYWISE = (
 
 PARTIAL_RULES: Mapping[str, PartialRule] = MappingProxyType(
     {
-        **dict.fromkeys(_ENTRYWISE, entrywise),
-        "Concat": concat,
-        "ConstantOfShape": constant_of_shape,
-        "Equal": equal,
-        "Expand": expand,
-        "Gather": gather,
-        "Reshape": reshape,
-        "ScatterND": scatter_nd,
-        "Shape": shape,
-        "Slice": slice_,
-        "Transpose": transpose,
-        "Unsqueeze": unsqueeze,
-        "Where": where,
+        **{name: PartialRule(entrywise, _ALL) for name in _ENTRYWISE},
+        # Its bounds are single numbers.
+        "Clip": PartialRule(entrywise, (0,)),
+        "Concat": PartialRule(concat, _ALL, _ALL),
+        "ConstantOfShape": PartialRule(constant_of_shape, (), (0,)),
+        "Equal": PartialRule(equal, _ALL, _ALL),
+        "Expand": PartialRule(expand, (0,), (1,)),
+        "Gather": PartialRule(gather, (), (0,)),
+        "Reshape": PartialRule(reshape, (0,), (1,)),
+        "ScatterND": PartialRule(scatter_nd, (1, 2)),
+        "Shape": PartialRule(shape, (0,), (0,)),
+        "Slice": PartialRule(slice_, (0,), (0,)),
+        "Transpose": PartialRule(transpose, (0,)),
+        "Unsqueeze": PartialRule(unsqueeze, (0,)),
+        "Where": PartialRule(where, _ALL, (1, 2)),
     }
 )
 """Rules where an extent depends on the input."""
