@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from specdsl.backend import Unsupported
+from specdsl.bounds.convolve import AXES, convolve, spread
 from specdsl.graph import ops
 from specdsl.graph.ops import Shape, as_float
 
@@ -76,10 +77,6 @@ def _(op: ops.Dense, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
     return DenseKernel(weight, weight.abs(), _tensor(op.bias, like))
 
 
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvKernel(AffineKernel):
     """Structured convolution; never a dense matrix. The model's own batch axis is folded into n."""
@@ -101,46 +98,23 @@ class ConvKernel(AffineKernel):
         n = x.shape[0]
         padding = [extent for pad in reversed(self.op.pads) for extent in pad]
         padded = F.pad(x.reshape(-1, *self.operand[1:]), padding)
-        convolve = _CONV[len(self.op.strides)]
-        y = convolve(
-            padded,
-            weight,
-            stride=self.op.strides,
-            dilation=self.op.dilations,
-            groups=self.op.groups,
-        )
-        return y.reshape(n, *self.result)
+        return convolve(self.op, padded, weight).reshape(n, *self.result)
 
     def transpose(self, index: int, y: Tensor) -> Tensor:
         n = y.shape[0]
         op = self.op
-        spatial = [e + sum(pad) for e, pad in zip(self.operand[2:], op.pads, strict=True)]
-        reached = [
-            (e - 1) * s + d * (k - 1) + 1
-            for e, s, d, k in zip(
-                self.result[2:], op.strides, op.dilations, op.weight.shape[2:], strict=True
-            )
-        ]
-        spread = _CONV_TRANSPOSE[len(op.strides)](
-            y.reshape(-1, *self.result[1:]),
-            self.weight,
-            stride=op.strides,
-            dilation=op.dilations,
-            groups=op.groups,
-        )
+        reached = spread(op, y.reshape(-1, *self.result[1:]), self.weight)
         # Entries past the last kernel position were never read: their coefficients are zero.
-        missing = [s - r for s, r in zip(spatial, reached, strict=True)]
-        crop = [
-            extent
-            for pad, more in zip(reversed(op.pads), reversed(missing), strict=True)
-            for extent in (-pad[0], more - pad[1])
-        ]
-        return F.pad(spread, crop).reshape(n, *self.operand)
+        ends = zip(self.operand[2:], reached.shape[2:], op.pads, strict=True)
+        crop = [(-first, extent + first - place) for extent, place, (first, _) in ends]
+        return F.pad(reached, [e for ends in reversed(crop) for e in ends]).reshape(
+            n, *self.operand
+        )
 
 
 @affine_kernel.register
 def _(op: ops.Conv, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
-    if len(op.strides) not in _CONV:
+    if len(op.strides) not in AXES:
         raise Unsupported("bound propagation", f"convolutions over {len(op.strides)} axes")
     weight = _tensor(op.weight, like)
     bias = _tensor(op.bias, like).reshape(-1, *(1 for _ in op.strides))
@@ -170,13 +144,7 @@ class ConvTransposeKernel(AffineKernel):
 
     def _spread(self, x: Tensor, weight: Tensor) -> Tensor:
         op = self.op
-        y = _CONV_TRANSPOSE[len(op.strides)](
-            x.reshape(-1, *self.operand[1:]),
-            weight,
-            stride=op.strides,
-            dilation=op.dilations,
-            groups=op.groups,
-        )
+        y = spread(op, x.reshape(-1, *self.operand[1:]), weight)
         y = F.pad(y, [e for extra in reversed(op.output_pads) for e in (0, extra)])
         for axis, (extent, pad) in enumerate(zip(self.result[2:], op.pads, strict=True), 2):
             y = y.narrow(axis, pad[0], extent)
@@ -188,15 +156,13 @@ class ConvTransposeKernel(AffineKernel):
         full = F.pad(y.reshape(-1, *self.result[1:]), [e for pad in reversed(op.pads) for e in pad])
         for axis, extra in enumerate(op.output_pads, 2):
             full = full.narrow(axis, 0, full.shape[axis] - extra)
-        x = _CONV[len(op.strides)](
-            full, self.weight, stride=op.strides, dilation=op.dilations, groups=op.groups
-        )
+        x = convolve(op, full, self.weight)
         return x.reshape(y.shape[0], *self.operand)
 
 
 @affine_kernel.register
 def _(op: ops.ConvTranspose, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
-    if len(op.strides) not in _CONV:
+    if len(op.strides) not in AXES:
         what = f"transposed convolutions over {len(op.strides)} axes"
         raise Unsupported("bound propagation", what)
     weight = _tensor(op.weight, like)

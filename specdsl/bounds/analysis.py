@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Propagated, lower_rows, propagate, rows_per_chunk
+from specdsl.bounds.crown import Propagated, entry_ends, propagate
 from specdsl.bounds.interval import Interval, NumpyInterval
 from specdsl.bounds.region import InputRegion, input_region
 from specdsl.graph.graph import Graph, NodeId
@@ -37,18 +37,11 @@ def pre_activation_bounds(
 
 def _output(compiled: CompiledGraph, region: InputRegion, propagated: Propagated) -> Interval:
     graph = compiled.graph
-    shape = graph.shapes[graph.output]
-    count = graph.size(graph.output)
-    one, other = (compiled.like.new_zeros(1, count) for _ in range(2))
-    for part in torch.arange(count).split(rows_per_chunk(compiled, region.batch)):
-        identity = compiled.like.new_zeros(len(part), count)
-        identity[torch.arange(len(part)), part] = 1.0
-        rows = torch.cat([identity, -identity]).reshape(1, 2 * len(part), *shape)
-        found = lower_rows(compiled, graph.output, rows, region, propagated.relaxations).lower
-        one[:, part], other[:, part] = found[:, : len(part)], -found[:, len(part) :]
-    lower, upper = torch.minimum(one, other), torch.maximum(one, other)
+    everything = torch.arange(graph.size(graph.output))
+    found = entry_ends(compiled, graph.output, everything, region, propagated.relaxations)
+    shape = (region.batch, *graph.shapes[graph.output])
     return propagated.bounds[graph.output].intersect(
-        Interval(lower.reshape(1, *shape), upper.reshape(1, *shape))
+        Interval(found.lower.reshape(shape), found.upper.reshape(shape))
     )
 
 

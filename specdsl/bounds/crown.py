@@ -10,19 +10,20 @@ Source: Zhang et al. 2018, arXiv:1811.00866; for general graphs Xu et al. 2020, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from math import prod
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from specdsl.bounds import outward
+from specdsl.bounds.backward import AtInput, entry_bounds, least, walk
 from specdsl.bounds.compiled import CompiledGraph, picks_entries
 from specdsl.bounds.forward import interval_step
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.outward import Outward
 from specdsl.bounds.region import ROUNDING_PART, InputRegion
-from specdsl.bounds.relaxation import Passed, Relaxation, dot, dot_unbounded, entries
+from specdsl.bounds.relaxation import Passed, Relaxation
+from specdsl.bounds.rows import DenseRows, Rows
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 
@@ -39,9 +40,9 @@ class LinearLower:
     lower: Tensor
 
 
-# Rows are bounded in chunks so that the coefficients at the widest node stay below this many
-# entries (128 MiB of float64).
-MAX_COEFFICIENTS = 2**24
+# Rows are bounded in chunks so that their coefficients on one value stay below this many entries
+# (8 MiB of float64): beyond that, every step waits for memory.
+MAX_COEFFICIENTS = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,63 +80,56 @@ def lower_rows(
     the input and `node`. In a delicate graph, rows are lowered by what rounding may have added, and
     one that nothing bounds gets coefficients 0 and a constant of -inf.
     """
-    pending: dict[NodeId, Tensor] = {node: rows}
-    constant = rows.new_zeros(1, rows.shape[1])
-    graph = compiled.graph
-    for current in reversed(graph.order):
-        coefficients = pending.get(current)
-        if coefficients is None or current == graph.input:
-            continue
-        del pending[current]
-        if compiled.outward is not None:
-            times = dot_unbounded if current in relaxations.unbounded else dot
-            error = times(coefficients.abs(), relaxations.sizes[current])
-            constant = constant - compiled.outward.part * error
-        if current in compiled.constants:
-            constant = constant + dot(coefficients, compiled.constants[current])
-        elif current in compiled.rules:
-            through = _through(coefficients, relaxations.lines[current])
-            constant = constant + through.constant
-            for operand, passed in zip(graph.operands(current), through.coefficients, strict=True):
-                _accumulate(pending, operand, passed)
-        else:
-            constant = constant + _through_affine(compiled, current, coefficients, pending)
-    at_input = pending.get(graph.input)
-    if compiled.outward is not None:
-        at_input, constant = _known(compiled.outward, at_input, constant, region)
-    return _concretise(at_input, constant, region)
+    found = _walk(compiled, node, DenseRows(rows), region, relaxations)
+    batch, count = region.batch, rows.shape[1]
+    if found.rows is None:
+        flat = compiled.like.new_zeros(1, count, region.box.lower.shape[1])
+    else:
+        flat = found.rows.dense().coefficients.flatten(2)
+    lower = region.minimum(flat) + found.constant
+    return LinearLower(flat.expand(batch, -1, -1), found.constant.expand(batch, -1), lower)
 
 
-def _known(
-    rounding: Outward, at_input: Tensor | None, constant: Tensor, region: InputRegion
-) -> tuple[Tensor | None, Tensor]:
+def _walk(
+    compiled: CompiledGraph,
+    node: NodeId,
+    rows: Rows,
+    region: InputRegion,
+    relaxations: Relaxations,
+) -> AtInput:
+    """Rows below, by the relaxations; in a delicate graph lowered by what rounding may add."""
+
+    def through(current: NodeId, passing: Rows) -> Passed:
+        return relaxations.lines[current].through(passing)
+
+    def toll(current: NodeId, passing: Rows) -> Tensor:
+        sizes = passing.having(passing.coefficients.abs())
+        unbounded = current in relaxations.unbounded
+        met = relaxations.sizes[current]
+        return rounding.part * (sizes.at_unbounded(met) if unbounded else sizes.at(met))
+
+    rounding = compiled.outward
+    if rounding is None:
+        return walk(compiled, node, rows, through)
+    return _known(rounding, walk(compiled, node, rows, through, toll), region)
+
+
+def _known(rounding: Outward, found: AtInput, region: InputRegion) -> AtInput:
     """The rows, lowered by what rounding at the input may add; where nothing is known, unbounded.
 
     NaN and infinities come from ops without a bound on their region; neither may go any further.
     """
-    if at_input is None:
-        return None, constant.masked_fill(~constant.isfinite(), -torch.inf)
-    flat = entries(at_input, 2)
+    constant = found.constant
+    if found.rows is None:
+        return replace(found, constant=constant.masked_fill(~constant.isfinite(), -torch.inf))
+    flat = found.rows.dense().coefficients.flatten(2)
     # The dual of a ball errs by more than sums over a box do.
     part = rounding.part if region.balls is None else ROUNDING_PART
     constant = constant - part * (flat.abs() @ region.farthest[:, :, None])[..., 0]
     # An infinite coefficient makes the sum infinite, whatever the input.
     unknown = ~(constant + flat.sum(2)).isfinite()
-    return flat.masked_fill(unknown[..., None], 0.0), constant.masked_fill(unknown, -torch.inf)
-
-
-def _through_affine(
-    compiled: CompiledGraph, node: NodeId, coefficients: Tensor, pending: dict[NodeId, Tensor]
-) -> Tensor:
-    """Pass coefficients on to the operands; the constant gained."""
-    kernel, graph = compiled.kernels[node], compiled.graph
-    stacked = coefficients.flatten(0, 1)
-    for i, operand in enumerate(graph.operands(node)):
-        passed = kernel.transpose(i, stacked).unflatten(0, coefficients.shape[:2])
-        _accumulate(pending, operand, passed)
-    if kernel.offset is None:
-        return coefficients.new_zeros(1, 1)
-    return dot(coefficients, kernel.offset.expand(graph.shapes[node])[None])
+    flat = flat.masked_fill(unknown[..., None], 0.0)
+    return AtInput(DenseRows(flat), constant.masked_fill(unknown, -torch.inf), found.size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,41 +146,18 @@ class AffineRows:
 
 def affine_rows(compiled: CompiledGraph, node: NodeId, rows: Tensor) -> AffineRows:
     """The rows (1, rows, *shape of node) of `node` that no nonlinear op takes part in."""
-    graph = compiled.graph
-    pending: dict[NodeId, Tensor] = {node: rows}
-    constant = rows.new_zeros(1, rows.shape[1])
     is_affine = torch.ones(rows.shape[1], dtype=torch.bool, device=rows.device)
-    for current in reversed(graph.order):
-        if current == graph.input or current not in pending:
-            continue
-        coefficients = pending.pop(current)
-        if current in compiled.constants:
-            constant = constant + dot(coefficients, compiled.constants[current])
-        elif current in compiled.kernels:
-            constant = constant + _through_affine(compiled, current, coefficients, pending)
-        else:
-            is_affine &= entries(coefficients == 0, 2).all(2)[0]
-    at_input = pending.get(graph.input, rows.new_zeros(1, rows.shape[1], graph.size(graph.input)))
-    return AffineRows(entries(at_input, 2)[0], constant[0], is_affine)
 
+    def through(_: NodeId, passing: Rows) -> Passed:
+        is_affine.logical_and_((passing.coefficients == 0).flatten(2).all(2)[0])
+        return Passed((), rows.new_zeros(1, 1))
 
-def _concretise(at_input: Tensor | None, constant: Tensor, region: InputRegion) -> LinearLower:
-    batch, count = region.batch, constant.shape[1]
-    if at_input is None:
-        at_input = constant.new_zeros(1, count, region.box.lower.shape[1])
-    flat = entries(at_input, 2)
-    lower = region.minimum(flat) + constant
-    return LinearLower(flat.expand(batch, -1, -1), constant.expand(batch, -1), lower)
-
-
-def _accumulate(pending: dict[NodeId, Tensor], node: NodeId, coefficients: Tensor) -> None:
-    pending[node] = pending[node] + coefficients if node in pending else coefficients
-
-
-def _through(coefficients: Tensor, relaxation: Relaxation) -> Passed:
-    """Positive coefficients take the line below, negative ones the line above."""
-    positive = coefficients.clamp(min=0)
-    return relaxation.through(positive, coefficients - positive)
+    found = walk(compiled, node, DenseRows(rows), through)
+    if found.rows is None:
+        flat = rows.new_zeros(rows.shape[1], compiled.graph.size(compiled.graph.input))
+    else:
+        flat = found.rows.dense().coefficients.flatten(2)[0]
+    return AffineRows(flat, found.constant[0], is_affine)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -287,23 +258,35 @@ def _tighten(
     unstable = _unstable_entries(compiled, node, bounds)
     if unstable.numel() == 0:
         return bounds
-    lower, upper = entries(bounds.lower, 1).clone(), entries(bounds.upper, 1).clone()
-    for part in unstable.split(rows_per_chunk(compiled, region.batch)):
-        count = part.numel()
-        rows = lower.new_zeros(2 * count, lower.shape[1])
-        rows[torch.arange(count), part] = 1.0
-        rows[torch.arange(count, 2 * count), part] = -1.0
-        shaped = rows.reshape(1, 2 * count, *compiled.graph.shapes[node])
-        found = lower_rows(compiled, node, shaped, region, relaxations).lower
-        lower[:, part], upper[:, part] = found[:, :count], -found[:, count:]
+    found = entry_ends(compiled, node, unstable, region, relaxations)
+    lower, upper = bounds.lower.flatten(1).clone(), bounds.upper.flatten(1).clone()
+    lower[:, unstable], upper[:, unstable] = found.lower, found.upper
     shape = bounds.lower.shape
-    lower, upper = lower.reshape(shape), upper.reshape(shape)
-    crossed_by_rounding = Interval(torch.minimum(lower, upper), torch.maximum(lower, upper))
-    return bounds.intersect(crossed_by_rounding)
+    return bounds.intersect(Interval(lower.reshape(shape), upper.reshape(shape)))
+
+
+def entry_ends(
+    compiled: CompiledGraph,
+    node: NodeId,
+    entries: Tensor,
+    region: InputRegion,
+    relaxations: Relaxations,
+) -> Interval:
+    """Backward bounds of some entries (row-major) of a node: (batch, entries).
+
+    Ends that cross by rounding alone are swapped.
+    """
+
+    def bound(start: NodeId, rows: Rows) -> tuple[Tensor, int]:
+        found = _walk(compiled, start, rows, region, relaxations)
+        return least(found, region), found.size
+
+    ends = entry_bounds(compiled, node, entries, bound, region.batch, MAX_COEFFICIENTS)
+    return Interval(torch.minimum(*ends), torch.maximum(*ends))
 
 
 def _unstable_entries(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
-    return entries(_unstable(compiled, node, bounds), 1).any(0).nonzero()[:, 0]
+    return _unstable(compiled, node, bounds).flatten(1).any(0).nonzero()[:, 0]
 
 
 def _unstable(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
@@ -321,9 +304,3 @@ def _unstable(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor
             found = _unstable(compiled, reader, picked).to(bounds.lower.dtype)
             unstable |= kernel.transpose(0, found) > 0
     return unstable
-
-
-def rows_per_chunk(compiled: CompiledGraph, batch: int) -> int:
-    """How many entries to bound at a time, so that coefficients stay below `MAX_COEFFICIENTS`."""
-    widest = max(prod(shape) for shape in compiled.graph.shapes.values())
-    return max(1, MAX_COEFFICIENTS // (2 * batch * widest))

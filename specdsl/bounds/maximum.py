@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.relaxation import Passed, dot
+from specdsl.bounds.relaxation import Passed, by_sign
+from specdsl.bounds.rows import DenseRows, Rows
 from specdsl.graph import ops
 from specdsl.graph.ops import Shape
 
@@ -68,17 +69,19 @@ class GroupRelaxation:
         """Where one member is sure to be the largest: (batch, groups)."""
         return (self.below == self.first) & (self.first_slope == 1) & (self.intercept == 0)
 
-    def through(self, positive: Tensor, negative: Tensor) -> Passed:
+    def through(self, rows: Rows) -> Passed:
         """As Relaxation says: positive coefficients take the member below, negative ones the plane
         above.
         """
-        positive, negative = positive.flatten(2), negative.flatten(2)
+        dense = DenseRows(rows.dense().coefficients.flatten(2))
+        below, above = by_sign(dense)
+        positive, negative = below.coefficients, above.coefficients
         batch = max(positive.shape[0], self.below.shape[0])
         spread = positive.new_zeros(batch, positive.shape[1], prod(self.operand))
         _scatter(spread, self.below, positive)
         _scatter(spread, self.first, negative * self.first_slope[:, None])
         _scatter(spread, self.second, negative * self.second_slope[:, None])
-        return Passed((spread.unflatten(2, self.operand),), dot(negative, self.intercept))
+        return Passed((DenseRows(spread.unflatten(2, self.operand)),), above.at(self.intercept))
 
     def size(self, *operands: Tensor) -> Tensor:
         """As Relaxation says."""

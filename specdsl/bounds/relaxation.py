@@ -9,26 +9,24 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.rows import Rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Passed:
-    """`coefficients` on each operand (batch or 1, rows, *operand), and the `constant` gained
-    (batch or 1, rows).
+    """Rows on each operand of a node, none where they go no further, and the `constant` gained:
+    (batch or 1, rows or 1).
     """
 
-    coefficients: tuple[Tensor, ...]
+    rows: tuple[Rows, ...]
     constant: Tensor
 
 
 class Relaxation(Protocol):
     """Linear bounds of one nonlinear node over a batch of regions."""
 
-    def through(self, positive: Tensor, negative: Tensor) -> Passed:
-        """Pass rows on: positive coefficients take what is below, negative ones what is above.
-
-        Shapes: positive >= 0 and negative <= 0: (batch or 1, rows, *result).
-        """
+    def through(self, rows: Rows) -> Passed:
+        """Pass rows on: positive coefficients take what is below, negative ones what is above."""
         ...
 
     def size(self, *operands: Tensor) -> Tensor:
@@ -61,16 +59,17 @@ class LinearRelaxation:
     upper_intercept: Tensor
     unbounded: bool = False
 
-    def through(self, positive: Tensor, negative: Tensor) -> Passed:
+    def through(self, rows: Rows) -> Passed:
         """As Relaxation says."""
-        times = dot_unbounded if self.unbounded else dot
-        constant = times(negative, self.upper_intercept)
+        positive, negative = by_sign(rows)
+        constant = self._at(negative, self.upper_intercept)
         if self.lower_intercept is not None:
-            constant = constant + times(positive, self.lower_intercept)
-        passed = torch.addcmul(
-            positive * self.lower_slope[:, None], negative, self.upper_slope[:, None]
-        )
+            constant = constant + self._at(positive, self.lower_intercept)
+        passed = _mixed(positive, self.lower_slope, negative, self.upper_slope)
         return Passed((passed,), constant)
+
+    def _at(self, rows: Rows, intercept: Tensor) -> Tensor:
+        return rows.at_unbounded(intercept) if self.unbounded else rows.at(intercept)
 
     def size(self, *operands: Tensor) -> Tensor:
         """As Relaxation says."""
@@ -113,14 +112,16 @@ class PlaneRelaxation:
     upper_intercept: Tensor
     unbounded: bool = False
 
-    def through(self, positive: Tensor, negative: Tensor) -> Passed:
+    def through(self, rows: Rows) -> Passed:
         """As Relaxation says."""
-        times = dot_unbounded if self.unbounded else dot
-        constant = times(negative, self.upper_intercept) + times(positive, self.lower_intercept)
-        x, y = (
-            torch.addcmul(positive * lower[:, None], negative, upper[:, None])
-            for lower, upper in ((self.lower_x, self.upper_x), (self.lower_y, self.upper_y))
-        )
+        positive, negative = by_sign(rows)
+        below, above = self.lower_intercept, self.upper_intercept
+        if self.unbounded:
+            constant = positive.at_unbounded(below) + negative.at_unbounded(above)
+        else:
+            constant = positive.at(below) + negative.at(above)
+        x = _mixed(positive, self.lower_x, negative, self.upper_x)
+        y = _mixed(positive, self.lower_y, negative, self.upper_y)
         return Passed((x, y), constant)
 
     def size(self, *operands: Tensor) -> Tensor:
@@ -147,20 +148,16 @@ class PlaneRelaxation:
         return self.lower_intercept.abs().maximum(self.upper_intercept.abs())
 
 
-def entries(x: Tensor, leading: int) -> Tensor:
-    """All axes behind the `leading` ones as one, which a node of shape () lacks."""
-    return x.flatten(leading) if x.ndim > leading else x.unsqueeze(leading)
+def by_sign(rows: Rows) -> tuple[Rows, Rows]:
+    """The positive and the negative parts of all coefficients."""
+    positive = rows.coefficients.clamp(min=0)
+    return rows.having(positive), rows.having(rows.coefficients - positive)
 
 
-def dot(coefficients: Tensor, value: Tensor) -> Tensor:
-    """(batch or 1, rows, *shape) with (batch or 1, *shape) to (batch or 1, rows)."""
-    return (entries(coefficients, 2) @ entries(value, 1)[:, :, None])[..., 0]
-
-
-def dot_unbounded(coefficients: Tensor, value: Tensor) -> Tensor:
-    """The same where values may be infinite, which a coefficient of 0 does not read."""
-    products = coefficients * value[:, None]
-    return entries(products.masked_fill(coefficients == 0, 0.0), 2).sum(2)
+def _mixed(positive: Rows, below: Tensor, negative: Rows, above: Tensor) -> Rows:
+    """Positive coefficients times the slope below plus negative ones times the slope above."""
+    part = positive.coefficients * positive.read(below)
+    return negative.having(torch.addcmul(part, negative.coefficients, negative.read(above)))
 
 
 def _product(slope: Tensor, size: Tensor) -> Tensor:

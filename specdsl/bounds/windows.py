@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from specdsl.bounds.convolve import spread
+from specdsl.bounds.rows import DenseRows, Rows
 from specdsl.graph import ops
 from specdsl.graph.ops import Shape
-
-_SPREAD = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +64,17 @@ class Windows:
         return at.reshape(at.shape[0], *others)
 
     def read(self, value: Tensor) -> Tensor:
-        """What the windows see: (batch, 1, channels, *extents) to (batch, rows, channels, *sizes).
+        """What the windows see: (batch, *any shape with these entries in row-major order) to
+        (batch, rows, channels, *sizes).
 
-        At places beyond the value it is something finite, to be multiplied by 0.
+        At places beyond the value it is the value at the nearest place, to be multiplied by 0.
         """
         seen = value.reshape(value.shape[0], self.shape[1], -1)[:, :, self.flat]
         return seen.movedim(1, 2)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WindowRows:
+class WindowRows(Rows):
     """Rows with `coefficients` in their windows and 0 elsewhere.
 
     Shape: (batch or 1, rows, channels, *sizes); 0 at places beyond the value.
@@ -89,25 +90,33 @@ class WindowRows:
         kept = coefficients if inside is None else coefficients * inside[:, None]
         return cls(kept, windows)
 
-    def times(self, factors: Tensor | float) -> WindowRows:
-        """Every coefficient multiplied: factors (batch or 1, rows, channels, *sizes)."""
-        return WindowRows(self.coefficients * factors, self.windows)
+    def read(self, value: Tensor) -> Tensor:
+        """What the windows see."""
+        return self.windows.read(value)
 
-    def dot(self, value: Tensor) -> Tensor:
-        """The rows at a value (batch or 1, 1, channels, *extents): (batch, rows)."""
-        return (self.coefficients * self.windows.read(value)).flatten(2).sum(2)
+    def having(self, coefficients: Tensor) -> WindowRows:
+        """Other coefficients in the same windows."""
+        return WindowRows(coefficients, self.windows)
 
-    def dense(self) -> Tensor:
-        """The same rows as coefficients on the whole value: (batch or 1, rows, *shape)."""
+    def at(self, value: Tensor) -> Tensor:
+        """The rows at a value."""
+        return (self.coefficients * self.read(value)).flatten(2).sum(2)
+
+    def dense(self) -> DenseRows:
+        """Spread over the whole value."""
         shape = self.windows.shape
         batch, rows, channels = self.coefficients.shape[:3]
         whole = self.coefficients.new_zeros(batch, rows, channels, prod(shape[2:]))
         index = self.windows.flat.flatten(1)[None, :, None].expand(batch, rows, channels, -1)
         whole.scatter_add_(3, index, self.coefficients.flatten(3))
-        return whole.reshape(batch, rows, *shape)
+        return DenseRows(whole.reshape(batch, rows, *shape))
 
     def plus(self, other: WindowRows) -> WindowRows | None:
-        """The sum, in windows that hold both; None where they do not lie alike in all rows."""
+        """The sum, in windows that hold both; None where they do not lie alike in all rows, or on
+        values of different shape.
+        """
+        if self.windows.shape != other.windows.shape:
+            return None
         distance = other.windows.origins - self.windows.origins
         if not bool((distance == distance[:1]).all()):
             return None
@@ -130,17 +139,12 @@ class WindowRows:
 
     def through(self, op: ops.Conv, weight: Tensor, operand: Shape) -> WindowRows:
         """The rows as functions of the operand of a convolution, whose shape is `operand`."""
-        spread = _SPREAD[len(op.strides)](
-            self.coefficients.flatten(0, 1),
-            weight,
-            stride=op.strides,
-            dilation=op.dilations,
-            groups=op.groups,
-        ).unflatten(0, self.coefficients.shape[:2])
+        reached = spread(op, self.coefficients.flatten(0, 1), weight)
+        reached = reached.unflatten(0, self.coefficients.shape[:2])
         origins = self.windows.origins
         strides, pads = origins.new_tensor(op.strides), origins.new_tensor([p[0] for p in op.pads])
-        windows = Windows(origins * strides - pads, tuple(spread.shape[3:]), operand)
-        return WindowRows.padded(spread, windows)
+        windows = Windows(origins * strides - pads, tuple(reached.shape[3:]), operand)
+        return WindowRows.padded(reached, windows)
 
 
 def one_hot(positions: Tensor, shape: Shape, like: Tensor) -> WindowRows:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from specdsl.bounds import maximum
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.rows import DenseRows
 from specdsl.graph import ops
 
 # Planes are sums of a few products of numbers of size 10.
@@ -40,10 +41,10 @@ class Plane:
 def plane(found: maximum.GroupRelaxation, groups: int, upper: bool) -> Plane:
     """The plane above or below every group, read off from its passage."""
     one = torch.eye(groups, dtype=torch.float64)[None]
-    none = torch.zeros_like(one)
-    passed = found.through(none, -one) if upper else found.through(one, none)
     sign = -1 if upper else 1
-    return Plane(sign * passed.coefficients[0][0], sign * passed.constant[0])
+    passed = found.through(DenseRows(sign * one))
+    (slopes,) = passed.rows
+    return Plane(sign * slopes.dense().coefficients[0], sign * passed.constant[0])
 
 
 def box_of(seed: int, entries: int = ENTRIES) -> Interval:
@@ -132,9 +133,9 @@ def test_a_passage_is_a_matrix_of_every_batch_entry_and_row(shape: tuple[int, ..
     box = Interval(lower, lower + torch.tensor(random.random((5, 2, 4))))
     found = maximum.relax(op, box)
     coefficients = torch.tensor(random.normal(size=(5, 7, *shape)))
-    positive = coefficients.clamp(min=0)
-    through = found.through(positive, coefficients - positive)
-    (passed,), constant = through.coefficients, through.constant
+    through = found.through(DenseRows(coefficients))
+    (rows,), constant = through.rows, through.constant
+    passed = rows.coefficients
     assert (passed.shape, constant.shape) == ((5, 7, 2, 4), (5, 7))
     unit = torch.tensor(random.random((200, 1, 2, 4)))
     points = box.lower + unit * (box.upper - box.lower)
@@ -142,8 +143,8 @@ def test_a_passage_is_a_matrix_of_every_batch_entry_and_row(shape: tuple[int, ..
     below = (passed * points[:, :, None]).flatten(3).sum(3) + constant
     row_values = (coefficients * values[:, :, None]).flatten(3).sum(3)
     assert bool((below <= row_values + 1e-9).all())
-    again = found.through(positive[:1], (coefficients - positive)[:1])
-    assert torch.allclose(again.coefficients[0][0], passed[0])
+    (again,) = found.through(DenseRows(coefficients[:1])).rows
+    assert torch.allclose(again.coefficients[0], passed[0])
 
 
 def test_a_member_that_none_exceeds_is_the_maximum() -> None:
@@ -176,7 +177,8 @@ def test_a_large_pooling_layer_is_relaxed_in_little_memory() -> None:
     start = time.monotonic()
     found = maximum.relax(op, Interval(lower, lower + 0.1))
     coefficients = torch.ones(1, 2, *op.groups.shape[:-1], dtype=torch.float64)
-    passed = found.through(coefficients, -coefficients)
-    assert passed.coefficients[0].shape == (1, 2, 64, 112, 112)
+    coefficients[:, 1] = -1.0
+    (passed,) = found.through(DenseRows(coefficients)).rows
+    assert passed.coefficients.shape == (1, 2, 64, 112, 112)
     # Generous for two slow cores: some 2 s; a dense matrix would need terabytes.
     assert time.monotonic() - start < 20

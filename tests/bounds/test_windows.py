@@ -39,7 +39,8 @@ def some_rows(shape: tuple[int, ...], seed: int) -> WindowRows:
     rng = np.random.default_rng(seed)
     positions = torch.as_tensor(rng.integers(0, int(np.prod(shape)), size=4))
     rows = one_hot(positions, shape, LIKE)
-    return rows.times(torch.as_tensor(rng.normal(size=(2, 4, shape[1], *(1 for _ in shape[2:])))))
+    factors = torch.as_tensor(rng.normal(size=(2, 4, shape[1], *(1 for _ in shape[2:]))))
+    return rows.having(rows.coefficients * factors)
 
 
 @given(convolutions(), st.integers(0, 2**16))
@@ -49,12 +50,13 @@ def test_through_a_convolution(case: tuple[ops.Conv, tuple[int, ...]], seed: int
     kernel = affine_kernel(op, (operand,), LIKE)
     rows = some_rows(op.shape(operand), seed)
     found = rows.through(op, torch.as_tensor(op.weight), operand)
-    expected = kernel.transpose(0, rows.dense().flatten(0, 1)).unflatten(0, (2, 4))
-    assert torch.allclose(found.dense(), expected)
+    expected = kernel.transpose(0, rows.dense().coefficients.flatten(0, 1)).unflatten(0, (2, 4))
+    assert torch.allclose(found.dense().coefficients, expected)
     value = torch.as_tensor(np.random.default_rng(seed).normal(size=(2, *operand)))
     whole = (expected * value[:, None]).flatten(2).sum(2)
-    assert torch.allclose(found.dot(value), whole)
-    assert torch.allclose(found.times(found.windows.read(value)).dense(), expected * value[:, None])
+    assert torch.allclose(found.at(value), whole)
+    times = found.having(found.coefficients * found.read(value))
+    assert torch.allclose(times.dense().coefficients, expected * value[:, None])
 
 
 @given(convolutions(), st.integers(0, 2**16))
@@ -67,7 +69,7 @@ def test_sums_of_windows(
     rows = some_rows(operand, seed)
     found = rows.plus(rows)
     assert found is not None
-    assert torch.allclose(found.dense(), 2 * rows.dense())
+    assert torch.allclose(found.dense().coefficients, 2 * rows.dense().coefficients)
     # Through a padded convolution that keeps extents, and past it, as a residual block does.
     axes = len(operand) - 2
     rng = np.random.default_rng(seed)
@@ -76,7 +78,8 @@ def test_sums_of_windows(
     through = rows.through(same, torch.as_tensor(weight), operand)
     for total in (through.plus(rows), rows.plus(through)):
         assert total is not None
-        assert torch.allclose(total.dense(), through.dense() + rows.dense())
+        expected = through.dense().coefficients + rows.dense().coefficients
+        assert torch.allclose(total.dense().coefficients, expected)
 
 
 def test_windows_that_lie_differently_are_no_window() -> None:

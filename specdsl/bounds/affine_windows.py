@@ -1,0 +1,67 @@
+"""Rows in windows behind an affine op: in windows on its operands, where the op leaves any.
+
+One rule for each kind of kernel that keeps neighbours together. An op without a rule takes dense
+rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import singledispatch
+
+from specdsl.bounds.affine import (
+    AffineKernel,
+    ConcatKernel,
+    ConvKernel,
+    ReshapeKernel,
+    ScaleKernel,
+    SumKernel,
+)
+from specdsl.bounds.windows import WindowRows, Windows
+from specdsl.graph.ops import Shape
+
+
+@singledispatch
+def windowed(
+    kernel: AffineKernel, index: int, rows: WindowRows, operand: Shape
+) -> WindowRows | None:
+    """`A_index^T` of every row, on an operand of this shape; None where it fits no window."""
+    return None
+
+
+@windowed.register
+def _(kernel: ConvKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows | None:
+    if rows.windows.shape != kernel.result:
+        return None
+    return rows.through(kernel.op, kernel.weight, operand)
+
+
+@windowed.register
+def _(kernel: ScaleKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows:
+    scale = kernel.scale.expand(operand)[None]
+    return rows.having(rows.coefficients * rows.read(scale))
+
+
+@windowed.register
+def _(kernel: SumKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows:
+    return rows.having(rows.coefficients * kernel.coefficients[index])
+
+
+@windowed.register
+def _(kernel: ReshapeKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows:
+    # Windows count entries in row-major order, whatever the shape they lie in.
+    return rows
+
+
+@windowed.register
+def _(kernel: ConcatKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows | None:
+    axis, first, extent = kernel.axis, kernel.starts[index], kernel.extents[index]
+    result = (*operand[: axis - 1], sum(kernel.extents), *operand[axis:])
+    if rows.windows.shape != result or axis == 1:
+        return None
+    if axis == 2:  # The channels: the stacking axis counts.
+        windows = replace(rows.windows, shape=operand)
+        return WindowRows(rows.coefficients.narrow(2, first, extent), windows)
+    origins = rows.windows.origins.clone()
+    origins[:, axis - 3] -= first
+    return WindowRows.padded(rows.coefficients, Windows(origins, rows.windows.sizes, operand))
