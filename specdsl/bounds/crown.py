@@ -41,8 +41,8 @@ class LinearLower:
 
 
 # Rows are bounded in chunks so that their coefficients on one value stay below this many entries
-# (8 MiB of float64): beyond that, every step waits for memory.
-MAX_COEFFICIENTS = 2**20
+# (4 MiB of float64): beyond that, every step waits for memory.
+MAX_COEFFICIENTS = 2**19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
