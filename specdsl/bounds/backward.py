@@ -114,7 +114,7 @@ def _windowed(compiled: CompiledGraph, node: NodeId, index: int, rows: WindowRow
 def dense_on(rows: Rows, shape: Shape) -> Tensor:
     """The coefficients of rows on a whole value of this shape: (batch or 1, rows, *shape)."""
     whole = rows.dense().coefficients
-    return whole if whole.shape[2:] == shape else whole.flatten(2).unflatten(2, shape)
+    return whole if whole.shape[2:] == shape else whole.reshape(*whole.shape[:2], *shape)
 
 
 def added(first: Rows, second: Rows) -> Rows:
@@ -196,4 +196,4 @@ def least(found: AtInput, region: InputRegion) -> Tensor:
     if isinstance(rows, WindowRows) and region.balls is None:
         size = rows.having(rows.coefficients.abs())
         return rows.at(region.box.center) - size.at(region.box.radius) + found.constant
-    return region.minimum(rows.dense().coefficients.flatten(2)) + found.constant
+    return region.minimum(rows.dense().flat) + found.constant

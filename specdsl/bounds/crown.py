@@ -23,7 +23,7 @@ from specdsl.bounds.interval import Interval
 from specdsl.bounds.outward import Outward
 from specdsl.bounds.region import ROUNDING_PART, InputRegion
 from specdsl.bounds.relaxation import Passed, Relaxation
-from specdsl.bounds.rows import DenseRows, Rows
+from specdsl.bounds.rows import DenseRows, Rows, entries
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 
@@ -85,7 +85,7 @@ def lower_rows(
     if found.rows is None:
         flat = compiled.like.new_zeros(1, count, region.box.lower.shape[1])
     else:
-        flat = found.rows.dense().coefficients.flatten(2)
+        flat = found.rows.dense().flat
     lower = region.minimum(flat) + found.constant
     return LinearLower(flat.expand(batch, -1, -1), found.constant.expand(batch, -1), lower)
 
@@ -102,15 +102,16 @@ def _walk(
     def through(current: NodeId, passing: Rows) -> Passed:
         return relaxations.lines[current].through(passing)
 
+    rounding = compiled.outward
+    if rounding is None:
+        return walk(compiled, node, rows, through)
+
     def toll(current: NodeId, passing: Rows) -> Tensor:
         sizes = passing.having(passing.coefficients.abs())
         unbounded = current in relaxations.unbounded
         met = relaxations.sizes[current]
         return rounding.part * (sizes.at_unbounded(met) if unbounded else sizes.at(met))
 
-    rounding = compiled.outward
-    if rounding is None:
-        return walk(compiled, node, rows, through)
     return _known(rounding, walk(compiled, node, rows, through, toll), region)
 
 
@@ -122,7 +123,7 @@ def _known(rounding: Outward, found: AtInput, region: InputRegion) -> AtInput:
     constant = found.constant
     if found.rows is None:
         return replace(found, constant=constant.masked_fill(~constant.isfinite(), -torch.inf))
-    flat = found.rows.dense().coefficients.flatten(2)
+    flat = found.rows.dense().flat
     # The dual of a ball errs by more than sums over a box do.
     part = rounding.part if region.balls is None else ROUNDING_PART
     constant = constant - part * (flat.abs() @ region.farthest[:, :, None])[..., 0]
@@ -149,14 +150,14 @@ def affine_rows(compiled: CompiledGraph, node: NodeId, rows: Tensor) -> AffineRo
     is_affine = torch.ones(rows.shape[1], dtype=torch.bool, device=rows.device)
 
     def through(_: NodeId, passing: Rows) -> Passed:
-        is_affine.logical_and_((passing.coefficients == 0).flatten(2).all(2)[0])
+        is_affine.logical_and_(entries(passing.coefficients == 0, 2).all(2)[0])
         return Passed((), rows.new_zeros(1, 1))
 
     found = walk(compiled, node, DenseRows(rows), through)
     if found.rows is None:
         flat = rows.new_zeros(rows.shape[1], compiled.graph.size(compiled.graph.input))
     else:
-        flat = found.rows.dense().coefficients.flatten(2)[0]
+        flat = found.rows.dense().flat[0]
     return AffineRows(flat, found.constant[0], is_affine)
 
 
@@ -259,7 +260,7 @@ def _tighten(
     if unstable.numel() == 0:
         return bounds
     found = entry_ends(compiled, node, unstable, region, relaxations)
-    lower, upper = bounds.lower.flatten(1).clone(), bounds.upper.flatten(1).clone()
+    lower, upper = entries(bounds.lower, 1).clone(), entries(bounds.upper, 1).clone()
     lower[:, unstable], upper[:, unstable] = found.lower, found.upper
     shape = bounds.lower.shape
     return bounds.intersect(Interval(lower.reshape(shape), upper.reshape(shape)))
@@ -286,7 +287,7 @@ def entry_ends(
 
 
 def _unstable_entries(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
-    return _unstable(compiled, node, bounds).flatten(1).any(0).nonzero()[:, 0]
+    return entries(_unstable(compiled, node, bounds), 1).any(0).nonzero()[:, 0]
 
 
 def _unstable(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:

@@ -43,7 +43,7 @@ class Rows(ABC):
     def at_unbounded(self, value: Tensor) -> Tensor:
         """The same where values may be infinite, which a coefficient of 0 does not read."""
         products = self.coefficients * self.read(value)
-        return products.masked_fill(self.coefficients == 0, 0.0).flatten(2).sum(2)
+        return entries(products.masked_fill(self.coefficients == 0, 0.0), 2).sum(2)
 
     @property
     def count(self) -> int:
@@ -74,6 +74,16 @@ class DenseRows(Rows):
         """They are."""
         return self
 
+    @property
+    def flat(self) -> Tensor:
+        """The coefficients as matrices: (batch or 1, rows, entries of the value)."""
+        return entries(self.coefficients, 2)
+
     def at(self, value: Tensor) -> Tensor:
         """As a product of matrices, which is faster than entry by entry."""
-        return (self.coefficients.flatten(2) @ value.flatten(1)[:, :, None])[..., 0]
+        return (self.flat @ entries(value, 1)[:, :, None])[..., 0]
+
+
+def entries(x: Tensor, leading: int) -> Tensor:
+    """All axes behind the `leading` ones as one, which a node of shape () lacks."""
+    return x.flatten(leading) if x.ndim > leading else x.unsqueeze(leading)
