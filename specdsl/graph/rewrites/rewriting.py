@@ -49,18 +49,24 @@ def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, bool]:
     Rules look at the old graph only, so replacements cannot disturb one another: whatever a rule
     says about old nodes holds for their images. Nodes nobody needs are dropped.
     """
+    replacements = {
+        node: replacement
+        for node, op, _ in graph
+        if not isinstance(op, Input) and (replacement := rule(graph, node)) is not None
+    }
+    # Most rules change nothing in most graphs: no graph is built then.
+    if not replacements:
+        return graph, False
     builder = GraphBuilder()
     image: dict[NodeId, NodeId] = {}
-    changed = False
     for node, op, operands in graph:
-        replacement = None if isinstance(op, Input) else rule(graph, node)
-        if replacement is None:
+        if node not in replacements:
             image[node] = builder.add(op, *(image[o] for o in operands), name=node)
             continue
-        changed = True
+        replacement = replacements[node]
         found = tuple(image[o] for o in replacement.operands)
         image[node] = replacement.build(builder, found, node)
-    return builder.build(*(image[o] for o in graph.outputs)), changed
+    return builder.build(*(image[o] for o in graph.outputs)), True
 
 
 def only_reader(graph: Graph, producer: NodeId, node: NodeId) -> bool:
