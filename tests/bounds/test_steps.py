@@ -53,7 +53,9 @@ def test_lines_and_range_bracket_the_step_wherever_rounding_may_lead(
     op: ops.Step, end: list[float], slack: float
 ) -> None:
     z = interval(end)
-    points = points_of(end[0] - slack, end[1] + slack)
+    reached = steps.widened(z, slack)
+    low, high = float(reached.lower), float(reached.upper)
+    points = points_of(low, high)
     value = steps.evaluate(op, points)
     found, span = steps.relax(op, z, slack), steps.image(op, z, slack)
     assert found.lower_intercept is not None
@@ -61,13 +63,26 @@ def test_lines_and_range_bracket_the_step_wherever_rounding_may_lead(
         at = points + moved
         assert bool((found.lower_slope * at + found.lower_intercept <= value + ROUNDING).all())
         assert bool((found.upper_slope * at + found.upper_intercept >= value - ROUNDING).all())
-    assert float(span.lower) <= float(value.min())
-    assert float(value.max()) <= float(span.upper)
+    # The range is that of what is reached: no less, and no more than the unit in the last place
+    # that keeps a slack from being lost.
+    assert (float(span.lower), float(span.upper)) == (float(value.min()), float(value.max()))
+    assert bool(steps.is_stable(op, z, slack)) == bool(value.min() == value.max())
+
+
+@given(end=ends, slack=slacks)
+@settings(max_examples=150, deadline=None)
+def test_what_a_slack_reaches_is_one_unit_further_than_its_float_and_no_more(
+    end: list[float], slack: float
+) -> None:
+    reached = steps.widened(interval(end), slack)
+    low, high = float(reached.lower), float(reached.upper)
     if not slack:
-        assert float(span.lower) == float(value.min())
-        assert float(span.upper) == float(value.max())
-    if bool(steps.is_stable(op, z, slack)):
-        assert float(value.min()) == float(value.max())
+        assert [low, high] == end
+        return
+    assert Fraction(low) < Fraction(end[0]) - Fraction(slack)
+    assert Fraction(high) > Fraction(end[1]) + Fraction(slack)
+    assert low == nextafter(end[0] - slack, -inf)
+    assert high == nextafter(end[1] + slack, inf)
 
 
 @pytest.mark.parametrize("op", OPS, ids=repr)
