@@ -16,7 +16,6 @@ from specdsl.backends.incomplete import Incomplete
 from specdsl.backends.milp import Milp
 from specdsl.backends.search import Search
 from specdsl.backends.search.jumps import has_steps
-from specdsl.backends.smt import Smt
 from specdsl.bounds.analysis import unstable_entries
 from specdsl.encoding.encode import encode_op
 from specdsl.graph import ops
@@ -79,6 +78,9 @@ class Portfolio:
 
 def _at_jumps(query: Query) -> Iterator[Backend]:
     """Who goes on where boxes never get small enough: what places jumps exactly, else nearly."""
+    # Few queries come here, and Z3 takes a third of a second to load.
+    from specdsl.backends.smt import Smt
+
     unstable = _unstable(query)
     if unstable <= EXACT_UNSTABLE:
         yield Smt()
