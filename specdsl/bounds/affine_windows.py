@@ -13,11 +13,13 @@ from specdsl.bounds.affine import (
     AffineKernel,
     ConcatKernel,
     ConvKernel,
+    ConvTransposeKernel,
     ReshapeKernel,
     ScaleKernel,
     SumKernel,
 )
-from specdsl.bounds.windows import WindowRows, Windows
+from specdsl.bounds.convolve import convolve
+from specdsl.bounds.windows import WindowRows, Windows, aligned
 from specdsl.graph.ops import Shape
 
 
@@ -34,6 +36,19 @@ def _(kernel: ConvKernel, index: int, rows: WindowRows, operand: Shape) -> Windo
     if rows.windows.shape != kernel.result:
         return None
     return rows.through(kernel.op, kernel.weight, operand)
+
+
+@windowed.register
+def _(
+    kernel: ConvTransposeKernel, index: int, rows: WindowRows, operand: Shape
+) -> WindowRows | None:
+    if rows.windows.shape != kernel.result:
+        return None
+    origins, coefficients = aligned(rows, kernel.op)
+    found = convolve(kernel.op, coefficients.flatten(0, 1), kernel.weight)
+    found = found.unflatten(0, coefficients.shape[:2])
+    windows = Windows(origins, tuple(found.shape[3:]), operand)
+    return WindowRows.padded(found, windows)
 
 
 @windowed.register

@@ -74,7 +74,8 @@ def walk(
         constant = constant + passed.constant
         if passed.rows:
             for operand, part in zip(graph.operands(current), passed.rows, strict=True):
-                pending[operand] = added(pending[operand], part) if operand in pending else part
+                together = added(pending[operand], part) if operand in pending else part
+                pending[operand] = _worthwhile(together, graph.shapes[operand])
     at_input = pending.get(graph.input)
     return AtInput(at_input, constant, size if at_input is None else max(size, at_input.size))
 
@@ -88,9 +89,9 @@ def through_affine(compiled: CompiledGraph, node: NodeId, rows: Rows) -> Passed:
         constant = rows.at(kernel.offset.expand(graph.shapes[node])[None])
     passed: list[Rows] = []
     whole: Tensor | None = None
-    for i in range(len(graph.operands(node))):
+    for i, operand in enumerate(graph.operands(node)):
         if isinstance(rows, WindowRows):
-            found = _windowed(compiled, node, i, rows)
+            found = windowed(kernel, i, rows, graph.shapes[operand])
             if found is not None:
                 passed.append(found)
                 continue
@@ -101,14 +102,11 @@ def through_affine(compiled: CompiledGraph, node: NodeId, rows: Rows) -> Passed:
     return Passed(tuple(passed), constant)
 
 
-def _windowed(compiled: CompiledGraph, node: NodeId, index: int, rows: WindowRows) -> Rows | None:
-    """The same in windows, or in full where these are large; None where the op leaves none."""
-    kernel, graph = compiled.kernels[node], compiled.graph
-    operand = graph.shapes[graph.operands(node)[index]]
-    found = windowed(kernel, index, rows, operand)
-    if found is None or found.windows.part < WORTHWHILE_PART:
-        return found
-    return DenseRows(dense_on(found, operand))
+def _worthwhile(rows: Rows, shape: Shape) -> Rows:
+    """The rows on a value of this shape, in full where their windows are large."""
+    if isinstance(rows, WindowRows) and rows.windows.part >= WORTHWHILE_PART:
+        return DenseRows(dense_on(rows, shape))
+    return rows
 
 
 def dense_on(rows: Rows, shape: Shape) -> Tensor:

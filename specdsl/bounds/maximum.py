@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.relaxation import Passed, by_sign
 from specdsl.bounds.rows import DenseRows, Rows
+from specdsl.bounds.windows import WindowRows, Windows
 from specdsl.graph import ops
 from specdsl.graph.ops import Shape
 
@@ -48,11 +52,45 @@ def _chunks(op: ops.GroupMax, x: Tensor) -> Iterator[Tensor]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reach:
+    """Group i along an axis has no members before `strides * i + firsts`, and none `sizes` or more
+    places after that; all of them in its own channel. One number for each axis.
+    """
+
+    strides: tuple[int, ...]
+    firsts: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+
+def reach(groups: npt.NDArray[np.int64], operand: Shape) -> Reach | None:
+    """How far groups reach in a value of this shape, (1, channels, *extents); None where they are
+    no pooling windows.
+    """
+    result = groups.shape[:-1]
+    if len(operand) <= 2 or len(result) != len(operand) or operand[:2] != result[:2]:
+        return None
+    _, channels, *places = np.unravel_index(groups, operand)
+    own = np.arange(operand[1]).reshape(-1, *(1 for _ in places), 1)
+    if operand[0] != 1 or not (channels == own).all():
+        return None
+    strides, firsts, sizes = [], [], []
+    for axis, at in enumerate(places, 2):
+        others = tuple(i for i in range(groups.ndim) if i != axis)
+        low, high = at.min(others), at.max(others)
+        stride = max(1, round((low[-1] - low[0]) / max(1, len(low) - 1)))
+        start = stride * np.arange(len(low))
+        strides.append(stride)
+        firsts.append(int((low - start).min()))
+        sizes.append(int((high - start).max()) - firsts[-1] + 1)
+    return Reach(tuple(strides), tuple(firsts), tuple(sizes))
+
+
+@dataclass(frozen=True, eq=False)
 class GroupRelaxation:
     """`x[below] <= max <= first_slope x[first] + second_slope x[second] + intercept`.
 
     Shapes: (batch, groups) each; `below`, `first`, `second` are positions in the operand.
-    `operand` and `result`: the shapes of both.
+    `operand`: its shape; `groups`: as of the op.
     """
 
     below: Tensor
@@ -62,7 +100,12 @@ class GroupRelaxation:
     second_slope: Tensor
     intercept: Tensor
     operand: Shape
-    result: Shape
+    groups: npt.NDArray[np.int64]
+
+    @cached_property
+    def reach(self) -> Reach | None:
+        """How far the groups reach."""
+        return reach(self.groups, self.operand)
 
     @property
     def is_exact(self) -> Tensor:
@@ -73,6 +116,9 @@ class GroupRelaxation:
         """As Relaxation says: positive coefficients take the member below, negative ones the plane
         above.
         """
+        result = self.groups.shape[:-1]
+        if isinstance(rows, WindowRows) and rows.windows.shape == result and self.reach is not None:
+            return self._through_windows(rows, self.reach)
         dense = DenseRows(rows.dense().coefficients.flatten(2))
         below, above = by_sign(dense)
         positive, negative = below.coefficients, above.coefficients
@@ -83,13 +129,35 @@ class GroupRelaxation:
         _scatter(spread, self.second, negative * self.second_slope[:, None])
         return Passed((DenseRows(spread.unflatten(2, self.operand)),), above.at(self.intercept))
 
+    def _through_windows(self, rows: WindowRows, reach: Reach) -> Passed:
+        old = rows.windows
+        sizes = tuple(
+            (n - 1) * s + k for n, s, k in zip(old.sizes, reach.strides, reach.sizes, strict=True)
+        )
+        origins = old.origins * old.origins.new_tensor(reach.strides)
+        windows = Windows(origins + origins.new_tensor(reach.firsts), sizes, self.operand)
+        below, above = by_sign(rows)
+        positive, negative = below.coefficients, above.coefficients
+        batch, count, channels = max(len(positive), len(self.below)), rows.count, self.operand[1]
+        spread = positive.new_zeros(batch, count, channels, prod(sizes))
+        for at, coefficients in (
+            (self.below, positive),
+            (self.first, negative * rows.read(self.first_slope)),
+            (self.second, negative * rows.read(self.second_slope)),
+        ):
+            places = windows.places(rows.read(at)).flatten(3)
+            shape = (batch, *coefficients.shape[1:3], places.shape[3])
+            spread.scatter_add_(3, places.expand(shape), coefficients.flatten(3).expand(shape))
+        passed = WindowRows(spread.unflatten(3, sizes), windows)
+        return Passed((passed,), above.at(self.intercept))
+
     def size(self, *operands: Tensor) -> Tensor:
         """As Relaxation says."""
         below, first, second = (
             _entries(operands[0], at) for at in (self.below, self.first, self.second)
         )
         above = self.first_slope * first + self.second_slope * second + self.intercept.abs()
-        return below.maximum(above).reshape(-1, *self.result)
+        return below.maximum(above).reshape(-1, *self.groups.shape[:-1])
 
     def flattened(self, image: Interval, drift: tuple[Tensor, ...]) -> GroupRelaxation:
         """As Relaxation says. Slopes up to 1 carry a drift on as the maximum itself does: only a
@@ -131,7 +199,7 @@ def relax(op: ops.GroupMax, x: Interval) -> GroupRelaxation:
     """
     parts = [_relax_groups(members, x) for members in _chunks(op, x.lower)]
     if len(parts) == 1:
-        return replace(parts[0], result=op.groups.shape[:-1])
+        return replace(parts[0], groups=op.groups)
     return GroupRelaxation(
         torch.cat([part.below for part in parts], 1),
         torch.cat([part.first for part in parts], 1),
@@ -140,7 +208,7 @@ def relax(op: ops.GroupMax, x: Interval) -> GroupRelaxation:
         torch.cat([part.second_slope for part in parts], 1),
         torch.cat([part.intercept for part in parts], 1),
         parts[0].operand,
-        op.groups.shape[:-1],
+        op.groups,
     )
 
 
@@ -168,7 +236,7 @@ def _relax_groups(members: Tensor, x: Interval) -> GroupRelaxation:
         plane.second.masked_fill(exact, 0.0),
         plane.intercept.masked_fill(exact, 0.0),
         tuple(x.lower.shape[1:]),
-        members.shape[:1],
+        members.numpy(force=True),
     )
 
 

@@ -72,6 +72,22 @@ class Windows:
         seen = value.reshape(value.shape[0], self.shape[1], -1)[:, :, self.flat]
         return seen.movedim(1, 2)
 
+    def places(self, positions: Tensor) -> Tensor:
+        """Where in its row's window each position of the value lies, row-major.
+
+        Positions count row-major through the value, (batch, rows, channels, *any); the channel is
+        dropped. One outside the window gives some place in it.
+        """
+        rest = positions % prod(self.shape[2:])
+        lead = (1, -1, 1, *(1 for _ in positions.shape[3:]))
+        found, step = torch.zeros_like(rest), 1
+        for axis in reversed(range(len(self.sizes))):
+            extent, size = self.shape[2 + axis], self.sizes[axis]
+            along = rest % extent - self.origins[:, axis].reshape(lead)
+            found = found + step * along.clamp(0, size - 1)
+            rest, step = rest // extent, step * size
+        return found
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowRows(Rows):
@@ -145,6 +161,32 @@ class WindowRows(Rows):
         strides, pads = origins.new_tensor(op.strides), origins.new_tensor([p[0] for p in op.pads])
         windows = Windows(origins * strides - pads, tuple(reached.shape[3:]), operand)
         return WindowRows.padded(reached, windows)
+
+
+def aligned(rows: WindowRows, op: ops.ConvTranspose) -> tuple[Tensor, Tensor]:
+    """Windows on the result of a transposed convolution, moved within larger ones so that each
+    begins where the kernel of an entry of the operand does: `firsts` (rows, axes), these entries,
+    and the coefficients, ready to be convolved.
+    """
+    windows = rows.windows
+    found, firsts = rows.coefficients, torch.empty_like(windows.origins)
+    for axis, (size, stride, (pad, _)) in enumerate(
+        zip(windows.sizes, op.strides, op.pads, strict=True)
+    ):
+        reach = op.dilations[axis] * (op.weight.shape[2 + axis] - 1)
+        # Before anything was cut off; the first kernel that ends there or later.
+        place = windows.origins[:, axis] + pad
+        firsts[:, axis] = torch.div(place - reach, stride, rounding_mode="floor")
+        shift = place - stride * firsts[:, axis]
+        count = (stride + reach + size - 2) // stride + 1
+        extent = (count - 1) * stride + reach + 1
+        at = torch.arange(extent, device=shift.device) - shift[:, None]
+        here = (at >= 0) & (at < size)
+        others = [extent if i == axis else 1 for i in range(len(windows.sizes))]
+        shape = (*found.shape[: 3 + axis], extent, *found.shape[4 + axis :])
+        index = at.clamp(0, size - 1).reshape(1, -1, 1, *others).expand(shape)
+        found = found.gather(3 + axis, index) * here.reshape(1, -1, 1, *others)
+    return firsts, found
 
 
 def one_hot(positions: Tensor, shape: Shape, like: Tensor) -> WindowRows:
