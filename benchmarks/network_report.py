@@ -36,7 +36,7 @@ POINTS = 100
 ROUNDING = 1e-9
 METHODS = ("interval", "crown")
 
-FloatArray = npt.NDArray[np.float64]
+FloatArray = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, slots=True)
