@@ -17,6 +17,7 @@ from specdsl.bounds.affine import (
     ReshapeKernel,
     ScaleKernel,
     SumKernel,
+    TransposeKernel,
 )
 from specdsl.bounds.convolve import convolve
 from specdsl.bounds.windows import WindowRows, Windows, aligned
@@ -33,7 +34,7 @@ def windowed(
 
 @windowed.register
 def _(kernel: ConvKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows | None:
-    if rows.windows.shape != kernel.result:
+    if not rows.windows.fits(kernel.result):
         return None
     return rows.through(kernel.op, kernel.weight, operand)
 
@@ -42,7 +43,7 @@ def _(kernel: ConvKernel, index: int, rows: WindowRows, operand: Shape) -> Windo
 def _(
     kernel: ConvTransposeKernel, index: int, rows: WindowRows, operand: Shape
 ) -> WindowRows | None:
-    if rows.windows.shape != kernel.result:
+    if not rows.windows.fits(kernel.result):
         return None
     origins, coefficients = aligned(rows, kernel.op)
     found = convolve(kernel.op, coefficients.flatten(0, 1), kernel.weight)
@@ -63,16 +64,26 @@ def _(kernel: SumKernel, index: int, rows: WindowRows, operand: Shape) -> Window
 
 
 @windowed.register
-def _(kernel: ReshapeKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows:
+def _(kernel: ReshapeKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows | None:
     # Windows count entries in row-major order, whatever the shape they lie in.
-    return rows
+    return rows if rows.windows.axes is None else None
+
+
+@windowed.register
+def _(kernel: TransposeKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows | None:
+    # Result axis i is operand axis axes[i]; the kernel counts the stacking axis.
+    axes = tuple(a - 1 for a in kernel.axes[1:])
+    result = tuple(operand[a] for a in axes)
+    if rows.windows.axes is None and not rows.windows.fits(result):
+        return None
+    return WindowRows(rows.coefficients, rows.windows.transposed(axes))
 
 
 @windowed.register
 def _(kernel: ConcatKernel, index: int, rows: WindowRows, operand: Shape) -> WindowRows | None:
     axis, first, extent = kernel.axis, kernel.starts[index], kernel.extents[index]
     result = (*operand[: axis - 1], sum(kernel.extents), *operand[axis:])
-    if rows.windows.shape != result or axis == 1:
+    if not rows.windows.fits(result) or axis == 1:
         return None
     if axis == 2:  # The channels: the stacking axis counts.
         windows = replace(rows.windows, shape=operand)

@@ -117,7 +117,7 @@ class GroupRelaxation:
         above.
         """
         result = self.groups.shape[:-1]
-        if isinstance(rows, WindowRows) and rows.windows.shape == result and self.reach is not None:
+        if isinstance(rows, WindowRows) and rows.windows.fits(result) and self.reach is not None:
             return self._through_windows(rows, self.reach)
         dense = DenseRows(rows.dense().coefficients.flatten(2))
         below, above = by_sign(dense)

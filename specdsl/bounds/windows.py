@@ -6,7 +6,7 @@ coefficients on each value fill a window: its place differs from row to row, its
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -25,12 +25,24 @@ class Windows:
     """One window for each row on a value of `shape`, (1, channels, *extents).
 
     `origins` (rows, axes): the first place of each; windows may reach beyond the value. `sizes`:
-    their extents.
+    their extents. `axes`: where the value itself lies transposed, which of its axes are those of
+    `shape`.
     """
 
     origins: Tensor
     sizes: Shape
     shape: Shape
+    axes: tuple[int, ...] | None = None
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether the value lies as `shape` says, not transposed."""
+        return self.shape == shape and self.axes is None
+
+    def transposed(self, axes: tuple[int, ...]) -> Windows:
+        """The same behind a transposition: `axes` of the value before it are those of this one."""
+        found = axes if self.axes is None else tuple(axes[a] for a in self.axes)
+        same = found == tuple(range(len(found)))
+        return replace(self, axes=None if same else found)
 
     @property
     def part(self) -> float:
@@ -69,6 +81,10 @@ class Windows:
 
         At places beyond the value it is the value at the nearest place, to be multiplied by 0.
         """
+        if self.axes is not None:
+            own = (self.shape[self.axes.index(i)] for i in range(len(self.axes)))
+            value = value.reshape(value.shape[0], *own)
+            value = value.permute(0, *(a + 1 for a in self.axes))
         seen = value.reshape(value.shape[0], self.shape[1], -1)[:, :, self.flat]
         return seen.movedim(1, 2)
 
@@ -125,13 +141,18 @@ class WindowRows(Rows):
         whole = self.coefficients.new_zeros(batch, rows, channels, prod(shape[2:]))
         index = self.windows.flat.flatten(1)[None, :, None].expand(batch, rows, channels, -1)
         whole.scatter_add_(3, index, self.coefficients.flatten(3))
-        return DenseRows(whole.reshape(batch, rows, *shape))
+        whole = whole.reshape(batch, rows, *shape)
+        axes = self.windows.axes
+        if axes is None:
+            return DenseRows(whole)
+        back = (axes.index(i) + 2 for i in range(len(axes)))
+        return DenseRows(whole.permute(0, 1, *back))
 
     def plus(self, other: WindowRows) -> WindowRows | None:
         """The sum, in windows that hold both; None where they do not lie alike in all rows, or on
         values of different shape.
         """
-        if self.windows.shape != other.windows.shape:
+        if (self.windows.shape, self.windows.axes) != (other.windows.shape, other.windows.axes):
             return None
         distance = other.windows.origins - self.windows.origins
         if not bool((distance == distance[:1]).all()):
@@ -151,7 +172,8 @@ class WindowRows(Rows):
             sizes.append(end - first)
         total = F.pad(self.coefficients, mine) + F.pad(other.coefficients, theirs)
         origins = self.windows.origins + self.windows.origins.new_tensor(firsts)
-        return WindowRows(total, Windows(origins, tuple(sizes), self.windows.shape))
+        windows = Windows(origins, tuple(sizes), self.windows.shape, self.windows.axes)
+        return WindowRows(total, windows)
 
     def through(self, op: ops.Conv, weight: Tensor, operand: Shape) -> WindowRows:
         """The rows as functions of the operand of a convolution, whose shape is `operand`."""

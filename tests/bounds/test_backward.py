@@ -28,7 +28,18 @@ SMOOTH = [ops.Sigmoid(), ops.Tanh(), ops.Square()]
 PIECEWISE = [ops.Relu(), ops.LeakyRelu(0.1), ops.LeakyRelu(-0.3), ops.Abs(), ops.Clip(-0.5, 1.0)]
 # Bounded with rounding outward at every node.
 DELICATE = [ops.Floor(), ops.Sign()]
-BLOCKS = ("residual", "product", "pool", "joined", "padded", "spread", "moved", "norm", "dilated")
+BLOCKS = (
+    "residual",
+    "product",
+    "pool",
+    "joined",
+    "padded",
+    "spread",
+    "moved",
+    "turned",
+    "norm",
+    "dilated",
+)
 
 
 def conv(
@@ -75,6 +86,12 @@ def block(builder: GraphBuilder, kind: str, x: NodeId, random: np.random.Generat
         case "moved":
             flat = builder.add(ops.Reshape((int(np.prod(shape)),)), x)
             return builder.add(ops.Reshape(shape), builder.add(ops.LeakyRelu(0.5), flat))
+        case "turned":
+            last = builder.add(ops.Transpose((0, 2, 3, 1)), x)
+            last = builder.add(ops.Scale(random.normal(size=4), random.normal(size=1)), last)
+            swapped = builder.add(ops.Transpose((0, 2, 1, 3)), builder.add(ops.Abs(), last))
+            both = builder.add(ops.Transpose((0, 3, 2, 1)), swapped)
+            return builder.add(ops.Sum((1.0, 0.5)), both, x)
         case "norm":
             normal = random.normal(size=(3, 4))
             norm = ops.BatchNorm(normal[0], normal[1], normal[2], random.random(4), 1e-5)
@@ -91,7 +108,11 @@ def graphs(draw: st.DrawFn) -> Graph:
     delicate = DELICATE if draw(st.integers(0, 3)) == 0 else []
     between = st.sampled_from([*PIECEWISE, *SMOOTH, *delicate])
     builder = GraphBuilder()
-    x = builder.add(ops.Input(INPUT))
+    if draw(st.booleans()):
+        last = builder.add(ops.Input((*INPUT[:1], *INPUT[2:], INPUT[1])))
+        x = builder.add(ops.Transpose((0, 3, 1, 2)), last)
+    else:
+        x = builder.add(ops.Input(INPUT))
     x = builder.add(conv(random, (2, 4), 3, stride=draw(st.integers(1, 2)), pad=(1, 0)), x)
     for kind in draw(st.lists(st.sampled_from(BLOCKS), min_size=2, max_size=3)):
         x = block(builder, kind, builder.add(draw(between), x), random)
