@@ -5,9 +5,9 @@
 DATA holds `bounds/` (input boxes `CASE.npz`, figures `reference.csv`) and the networks under the
 paths in that table. Every case is measured in a process of its own, on one thread: the quickest of
 some passes after a first one, in processor time (on a quiet machine the same as by the clock), the
-sum of `upper - lower` over the outputs and over the entries that
-nonlinear ops read, and the most memory that the process ever had, libraries included. The reference
-times were measured on a machine with 90 GFLOP/s in float32: `--scale` is that over one's own.
+sum of `upper - lower` over the outputs and over the entries that nonlinear ops read, and the most
+memory that the process ever had, libraries included. The reference times were measured on a machine
+with 90 GFLOP/s in float32: `--scale` is that over one's own.
 """
 
 from __future__ import annotations

@@ -97,7 +97,10 @@ def _walk(
     region: InputRegion,
     relaxations: Relaxations,
 ) -> AtInput:
-    """Rows below, by the relaxations; in a delicate graph lowered by what rounding may add."""
+    """Rows below, by the relaxations; in a delicate graph lowered by what rounding may add.
+
+    Windows change nothing there: what they leave out are terms that are 0, and so is their error.
+    """
 
     def through(current: NodeId, passing: Rows) -> Passed:
         return relaxations.lines[current].through(passing)
