@@ -4,14 +4,15 @@ mix kinds, points inside the bounds of every node and above the rows of CROWN.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from math import inf
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from specdsl.backend import Unsupported
@@ -269,6 +270,17 @@ def mixed_points(inputs: InputSet, count: int, seed: int) -> np.ndarray:
     return (lower + upper) / 2 + unit * (upper - lower) / 2
 
 
+@contextmanager
+def where_defined() -> Generator[None]:
+    """No example where intervals cannot tell that a divisor is not 0: one in a thousand."""
+    try:
+        yield
+    except Unsupported as refused:
+        if "of a value that may be" not in str(refused):
+            raise
+        reject()
+
+
 @given(st.integers(0, 10**6), st.sampled_from([GENTLE, DELICATE, GENTLE + DELICATE]))
 @settings(max_examples=120, deadline=None)
 def test_points_lie_inside_the_bounds_of_every_node(seed: int, blocks: list[Block]) -> None:
@@ -276,7 +288,9 @@ def test_points_lie_inside_the_bounds_of_every_node(seed: int, blocks: list[Bloc
     points = mixed_points(inputs, 300, seed)
     values = reference_evaluate(graph, {graph.input: points})
     for method in ("interval", "crown"):
-        for node, bound in pre_activation_bounds(graph, inputs, method).items():
+        with where_defined():
+            bounds = pre_activation_bounds(graph, inputs, method)
+        for node, bound in bounds.items():
             slack = 1e-9 * (1 + np.abs(values[node]).max())
             assert (bound.lower - slack <= values[node]).all(), (node, method)
             assert (values[node] <= bound.upper + slack).all(), (node, method)
