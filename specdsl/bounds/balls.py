@@ -4,6 +4,9 @@ A ball is moved and scaled to the unit ball around 0; the box around it then has
 `high`. Least values over both together are computed as values of the dual function: every
 multiplier gives a lower bound, so how well the multiplier was found decides how tight the bound is,
 never whether it is one.
+
+Where coefficients take a gradient, it is the minimiser: multipliers and minimisers are constant to
+first order (Danskin 1967, The Theory of Max-Min). Boxes and balls take none here.
 """
 
 from __future__ import annotations
@@ -19,26 +22,25 @@ from torch import Tensor
 from specdsl.bounds.interval import Interval
 from specdsl.query import sets
 
-# Norms of some thousand float64 entries err by less than 1e-12 of their size.
-REACH_PART = 1e-12
-# Numbers of a ball are rounded to the nearest float64; its radius grows by more than that moves it.
-ROUNDED_PART = 1e-15
+# Norms of some thousand entries err by fewer units than this (in float64 by less than 1e-12).
+REACH_UNITS = 2.0**12
+# Numbers of a ball are rounded to the nearest; its radius grows by more units than that moves it.
+ROUNDED_UNITS = 5.0
 # Rows are taken in parts of at most this many coefficients: their temporaries stay in the cache.
-MAX_COEFFICIENTS = 2**20
+MAX_COEFFICIENTS = 2**17
 # Newton's iteration on the multiplier ends exactly after some 3 to 6 steps where the center lies in
 # the box; elsewhere it is safeguarded by bisection.
 MULTIPLIER_STEPS = 64
-# The dual value errs by about this part of the multiplier, or less.
-NEAR_UNIT = 1e-12
-# Of the sum of `entries` rounded terms, times their sizes.
-UNIT_ROUNDOFF = 2.0**-52
+# The dual value errs by about this many units of the multiplier, or less.
+NEAR_UNITS = 2.0**12
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ball:
     """`norm(scale * (x[positions] - center)) <= radius`, in l1 or l2.
 
-    Shapes: positions, center, scale: (entries,). `radius` is positive.
+    Shapes: positions (entries,); center and scale (entries,), or (batch, entries) where each region
+    of a batch has a ball of its own. `radius` is positive.
     """
 
     positions: Tensor
@@ -54,11 +56,25 @@ class Ball:
             np.array([float(v) for v in values], dtype=np.float64)
             for values in (ball.center, ball.scale)
         )
-        slack = ROUNDED_PART * (float(np.abs(center * scale).sum()) + float(ball.radius))
-        radius = max(float(ball.radius) + slack, LEAST_RADIUS)
+        sizes = float(np.abs(center * scale).sum()) + float(ball.radius)
+        slack = ROUNDED_UNITS * torch.finfo(like.dtype).eps * sizes
+        radius = max(float(ball.radius) + slack, least_radius(like.dtype))
         positions = torch.as_tensor(ball.positions, device=like.device)
         norm = "l1" if ball.norm == "l1" else "l2"
         return cls(positions, like.new_tensor(center), like.new_tensor(scale), radius, norm)
+
+    @property
+    def unit(self) -> Tensor:
+        """How far the ball reaches along each entry: (batch or 1, entries)."""
+        unit = self.radius / self.scale
+        return unit if unit.ndim == 2 else unit[None]
+
+    def take(self, index: Tensor) -> Ball:
+        """The balls of the regions at `index`; itself where all have the same."""
+        if self.center.ndim == 1:
+            return self
+        center, scale = self.center[index], self.scale[index]
+        return Ball(self.positions, center, scale, self.radius, self.norm)
 
     def size(self, offset: Tensor) -> Tensor:
         """Norm of scaled offsets: (..., entries) to (...)."""
@@ -96,8 +112,13 @@ def _into_unit_l1(offset: Tensor) -> Tensor:
     return offset.sign() * (magnitude - threshold).clamp(min=0)
 
 
-# A ball of radius 0 is divided by its radius like any other.
-LEAST_RADIUS = 1e-150
+def least_radius(dtype: torch.dtype) -> float:
+    """A ball of radius 0 is divided by its radius like any other, and squares must not overflow."""
+    return torch.finfo(dtype).tiny ** 0.5
+
+
+def _units(count: float, like: Tensor) -> float:
+    return count * torch.finfo(like.dtype).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +140,7 @@ class CutBall:
     @cached_property
     def reached(self) -> Tensor:
         """Whether the ball meets each box, (batch,); distances within rounding count as met."""
-        return self.ball.size(self.nearest) <= 1 + REACH_PART
+        return self.ball.size(self.nearest) <= 1 + _units(REACH_UNITS, self.low)
 
     @cached_property
     def cutting(self) -> Tensor:
@@ -129,7 +150,8 @@ class CutBall:
     @cached_property
     def is_whole(self) -> bool:
         """Whether all boxes hold the whole ball, but for rounding."""
-        return bool((torch.maximum(self.low, -self.high) <= REACH_PART - 1).all())
+        part = _units(REACH_UNITS, self.low)
+        return bool((torch.maximum(self.low, -self.high) <= part - 1).all())
 
     def minimum(self, coefficients: Tensor) -> Tensor:
         """A lower bound of `coefficients . x[positions]`: the least value where it is met.
@@ -137,8 +159,17 @@ class CutBall:
         Where a box is not reached at all, the value at its point nearest to the center, so that
         bounds on nothing do not cross. Shapes: (batch or 1, rows, entries) to (batch, rows).
         """
-        slopes = coefficients * (self.ball.radius / self.ball.scale)
-        at_center = coefficients @ self.ball.center
+        if not coefficients.requires_grad:
+            return self._minimum(coefficients)
+        with torch.no_grad():
+            least, point = self._minimum(coefficients), self.minimiser(coefficients)
+        # The value as found, the minimiser as its gradient.
+        return least + ((coefficients - coefficients.detach()) * point).sum(-1)
+
+    def _minimum(self, coefficients: Tensor) -> Tensor:
+        center = self.ball.center if self.ball.center.ndim == 2 else self.ball.center[None]
+        slopes = coefficients * self.ball.unit[:, None]
+        at_center = (coefficients @ center[:, :, None])[..., 0]
         middle, half = (self.low + self.high) / 2, (self.high - self.low) / 2
         least = (slopes @ middle[:, :, None] - slopes.abs() @ half[:, :, None])[..., 0]
         if bool(self.cutting.any()):
@@ -165,12 +196,14 @@ class CutBall:
 
         Shapes: (batch, rows, entries) to the same.
         """
-        slopes = coefficients * (self.ball.radius / self.ball.scale)
+        unit = self.ball.unit[:, None]
+        center = self.ball.center if self.ball.center.ndim == 2 else self.ball.center[None]
+        slopes = (coefficients * unit).expand(self.low.shape[0], -1, -1)
         low, high = self.low[:, None], self.high[:, None]
         corner = low.where(slopes > 0, high)
         point = _l1_point if self.ball.norm == "l1" else _l2_point
         moved = corner.where(~self.cutting[:, None, None], point(slopes, low, high))
-        return self.ball.center + moved * (self.ball.radius / self.ball.scale)
+        return center[:, None] + moved * unit
 
 
 # --- l1: a fractional knapsack -------------------------------------------------------------------
@@ -233,7 +266,7 @@ def _l2_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     square = (point * point).sum(-1)
     price = 0.5 / inverse[..., 0]
     # Where a box hardly reaches the ball, the price is large and the square nearly 1.
-    rounding = UNIT_ROUNDOFF * (slopes.shape[-1] + 8) * price * (square + 1)
+    rounding = _units(slopes.shape[-1] + 8, slopes) * price * (square + 1)
     return ((slopes * point).sum(-1) + price * (square - 1) - rounding) * size[..., 0]
 
 
@@ -246,24 +279,53 @@ def _l2_point(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def _l2_inverse(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """1 / multiplier, where the norm of the minimiser is 1 (or as large as can be): (..., 1).
 
-    The square of the minimiser's norm is piecewise linear in the square of the inverse. With the
-    center in the box it is concave as well, and Newton's iteration rises to the root in finitely
-    many steps.
+    With the slopes at most 1 in size. The square of the minimiser's norm is piecewise linear in the
+    square of the inverse.
     """
-    ahead = slopes.new_full((), torch.inf)
-    below = torch.zeros_like(slopes[..., :1])
-    above = torch.full_like(below, torch.inf)
-    squares = slopes * slopes
+    least = torch.finfo(slopes.dtype).tiny ** 0.9
     # Where the corner that minimises over the box lies in the ball, the box alone has the answer.
     nearest = torch.zeros_like(low).clamp(low, high)
     corner = torch.where(slopes > 0, low, torch.where(slopes < 0, high, nearest))
-    settled = (corner * corner).sum(-1, keepdim=True) <= 1
-    current = 1 / squares.sum(-1, keepdim=True).clamp(min=LEAST_SQUARE)
+    limits = corner * corner
+    settled = limits.sum(-1, keepdim=True) <= 1
+    squares = slopes * slopes
+    if bool(((low <= 0) & (high >= 0)).all()):
+        current = _rise(squares, limits, settled)
+    else:
+        current = _bracket(slopes, squares, low, high, settled)
+    current = current.clamp(min=least).where(~settled, torch.full_like(current, 1 / least))
+    return current.sqrt()
+
+
+def _rise(squares: Tensor, limits: Tensor, settled: Tensor) -> Tensor:
+    """The root of `sum min(squares t, limits) = 1`: with the center in the box the sum is concave,
+    and Newton's iteration rises to the root in finitely many steps.
+    """
+    current = 1 / squares.sum(-1, keepdim=True).clamp(min=torch.finfo(squares.dtype).tiny)
+    near = _units(NEAR_UNITS, squares)
+    for _ in range(MULTIPLIER_STEPS):
+        free = squares * current
+        missing = 1 - torch.minimum(free, limits).sum(-1, keepdim=True)
+        if bool(((missing <= near) | settled).all()):
+            break
+        rate = squares.where(free < limits, squares.new_zeros(())).sum(-1, keepdim=True)
+        step = missing.clamp(min=0) / rate
+        current = current + step.where(rate > 0, torch.zeros_like(step))
+    return current
+
+
+def _bracket(slopes: Tensor, squares: Tensor, low: Tensor, high: Tensor, settled: Tensor) -> Tensor:
+    """The same root where the center lies beside the box: Newton's iteration inside a bracket."""
+    ahead = slopes.new_full((), torch.inf)
+    below = torch.zeros_like(slopes[..., :1])
+    above = torch.full_like(below, torch.inf)
+    near = _units(NEAR_UNITS, slopes)
+    current = 1 / squares.sum(-1, keepdim=True).clamp(min=torch.finfo(slopes.dtype).tiny)
     for _ in range(MULTIPLIER_STEPS):
         free = -slopes * current.sqrt()
         point = free.clamp(low, high)
         square = (point * point).sum(-1, keepdim=True)
-        if bool((((square - 1).abs() <= NEAR_UNIT) | settled).all()):
+        if bool((((square - 1).abs() <= near) | settled).all()):
             break
         rate = (squares * (point == free)).sum(-1, keepdim=True)
         short = square <= 1
@@ -272,9 +334,4 @@ def _l2_inverse(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
         middle = torch.where(above.isinf(), 4 * current, (below + above) / 2)
         inside = (newton > below) & (newton < above)
         current = newton.where(inside, middle)
-    current = current.clamp(min=LEAST_SQUARE).where(~settled, torch.full_like(current, MOST_SQUARE))
-    return current.sqrt()
-
-
-# Kept apart from 0 and infinity, to divide by.
-LEAST_SQUARE, MOST_SQUARE = 1e-300, 1e300
+    return current

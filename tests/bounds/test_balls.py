@@ -12,7 +12,6 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from specdsl.bounds.balls import REACH_PART
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.region import InputRegion, input_region
 from specdsl.query.sets import Ball, Box, EmptySet, InputSet, cut, exact
@@ -251,4 +250,4 @@ def test_disjoint_balls_are_empty_and_bounds_on_them_do_not_cross() -> None:
     region = input_region(inputs, LIKE)
     assert bool(region.is_empty)
     rows = torch.eye(2, dtype=torch.float64)[None]
-    assert bool((region.minimum(rows) <= -region.minimum(-rows) + REACH_PART).all())
+    assert bool((region.minimum(rows) <= -region.minimum(-rows) + ROUNDING).all())
