@@ -101,6 +101,17 @@ class Projector:
                 moved = points.clone()
                 moved[:, ball.positions] = ball.pull(points[:, ball.positions])
                 points = moved.clamp(lower, upper)
+            points = self._within_halfspaces(points).clamp(lower, upper)
+        return points
+
+    def _within_halfspaces(self, points: Tensor) -> Tensor:
+        """Projected on one half-space after the other."""
+        if self.region.halfspaces is None:
+            return points
+        limits = self.region.halfspaces.limits[0]
+        for row, limit in zip(self.region.halfspaces.matrix[0], limits, strict=True):
+            square = (row * row).sum().clamp(min=torch.finfo(row.dtype).tiny)
+            points = points - ((points @ row - limit).clamp(min=0) / square)[:, None] * row
         return points
 
     def _held(self, points: Tensor) -> Tensor:
@@ -108,6 +119,10 @@ class Projector:
         for ball in self.balls:
             offset = (points[:, ball.positions] - ball.center) * ball.scale
             held = held & (ball.size(offset) <= ball.radius * (1 + NEAR_PART))
+        if self.region.halfspaces is not None:
+            excess = self.region.halfspaces.excess(points[None])[0]
+            sizes = self.region.halfspaces.limits[0].abs() + 1
+            held = held & (excess <= NEAR_PART * sizes).all(1)
         return held
 
     def direction(self, gradient: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Where inputs range, for kernels: a batch of boxes, cut by the same balls where there are any."""
+"""Where inputs range, for kernels: a batch of boxes, perhaps cut by balls and half-spaces."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.balls import Ball, CutBall
+from specdsl.bounds.halfspaces import HalfSpaces, Oracle, Solution, least_over, least_over_box
 from specdsl.bounds.interval import Interval
 from specdsl.graph.ops import Shape
-from specdsl.query.sets import InputSet
+from specdsl.query.sets import FloatArray, InputSet
 
 # Of what is added up for a value, this part at most is taken to be rounding: float64 rounds at
 # 1e-16, times some 1e3 terms a row, times a cancellation of up to 1e4 on the way.
 ROUNDING_PART = 1e-9
+
+
+def rounding_part(dtype: torch.dtype) -> float:
+    """`ROUNDING_PART` for a dtype: as many units of it."""
+    return ROUNDING_PART * torch.finfo(dtype).eps / torch.finfo(torch.float64).eps
+
+
 # Rounds of projections on balls that share entries. A point that is still outside only costs
 # tightness.
 PROJECTIONS = 50
@@ -73,13 +81,29 @@ class Balls:
         """The balls, group by group."""
         return tuple(ball for group in self.groups for ball in group.balls)
 
+    def take(self, index: Tensor) -> Balls:
+        """Those of the regions at `index`; itself where all regions have the same."""
+        if all(ball.center.ndim == 1 for ball in self.all):
+            return self
+        groups = tuple(
+            BallGroup(tuple(ball.take(index) for ball in group.balls), group.shares)
+            for group in self.groups
+        )
+        return Balls(groups, self.rest)
+
 
 @dataclass(frozen=True, eq=False)
 class InputRegion:
-    """A batch of boxes (batch, inputs), each cut by the same balls where there are any."""
+    """A batch of boxes (batch, inputs), perhaps cut by balls and by linear constraints."""
 
     box: Interval
     balls: Balls | None = None
+    halfspaces: HalfSpaces | None = None
+
+    @property
+    def is_box(self) -> bool:
+        """Whether nothing cuts the boxes, so that intervals say all of single entries."""
+        return self.balls is None and self.halfspaces is None
 
     @property
     def batch(self) -> int:
@@ -88,7 +112,9 @@ class InputRegion:
 
     def take(self, index: Tensor) -> InputRegion:
         """The regions at `index` (positions, which may repeat, or a mask)."""
-        return InputRegion(Interval(self.box.lower[index], self.box.upper[index]), self.balls)
+        box = Interval(self.box.lower[index], self.box.upper[index])
+        balls = self.balls.take(index) if self.balls else None
+        return InputRegion(box, balls, self.halfspaces.take(index) if self.halfspaces else None)
 
     @cached_property
     def farthest(self) -> Tensor:
@@ -96,10 +122,9 @@ class InputRegion:
         size = torch.maximum(self.box.lower.abs(), self.box.upper.abs())
         if self.balls is None:
             return size
-        centers = torch.zeros_like(size[0])
         for ball in self.balls.all:
-            centers[ball.positions] += 2 * ball.center.abs()
-        return size + centers
+            size[:, ball.positions] += 2 * ball.center.abs()
+        return size
 
     def interval(self, shape: Shape) -> Interval:
         """The boxes in the shape of the graph's input: (batch, *shape)."""
@@ -114,10 +139,16 @@ class InputRegion:
 
     @cached_property
     def anchor(self) -> Tensor:
-        """A point of each box in all balls, or about as near to all as can be: (batch, inputs).
+        """A point of each region, or about as near to all that cut it as can be: (batch, inputs).
 
-        Found by projecting on one after the other; exact where balls share no entries.
+        Found by projecting on one ball after the other; exact where balls share no entries.
         """
+        if self.halfspaces is None:
+            return self._anchor
+        return self._constrained(torch.zeros_like(self.box.lower[:, None])).points[:, 0]
+
+    @property
+    def _anchor(self) -> Tensor:
         point = self.box.center
         for balls in self.cut:
             for ball in balls:
@@ -152,7 +183,14 @@ class InputRegion:
                 empty = empty | ~ball.reached
                 for other in balls[:i]:
                     empty = empty | self._separated(ball, other)
-        return empty
+        return empty if self.halfspaces is None else empty | self._shut_out(self.halfspaces)
+
+    def _shut_out(self, halfspaces: HalfSpaces) -> Tensor:
+        """Whether some weighted sum of the constraints is broken everywhere: (batch,)."""
+        nothing = torch.zeros_like(self.box.lower[:, None])
+        mixed, paid = halfspaces.lagrangian(nothing, self._constrained(nothing).multipliers)
+        size = (mixed.abs() * self.farthest[:, None]).sum(-1) + paid.abs()
+        return (self._unconstrained(mixed) - paid > rounding_part(mixed.dtype) * size)[:, 0]
 
     def _separated(self, ball: CutBall, other: CutBall) -> Tensor:
         """Whether the plane between the two balls' points nearest to the anchor parts them."""
@@ -173,9 +211,34 @@ class InputRegion:
         """A lower bound of `coefficients . x` over each region.
 
         Exact up to rounding where no two balls share entries, else the best of what each ball says
-        together with what the others say of the remaining entries.
+        together with what the others say of the remaining entries. With linear constraints exact
+        for boxes, and near for the others. The gradient is the minimiser.
         Shapes: (batch or 1, rows, inputs) to (batch, rows).
         """
+        if self.halfspaces is None:
+            return self._unconstrained(coefficients)
+        with torch.no_grad():
+            solution = self._constrained(coefficients)
+            mixed, paid = self.halfspaces.lagrangian(coefficients, solution.multipliers)
+            least = torch.maximum(
+                self._unconstrained(mixed) - paid, self._unconstrained(coefficients)
+            )
+            # Bounds on nothing must not cross: all of them hold at the anchor as well.
+            least = torch.minimum(least, (coefficients @ self.anchor[:, :, None])[..., 0])
+        if not coefficients.requires_grad:
+            return least
+        return least + ((coefficients - coefficients.detach()) * solution.points).sum(-1)
+
+    def _constrained(self, coefficients: Tensor) -> Solution:
+        """Multipliers of the linear constraints for each row."""
+        assert self.halfspaces is not None
+        first = least_over_box(self.halfspaces, self.box, coefficients)
+        if self.balls is None:
+            return first
+        oracle = Oracle(self._unconstrained, self._free_minimiser)
+        return least_over(self.halfspaces, first, coefficients, oracle)
+
+    def _unconstrained(self, coefficients: Tensor) -> Tensor:
         if self.balls is None:
             return _box_minimum(coefficients, self.box.center, self.box.radius)
         rest = self.balls.rest
@@ -186,7 +249,7 @@ class InputRegion:
             if len(balls) > 1:
                 # Bounds on nothing must not cross: all of them hold at the anchor as well.
                 at = self._entries(balls)
-                at_anchor = (coefficients[..., at] @ self.anchor[:, at, None])[..., 0]
+                at_anchor = (coefficients[..., at] @ self._anchor[:, at, None])[..., 0]
                 part = torch.minimum(part, at_anchor)
             least = least + part
         return least
@@ -197,8 +260,14 @@ class InputRegion:
 
     def minimiser(self, coefficients: Tensor) -> Tensor:
         """Points where `coefficients . x` is about least; outside some ball where balls share
-        entries. Shapes: (batch, rows, inputs) to the same.
+        entries, and outside linear constraints by as much as the search for them was off.
+        Shapes: (batch, rows, inputs) to the same.
         """
+        if self.halfspaces is not None:
+            return self._constrained(coefficients).points
+        return self._free_minimiser(coefficients)
+
+    def _free_minimiser(self, coefficients: Tensor) -> Tensor:
         lower, upper = self.box.lower[:, None], self.box.upper[:, None]
         point = lower.where(coefficients > 0, upper)
         for balls in self.cut:
@@ -226,10 +295,22 @@ def _group_minimum(group: BallGroup, balls: tuple[CutBall, ...], coefficients: T
 
 
 def input_region(inputs: InputSet, like: Tensor) -> InputRegion:
-    """A batch of one that contains the exact set: bounds are rounded outward to float64."""
+    """A batch of one that contains the exact set: bounds are rounded outward to the dtype."""
     lower, upper = inputs.box.float_bounds()
-    box = Interval(like.new_tensor(lower)[None], like.new_tensor(upper)[None])
+    box = outward_box(lower[None], upper[None], like)
     if not inputs.balls:
         return InputRegion(box)
     balls = tuple(Ball.containing(ball, like) for ball in inputs.balls)
     return InputRegion(box, Balls.of(balls, inputs.size))
+
+
+def outward_box(lower: FloatArray, upper: FloatArray, like: Tensor) -> Interval:
+    """Boxes (batch, inputs) as tensors that contain them, of the dtype and device of `like`."""
+    return Interval(_below(lower, like), -_below(-upper, like))
+
+
+def _below(values: FloatArray, like: Tensor) -> Tensor:
+    exact = torch.as_tensor(values, dtype=torch.float64)
+    near = exact.to(like.dtype)
+    down = torch.nextafter(near, torch.full_like(near, -torch.inf))
+    return down.where(near.double() > exact, near).to(like.device)
