@@ -5,8 +5,8 @@ A ball is moved and scaled to the unit ball around 0; the box around it then has
 multiplier gives a lower bound, so how well the multiplier was found decides how tight the bound is,
 never whether it is one.
 
-Where coefficients take a gradient, it is the minimiser: multipliers and minimisers are constant to
-first order (Danskin 1967, The Theory of Max-Min). Boxes and balls take none here.
+Least values are differentiable, in balls and boxes too: the best multiplier and the minimiser count
+as constants then (Danskin 1967, The Theory of Max-Min).
 """
 
 from __future__ import annotations
@@ -159,14 +159,6 @@ class CutBall:
         Where a box is not reached at all, the value at its point nearest to the center, so that
         bounds on nothing do not cross. Shapes: (batch or 1, rows, entries) to (batch, rows).
         """
-        if not coefficients.requires_grad:
-            return self._minimum(coefficients)
-        with torch.no_grad():
-            least, point = self._minimum(coefficients), self.minimiser(coefficients)
-        # The value as found, the minimiser as its gradient.
-        return least + ((coefficients - coefficients.detach()) * point).sum(-1)
-
-    def _minimum(self, coefficients: Tensor) -> Tensor:
         center = self.ball.center if self.ball.center.ndim == 2 else self.ball.center[None]
         slopes = coefficients * self.ball.unit[:, None]
         at_center = (coefficients @ center[:, :, None])[..., 0]
@@ -259,10 +251,11 @@ def _l2_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     With a multiplier p >= 0, y minimises `slopes . y + p / 2 (sum y^2 - 1)` over the box: entry by
     entry it is `-slopes / p`, clipped.
     """
-    size = slopes.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(slopes.dtype).tiny)
+    with torch.no_grad():
+        size = slopes.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(slopes.dtype).tiny)
+        inverse = _l2_inverse(slopes / size, low, high)
     slopes = slopes / size
-    inverse = _l2_inverse(slopes, low, high)
-    point = (-slopes * inverse).clamp(low, high)
+    point = (-slopes.detach() * inverse).clamp(low, high)
     square = (point * point).sum(-1)
     price = 0.5 / inverse[..., 0]
     # Where a box hardly reaches the ball, the price is large and the square nearly 1.

@@ -159,6 +159,25 @@ def test_gradients_are_those_of_finite_differences(norm: str, cut: bool) -> None
     assert torch.allclose(change, 2 * (gradient * moved).sum(-1), rtol=1e-3, atol=1e-10)
 
 
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_gradients_in_boxes_and_balls_are_those_of_finite_differences(norm: str) -> None:
+    generator = torch.manual_seed(3)
+    lower, upper, center, rows = (
+        torch.randn(size, dtype=torch.float64, generator=generator)
+        for size in ((2, 5), (2, 5), (2, 5), (2, 3, 5))
+    )
+    lower, upper, center = center - lower.abs(), center + upper.abs(), center + 0.1 * lower
+
+    def least(lower: torch.Tensor, upper: torch.Tensor, center: torch.Tensor) -> torch.Tensor:
+        positions, ones = torch.arange(5), torch.ones_like(center)
+        ball = Ball(positions, center, ones, 1.0, "l1" if norm == "l1" else "l2")
+        region = InputRegion(Interval(lower, upper), Balls.of((ball,), 5))
+        return region.minimum(rows)
+
+    given = tuple(v.clone().requires_grad_(True) for v in (lower, upper, center))
+    assert torch.autograd.gradcheck(least, given, eps=1e-6, atol=1e-5)
+
+
 @given(seeds, st.sampled_from(["none", "l1", "l2"]), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_float32_is_near_float64(seed: int, norm: str, cut: bool) -> None:
