@@ -213,8 +213,8 @@ def propagate(
             bounds[node] = bounds[node].intersect(known[node])
         if node not in compiled.sources:
             continue
-        # One op on the input box is bounded exactly by intervals; a ball is not.
-        settled = region.balls is None and len(operands) == 1 and operands[0] in exact
+        # One op on the input box is bounded exactly by intervals; a box that is cut is not.
+        settled = region.is_box and len(operands) == 1 and operands[0] in exact
         if tighten and not settled:
             bounds[node] = _tighten(compiled, node, bounds[node], region, relaxations)
     return Propagated(bounds, relaxations)
