@@ -6,6 +6,9 @@
     report = spec.check(using="portfolio", timeout=30)
     report.results, report.exit_code
 
+    bounds = specdsl.bound("net.onnx", specdsl.NormBall(x, 0.1, "linf"), method="crown")
+    bounds.lower, bounds.upper
+
 Importing this package loads nothing heavy: torch and the solvers come with the first `check`.
 """
 
@@ -17,16 +20,35 @@ from specdsl.version import __version__
 
 if TYPE_CHECKING:
     from specdsl.api import Specification, load
+    from specdsl.bounds.bound import NetworkBounds, bound
+    from specdsl.bounds.given import Box, LinearConstraints, NormBall
     from specdsl.diagnostics import SpecError
     from specdsl.run.result import Report, Result
 
-__all__ = ["Report", "Result", "SpecError", "Specification", "__version__", "load"]
+__all__ = [
+    "Box",
+    "LinearConstraints",
+    "NetworkBounds",
+    "NormBall",
+    "Report",
+    "Result",
+    "SpecError",
+    "Specification",
+    "__version__",
+    "bound",
+    "load",
+]
 
 _HOMES = {
+    "Box": "specdsl.bounds.given",
+    "LinearConstraints": "specdsl.bounds.given",
+    "NetworkBounds": "specdsl.bounds.bound",
+    "NormBall": "specdsl.bounds.given",
     "Report": "specdsl.run.result",
     "Result": "specdsl.run.result",
     "SpecError": "specdsl.diagnostics",
     "Specification": "specdsl.api",
+    "bound": "specdsl.bounds.bound",
     "load": "specdsl.api",
 }
 

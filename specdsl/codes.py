@@ -658,6 +658,16 @@ CODES: dict[str, Code] = {
         "Several swept parameters give every combination of their values, at most 1,000 in all, "
         "and each is a full check of the file.",
     ),
+    "E0870": Code(
+        "region that nothing can be bounded over",
+        "A region given to `specdsl.bound` has finite ends for every input, shapes that fit the "
+        "network, and at least one point.",
+    ),
+    "E0871": Code(
+        "argument of `specdsl.bound`",
+        "The network is the path of an ONNX file, a PyTorch module or a graph with one input and "
+        "one output; methods, number formats and shapes are those of its documentation.",
+    ),
     # --- E09 not supported yet ---
     "E0901": Code("not supported yet", "The language has this; this version cannot answer it yet."),
     "E0902": Code(

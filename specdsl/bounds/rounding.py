@@ -14,10 +14,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from specdsl.bounds.compiled import compile_graph
+from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.crown import propagate
 from specdsl.bounds.outward import affine_size
-from specdsl.bounds.region import input_region
+from specdsl.bounds.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
@@ -39,14 +39,31 @@ def rounding_slack(graph: Graph, inputs: InputSet) -> float:
         with torch.no_grad():
             propagate(compiled, region)
         return 0.0
+    return ROUNDINGS * float(_magnitudes(compiled, region)[graph.output].amax())
+
+
+def region_slack(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Tensor]:
+    """The same for every entry of every node of a graph, in the dtype that it is compiled for.
+
+    Shapes: (batch or 1, *node). 0 for delicate graphs. `compiled`: of the graph as it is, before
+    anything was merged.
+    """
+    if compiled.outward is not None:
+        return {n: compiled.like.new_zeros(1, *s) for n, s in compiled.graph.shapes.items()}
+    part = ROUNDINGS * torch.finfo(compiled.like.dtype).eps / torch.finfo(torch.float64).eps
+    return {node: part * size for node, size in _magnitudes(compiled, region).items()}
+
+
+def _magnitudes(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Tensor]:
+    """What every node's value is added up from, in magnitudes: (batch or 1, *node)."""
     sizes: dict[NodeId, Tensor] = {}
-    for node, op, operands in graph:
+    for node, op, operands in compiled.graph:
         if isinstance(op, ops.Input):
-            sizes[node] = region.farthest.reshape(1, *op.extent)
+            sizes[node] = region.farthest.reshape(-1, *op.extent)
         elif isinstance(op, ops.Constant):
             sizes[node] = compiled.constants[node].abs()
         elif node in compiled.rules:
             sizes[node] = compiled.rules[node].size([sizes[o] for o in operands])
         else:
             sizes[node] = affine_size(compiled.kernels[node], [sizes[o] for o in operands])
-    return ROUNDINGS * float(sizes[graph.output].amax())
+    return sizes

@@ -274,6 +274,21 @@ def test_a_module_in_training_mode_reads_as_agreed(golden: Golden) -> None:
     golden.check("codes/E0615.txt", render(caught.value.diagnostics[0]))
 
 
+@pytest.mark.parametrize(
+    ("code", "region", "method"),
+    [("E0870", ([0, 2], [1, 1]), "crown"), ("E0871", ([0, 0], [1, 1]), "crwn")],
+)
+def test_arguments_of_the_bound_engine_read_as_agreed(
+    golden: Golden, code: str, region: tuple[list[float], list[float]], method: str
+) -> None:
+    torch = pytest.importorskip("torch")
+    from specdsl import bound
+
+    with pytest.raises(SpecError) as caught:
+        bound(torch.nn.Linear(2, 1).eval(), region, method)
+    golden.check(f"codes/{code}.txt", render(caught.value.diagnostics[0]))
+
+
 def test_every_code_has_a_golden() -> None:
     text = "\n".join(p.read_text() for p in GOLDEN.rglob("*.txt"))
     missing = {code for code in CODES if f"[{code}]" not in text}

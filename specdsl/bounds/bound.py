@@ -1,0 +1,289 @@
+"""`specdsl.bound`: the bound engine on its own, arrays in and arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import NoReturn
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from specdsl.backend import Unsupported
+from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.bounds.crown import Propagated, lower_rows, propagate, rows_per_chunk
+from specdsl.bounds.given import Box, NormBall, Region
+from specdsl.bounds.given_arrays import numbers, stacked
+from specdsl.bounds.given_regions import GivenRegion, read_region
+from specdsl.bounds.interval import EmptyInterval, Interval
+from specdsl.bounds.region import InputRegion
+from specdsl.bounds.rounding import region_slack
+from specdsl.diagnostics import SpecError, suggestion
+from specdsl.files import read_bytes
+from specdsl.graph.graph import Graph, NodeId
+from specdsl.graph.onnx_import.load import ImportedNetwork, load_onnx
+from specdsl.graph.ops import Shape
+from specdsl.graph.rewrites.simplify import simplify, simplify_exactly
+from specdsl.graph.torch_import.load import load_module
+
+FloatArray = npt.NDArray[np.floating]
+
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerBounds:
+    """`lower <= value <= upper` of one node: (*node), or (batch, *node) for a batch of regions."""
+
+    lower: FloatArray
+    upper: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NetworkBounds:
+    """`lower <= f(x) <= upper` for all x of the region, f the output or the rows asked for.
+
+    Shapes: (*output) or (rows,), for a batch of regions with the batch axis in front. `layers`: of
+    every value that a nonlinear op reads, if asked for, by the node's name.
+    """
+
+    lower: FloatArray
+    upper: FloatArray
+    method: str
+    layers: Mapping[str, LayerBounds] = field(default_factory=dict[str, LayerBounds])
+
+
+def bound(  # noqa: PLR0913 - what varies between calls, each with a default but the first two
+    network: str | Path | torch.nn.Module | Graph | ImportedNetwork,
+    region: Region,
+    method: str = "crown",
+    rows: npt.ArrayLike | None = None,
+    *,
+    layers: bool = False,
+    input_shape: Sequence[int] | None = None,
+    dtype: str = "float64",
+    device: str = "cpu",
+) -> NetworkBounds:
+    """Bounds of a network's output over a region of inputs that hold for every one of its points.
+
+    `network`: the path of an ONNX file, a PyTorch module in evaluation mode, or a graph; with one
+    input and one output. A file and a module are compared with what runs them on random points
+    first, so one that is bounded often is better read once (`load_onnx`, `load_module`).
+    `region`: a `Box`, a `NormBall` or a pair (lower, upper), one or a batch. `method`: a name in
+    `METHODS`. `rows`: linear functions of the flat output to bound instead of its entries,
+    (rows, outputs) or (batch, rows, outputs); differences of two outputs are bounded tighter than
+    from the bounds of both. `layers`: bounds of every value that a nonlinear op reads as well.
+    `input_shape`: of one input of a module, without the batch axis; if not given, that of the
+    region's arrays: all of it for one axis, all but the first where there are more. `dtype`:
+    "float64" or "float32", which is faster and looser. `device`: as torch calls it.
+
+    Bounds are less what rounding may have added to them in `dtype`. Arrays of the result have that
+    dtype and the shapes that `NetworkBounds` says.
+
+    Raises SpecError: E0870 for a region that is empty, unbounded or does not fit; E0871 for another
+    argument that is none; E0855 where the network has an op without a rule, or one that may have no
+    value; E0501 to E0504, E0600 to E0615 and E0630 where a network cannot be read.
+    """
+    chosen = _method(method)
+    like = _like(dtype, device)
+    graph = _one_to_one(_read(network, region, input_shape))
+    with _explained(method), torch.no_grad():
+        reference = simplify_exactly(graph)
+        plain, compiled = (compile_graph(g, like) for g in (reference, simplify(reference)))
+        _require_float64(compiled)
+        given = read_region(region, _per_sample(graph.shapes[graph.input]), like)
+        wanted = _read_rows(rows, graph, given, like)
+        slack = region_slack(plain, given.region)
+        ends = _output_ends(chosen, compiled, given.region, wanted, slack[graph.output])
+        inner = chosen.layers(plain, given.region) if layers else {}
+    shape = _per_sample(graph.shapes[graph.output]) if rows is None else (wanted.shape[1],)
+    lower, upper = (_array(end.reshape(-1, *shape), given) for end in (ends.lower, ends.upper))
+    found = {node: _layer(bounds, slack[node], given) for node, bounds in inner.items()}
+    return NetworkBounds(lower, upper, method, MappingProxyType(found))
+
+
+# --- methods -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BoundMethod:
+    """How one method bounds. `lower`: rows (batch or 1, rows, *output) over each region, to lower
+    bounds (batch, rows). `layers`: every value that a nonlinear op reads, (batch or 1, *node).
+    """
+
+    lower: Callable[[CompiledGraph, InputRegion, Tensor], Tensor]
+    layers: Callable[[CompiledGraph, InputRegion], Mapping[NodeId, Interval]]
+
+
+def _interval(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    return _rows_of(propagate(compiled, region, tighten=False), compiled, rows)
+
+
+def _rows_of(propagated: Propagated, compiled: CompiledGraph, rows: Tensor) -> Tensor:
+    output, flat = propagated.bounds[compiled.graph.output], rows.flatten(2)
+    center, radius = (v.flatten(1)[:, :, None] for v in (output.center, output.radius))
+    return (flat @ center - flat.abs() @ radius)[..., 0]
+
+
+def _crown(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    propagated = propagate(compiled, region)
+    relaxations = propagated.relaxations
+    output, size = compiled.graph.output, rows_per_chunk(compiled, region.batch)
+    parts = rows.split(size, dim=1)
+    found = [lower_rows(compiled, output, part, region, relaxations).lower for part in parts]
+    return torch.maximum(torch.cat(found, dim=1), _rows_of(propagated, compiled, rows))
+
+
+def _interval_layers(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
+    bounds = propagate(compiled, region, tighten=False).bounds
+    return {node: bounds[node] for node in compiled.pre_activations}
+
+
+def _crown_layers(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
+    bounds = propagate(compiled, region).bounds
+    return {node: bounds[node] for node in compiled.pre_activations}
+
+
+# What `method` may be: a further one is a line here.
+METHODS: Mapping[str, BoundMethod] = MappingProxyType(
+    {
+        "interval": BoundMethod(_interval, _interval_layers),
+        "crown": BoundMethod(_crown, _crown_layers),
+    }
+)
+
+
+# --- arguments -----------------------------------------------------------------------------------
+
+
+def _refuse(text: str, help: str | None = None) -> NoReturn:
+    raise SpecError.of("E0871", text, help=help)
+
+
+def _method(name: object) -> BoundMethod:
+    if name not in METHODS:
+        listed = "methods are " + ", ".join(f"`{n}`" for n in METHODS)
+        hint = suggestion(str(name), METHODS)
+        _refuse(f"there is no bounding method `{name}`", f"{hint}; {listed}" if hint else listed)
+    return METHODS[str(name)]
+
+
+def _like(dtype: object, device: object) -> Tensor:
+    if dtype not in DTYPES:
+        _refuse(f"there is no number format `{dtype}`", "formats are `float64` and `float32`")
+    try:
+        return torch.empty(0, dtype=DTYPES[str(dtype)], device=str(device))
+    except (RuntimeError, AssertionError) as error:
+        # Torch built without a kind of device fails an assertion, and explains at length.
+        help = "`cpu` is always there"
+        raise SpecError.of("E0871", f"there is no device `{device}`", help=help) from error
+
+
+def _read(network: object, region: object, input_shape: Sequence[int] | None) -> Graph:
+    if isinstance(network, Graph):
+        return network
+    if isinstance(network, ImportedNetwork):
+        return network.graph
+    if isinstance(network, str | Path):
+        return load_onnx(read_bytes(Path(network)), Path(network).name).graph
+    if isinstance(network, torch.nn.Module):
+        shape = _shape_of_region(region) if input_shape is None else tuple(input_shape)
+        return load_module(network, [(1, *shape)], type(network).__name__).graph
+    help = "give the path of an ONNX file, a `torch.nn.Module` or a graph"
+    _refuse(f"the network is a `{type(network).__name__}`", help)
+
+
+def _shape_of_region(region: object) -> Shape:
+    match region:
+        case Box():
+            name, array = "lower", region.lower
+        case NormBall():
+            name, array = "center", region.center
+        case (lower, _):
+            name, array = "lower", lower
+        case _:
+            return (1,)  # No region at all: `read_region` says so.
+    shape = numbers(name, array).shape
+    return shape[1:] if len(shape) > 1 else shape
+
+
+def _one_to_one(graph: Graph) -> Graph:
+    for what, nodes in (("input", graph.inputs), ("output", graph.outputs)):
+        if len(nodes) != 1:
+            listed = ", ".join(f"`{n}`" for n in nodes)
+            _refuse(f"the network has {len(nodes)} {what}s ({listed}), and not one")
+    return graph
+
+
+def _require_float64(compiled: CompiledGraph) -> None:
+    if compiled.outward is not None and compiled.like.dtype != torch.float64:
+        text = "the network has an op that may magnify rounding without limit"
+        raise SpecError.of("E0855", text, help="bound it in float64")
+
+
+def _per_sample(shape: Shape) -> Shape:
+    """Without the batch axis that imported networks have."""
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
+
+
+def _read_rows(
+    rows: npt.ArrayLike | None, graph: Graph, given: GivenRegion, like: Tensor
+) -> Tensor:
+    """(batch or 1, rows, outputs)."""
+    outputs = graph.size(graph.output)
+    if rows is None:
+        return torch.eye(outputs, dtype=like.dtype, device=like.device)[None]
+    found = stacked("rows", rows, (None, outputs), f"(rows, {outputs})")
+    if found.is_batch and len(found.values) != given.region.batch:
+        _refuse(f"`rows` is for {len(found.values)} regions, and there are {given.region.batch}")
+    return torch.as_tensor(found.values, dtype=like.dtype, device=like.device)
+
+
+@contextmanager
+def _explained(method: str) -> Generator[None]:
+    """What bounding raises, as diagnostics."""
+    try:
+        yield
+    except Unsupported as error:
+        text = f"`{method}` does not support {error.what}"
+        raise SpecError.of("E0855", text, help=error.advice) from error
+    except EmptyInterval as error:
+        text = "no bounds: values on the way overflow, or constraints leave no point"
+        raise SpecError.of("E0870", text, help="make the region smaller") from error
+
+
+# --- results -------------------------------------------------------------------------------------
+
+
+def _output_ends(
+    method: BoundMethod, compiled: CompiledGraph, region: InputRegion, rows: Tensor, slack: Tensor
+) -> Interval:
+    """Bounds of the rows, moved outward by what rounding may hide: (batch, rows)."""
+    shaped = torch.cat([rows, -rows], dim=1)
+    shaped = shaped.reshape(*shaped.shape[:2], *compiled.graph.shapes[compiled.graph.output])
+    least, negated = method.lower(compiled, region, shaped).chunk(2, dim=1)
+    hidden = (rows.abs() @ slack.flatten(1)[:, :, None])[..., 0]
+    # A bound that is not a number says nothing.
+    lower, upper = (e.masked_fill(e.isnan(), -torch.inf) - hidden for e in (least, negated))
+    return Interval(lower, -upper)
+
+
+def _layer(bounds: Interval, slack: Tensor, given: GivenRegion) -> LayerBounds:
+    batch = given.region.batch
+    lower, upper = (
+        end.expand(batch, *end.shape[1:]) for end in (bounds.lower - slack, bounds.upper + slack)
+    )
+    return LayerBounds(
+        *(_array(v.reshape(batch, *_per_sample(v.shape[1:])), given) for v in (lower, upper))
+    )
+
+
+def _array(values: Tensor, given: GivenRegion) -> FloatArray:
+    """With the batch axis only where the region was given with one."""
+    found = values.cpu().numpy()
+    return found if given.is_batch else found[0]
