@@ -25,6 +25,8 @@ from specdsl.graph import ops
 # Halvings of a piece in search of the point whose tangent leads through an end. The secant after
 # them leaves some 1e-7 of the piece; an error costs tightness, never soundness.
 TANGENT_STEPS = 11
+# Halvings of a convex piece in search of the point with a given slope: 2**-30 of its width.
+SLOPE_STEPS = 30
 # On intervals narrower than this part of their ends, a quotient of differences is mostly rounding.
 NARROW_PART = 1e-7
 # Multiples of a period are known to within some units in the last place of the argument; up to
@@ -195,6 +197,31 @@ def relax(op: ops.Smooth, z: Interval) -> LinearRelaxation:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lowest:
+    """`value` is a lower bound of what is least, `point` where that about is."""
+
+    value: Tensor
+    point: Tensor
+
+
+def lowest_beside_line(op: ops.Smooth, z: Interval, slopes: Tensor, sign: float) -> Lowest:
+    """The least of `sign * f(x) - slope x` on the interval, for every slope.
+
+    The value is -inf where nothing is known. Shapes: z (batch, *shape); slopes and results
+    (rows, batch, *shape).
+    """
+    z = Interval(_finite(z.lower), _finite(z.upper))
+    pieces, known = _pieces(op, z)
+    side = _Side(op, formula(op), z, pieces, sign)
+    found = [side.lowest_on(piece, slopes) for piece in pieces]
+    values = torch.stack([f.value for f in found])
+    value, best = values.min(0, keepdim=True)
+    point = torch.stack([f.point for f in found]).gather(0, best)[0]
+    sure = known & ~outside(op, z) & value[0].isfinite()
+    return Lowest(value[0].masked_fill(~sure, -torch.inf), point)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
     """A part of the interval on which f has one curvature: a number, or one for each entry."""
 
@@ -330,6 +357,28 @@ class _Side:
     def _overshoot(self, at: Tensor, through: Tensor) -> Tensor:
         """How far a tangent passes above the function at another point."""
         return self._value(at) + self._slope(at) * (through - at) - self._value(through)
+
+    def lowest_on(self, piece: _Piece, slopes: Tensor) -> Lowest:
+        """The least of `f(x) - slope x` on one piece, for every slope."""
+        ends = (piece.start.expand_as(slopes), piece.end.expand_as(slopes))
+        left, right = (self._value(x) - slopes * x for x in ends)
+        found = Lowest(
+            _at_ends(slopes, self._touch(piece.start), self._touch(piece.end)),
+            ends[0].where(left <= right, ends[1]),
+        )
+        convex = self._is_convex(piece)
+        if convex is False:
+            return found
+        low, high = ends[0], piece.last.expand_as(slopes)
+        for _ in range(SLOPE_STEPS):
+            middle = low / 2 + high / 2
+            rising = self._slope(middle) > slopes
+            low, high = low.where(rising, middle), middle.where(rising, high)
+        touches = (low, high, piece.start, piece.last)
+        tangents = [self._below_tangent(slopes, self._touch(p), piece) for p in touches]
+        chosen = torch.as_tensor(convex)
+        value = torch.stack(tangents).amax(0).where(chosen, found.value)
+        return Lowest(value, low.where(chosen, found.point))
 
     def _intercepts(self, slopes: Tensor, points: Tensor) -> Tensor:
         """The least of `f(x) - slope x` over all pieces, for every candidate."""
