@@ -21,6 +21,7 @@ from specdsl.bounds.given import Box, NormBall, Region
 from specdsl.bounds.given_arrays import numbers, stacked
 from specdsl.bounds.given_regions import GivenRegion, read_region
 from specdsl.bounds.interval import EmptyInterval, Interval
+from specdsl.bounds.lagrangian import lagrangian_bound
 from specdsl.bounds.region import InputRegion
 from specdsl.bounds.rounding import region_slack
 from specdsl.diagnostics import SpecError, suggestion
@@ -139,6 +140,14 @@ def _crown(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor
     return torch.maximum(torch.cat(found, dim=1), _rows_of(propagated, compiled, rows))
 
 
+def _lagrangian(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    propagated = propagate(compiled, region)
+    size = rows_per_chunk(compiled, region.batch)
+    parts = rows.split(size, dim=1)
+    found = [lagrangian_bound(compiled, part, region, propagated).lower for part in parts]
+    return torch.maximum(torch.cat(found, dim=1), _rows_of(propagated, compiled, rows))
+
+
 def _interval_layers(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
     bounds = propagate(compiled, region, tighten=False).bounds
     return {node: bounds[node] for node in compiled.pre_activations}
@@ -154,6 +163,7 @@ METHODS: Mapping[str, BoundMethod] = MappingProxyType(
     {
         "interval": BoundMethod(_interval, _interval_layers),
         "crown": BoundMethod(_crown, _crown_layers),
+        "lagrangian": BoundMethod(_lagrangian, _crown_layers),
     }
 )
 

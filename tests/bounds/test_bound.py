@@ -63,12 +63,15 @@ def drawn(region: Any, rng: np.random.Generator) -> np.ndarray:
     return points[kept]
 
 
-@given(seeds, methods, st.sampled_from(["l1", "l2", "linf"]), st.sampled_from(sorted(ROUNDING)))
-@settings(max_examples=60, deadline=None)
-def test_no_point_of_a_region_lies_outside(seed: int, method: str, norm: str, dtype: str) -> None:
+@pytest.mark.parametrize("method", sorted(METHODS))
+@given(seeds, st.sampled_from(["l1", "l2", "linf"]), st.sampled_from(sorted(ROUNDING)))
+@settings(max_examples=15, deadline=None)
+def test_no_point_of_a_region_lies_outside(method: str, seed: int, norm: str, dtype: str) -> None:
     rng = np.random.default_rng(seed)
     center, matrix = rng.normal(size=3), rng.normal(size=(2, 3))
-    cuts = specdsl.LinearConstraints(matrix, matrix @ center + 0.1) if seed % 2 else None
+    cuts = specdsl.LinearConstraints(matrix, matrix @ center + 0.1)
+    # With a ball as well each bound is an ascent, and those inside an ascent take long.
+    cuts = cuts if seed % 2 and method != "lagrangian" else None
     box = (center - rng.uniform(0, 1, 3), center + rng.uniform(0, 1, 3))
     scale = rng.uniform(0.5, 2, size=3)
     region = specdsl.NormBall(center, 0.7, norm, scale=scale, within=box, where=cuts)  # pyright: ignore
@@ -101,7 +104,7 @@ def test_convolutions_branches_and_products(seed: int, method: str) -> None:
     assert (values <= found.upper + slack).all()
 
 
-@given(seeds, methods, st.sampled_from(["l1", "l2", "linf"]))
+@given(seeds, st.sampled_from(["crown", "interval"]), st.sampled_from(["l1", "l2", "linf"]))
 @settings(max_examples=30, deadline=None)
 def test_a_batch_gives_what_each_region_gives_alone(seed: int, method: str, norm: Any) -> None:
     rng = np.random.default_rng(seed)
@@ -148,6 +151,14 @@ def test_rows_are_tighter_than_the_bounds_of_their_entries() -> None:
     box = (np.zeros(3), np.ones(3))
     whole, margin = specdsl.bound(mlp(0), box), specdsl.bound(mlp(0), box, rows=[[1, -1]])
     assert margin.lower[0] > whole.lower[0] - whole.upper[1]
+
+
+def test_the_methods_are_in_order() -> None:
+    widths = {}
+    for method in METHODS:
+        found = specdsl.bound(mlp(3), (-np.ones(3), np.ones(3)), method)
+        widths[method] = float((found.upper - found.lower).sum())
+    assert widths["interval"] > widths["crown"] > widths["lagrangian"]
 
 
 def test_constraints_tighten_a_hidden_layer() -> None:
