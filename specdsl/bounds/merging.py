@@ -28,8 +28,8 @@ class MergedRows:
     """`rows . output = sum over nodes of coefficients . value(node) + constant`.
 
     The nodes are the input and results of nonlinear ops. In a delicate graph the constant is less
-    than that by what rounding may have added. Shapes: coefficients (batch or 1, rows, *shape of the
-    node), constant (batch or 1, rows).
+    than that by what rounding may have added on the way to them. Shapes: coefficients (batch or 1,
+    rows, *shape of the node), constant (batch or 1, rows).
     """
 
     coefficients: Mapping[NodeId, Tensor]
@@ -55,6 +55,7 @@ def merge_rows(compiled: CompiledGraph, rows: Tensor, bounds: Bounds) -> MergedR
             constant = constant + _passed_on(compiled, node, coefficients, pending)
         else:
             ends[node] = coefficients
+            continue
         if compiled.outward is not None:
             size = _magnitudes(compiled, node, bounds)
             constant = constant - compiled.outward.part * dot(coefficients.abs(), size)
@@ -90,11 +91,11 @@ def _passed_on(
 
 
 def _magnitudes(compiled: CompiledGraph, node: NodeId, bounds: Bounds) -> Tensor:
-    """What a step backward from the node adds up, or what its own bounds are added up from."""
-    if node in compiled.kernels:
-        sizes = [outward.magnitude(bounds[o]) for o in compiled.graph.operands(node)]
-        return outward.affine_size(compiled.kernels[node], sizes)
-    return outward.magnitude(bounds[node])
+    """What a step backward from the node adds up."""
+    if node in compiled.constants:
+        return compiled.constants[node].abs()
+    sizes = [outward.magnitude(bounds[o]) for o in compiled.graph.operands(node)]
+    return outward.affine_size(compiled.kernels[node], sizes)
 
 
 def interval_rows(
@@ -109,20 +110,30 @@ def interval_rows(
     lower = merged.constant.expand(region.batch, -1)
     for node, coefficients in merged.coefficients.items():
         if node == compiled.graph.input:
-            flat = coefficients.flatten(2)
-            lower = lower + region.minimum(flat) - _ball_rounding(compiled, flat, region)
-            continue
-        positive = coefficients.clamp(min=0)
-        lower = lower + dot(positive, bounds[node].lower)
-        lower = lower + dot(coefficients - positive, bounds[node].upper)
+            lower = lower + _at_input(compiled, coefficients.flatten(2), region)
+        else:
+            lower = lower + _at_interval(compiled, coefficients, bounds[node])
     return known_or_unbounded(compiled, lower)
 
 
-def _ball_rounding(compiled: CompiledGraph, flat: Tensor, region: InputRegion) -> Tensor:
-    """In delicate graphs, what the dual of a ball may be off by, which is more than a sum is."""
-    if compiled.outward is None or region.balls is None:
-        return flat.new_zeros(1, 1)
-    return ROUNDING_PART * dot(flat.abs(), region.farthest)
+def _at_input(compiled: CompiledGraph, coefficients: Tensor, region: InputRegion) -> Tensor:
+    lower = region.minimum(coefficients)
+    if compiled.outward is None:
+        return lower
+    # The dual of a ball errs by more than sums over a box do.
+    part = compiled.outward.part if region.balls is None else ROUNDING_PART
+    return lower - part * dot(coefficients.abs(), region.farthest)
+
+
+def _at_interval(compiled: CompiledGraph, coefficients: Tensor, interval: Interval) -> Tensor:
+    positive = coefficients.clamp(min=0)
+    negative = coefficients - positive
+    lower = dot(positive, interval.lower) + dot(negative, interval.upper)
+    if compiled.outward is None:
+        return lower
+    # Only the ends that are read count: the other one may be infinite.
+    size = dot(positive, interval.lower.abs()) - dot(negative, interval.upper.abs())
+    return lower - compiled.outward.part * size
 
 
 def known_or_unbounded(compiled: CompiledGraph, lower: Tensor) -> Tensor:
