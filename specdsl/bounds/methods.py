@@ -17,7 +17,7 @@ from specdsl.bounds.crown import propagate
 from specdsl.bounds.crown_ibp import crown_ibp_lower
 from specdsl.bounds.fast_lin import with_parallel_lines
 from specdsl.bounds.first_layer import interval_pass
-from specdsl.bounds.forward_linear import forward_lower
+from specdsl.bounds.forward_linear import forward_bounds, forward_lower
 from specdsl.bounds.merging import interval_rows
 from specdsl.bounds.region import InputRegion
 from specdsl.bounds.output_rows import backward_rows
@@ -64,10 +64,19 @@ def forward(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tenso
     return forward_lower(compiled, rows, region)
 
 
+def forward_crown(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    """Forward linear bounds inside, one backward pass for the rows."""
+    known = forward_bounds(compiled, region).bounds
+    return backward_rows(
+        compiled, rows, region, propagate(compiled, region, tighten=False, known=known)
+    )
+
+
 METHODS: Mapping[str, Method] = {
     "interval": interval,
     "forward": forward,
     "crown_ibp": crown_ibp,
+    "forward_crown": forward_crown,
     "fast_lin": fast_lin,
     "crown": crown,
 }

@@ -1,0 +1,185 @@
+"""Linear functions below and above a node, and how they pass through one op.
+
+Source: as in `bounds.forward_linear`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import singledispatch
+
+from torch import Tensor
+
+from specdsl.backend import Unsupported
+from specdsl.bounds.affine import AffineKernel, RearrangeKernel
+from specdsl.bounds.maximum import GroupRelaxation
+from specdsl.bounds.relaxation import LinearRelaxation, PlaneRelaxation, Relaxation
+from specdsl.graph.ops import Shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearFunction:
+    """`coefficients . x[columns] + constant`, for every entry of a node.
+
+    Shapes: coefficients (batch or 1, columns, *shape), constant (batch or 1, *shape).
+    """
+
+    coefficients: Tensor
+    constant: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LinearBounds:
+    """`lower(x) <= node(x) <= upper(x)` on the region; one and the same function where exact."""
+
+    lower: LinearFunction
+    upper: LinearFunction
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the node is that linear function."""
+        return self.lower is self.upper
+
+
+# --- affine ops -----------------------------------------------------------------------------------
+
+
+def through_affine(kernel: AffineKernel, operands: list[LinearBounds]) -> LinearBounds:
+    """Linear bounds of an affine op: `W+ lower + W- upper` below.
+
+    With W+ and W- the positive and negative parts of W, that is `W (lower + upper) / 2 -
+    |W| (upper - lower) / 2`, for which no kernel has to be taken apart.
+    """
+    lower = upper = None
+    for i, ends in enumerate(operands):
+        below, above = _through_operand(kernel, i, ends)
+        lower = below if lower is None else _plus(lower, below)
+        if all(o.is_exact for o in operands):
+            upper = lower
+        else:
+            upper = above if upper is None else _plus(upper, above)
+    assert lower is not None
+    assert upper is not None
+    if kernel.offset is not None:
+        is_exact = upper is lower
+        lower = replace(lower, constant=lower.constant + kernel.offset)
+        upper = lower if is_exact else replace(upper, constant=upper.constant + kernel.offset)
+    return LinearBounds(lower, upper)
+
+
+def _through_operand(
+    kernel: AffineKernel, index: int, ends: LinearBounds
+) -> tuple[LinearFunction, LinearFunction]:
+    if ends.is_exact:
+        same = _applied(kernel.apply, index, ends.lower)
+        return same, same
+    if isinstance(kernel, RearrangeKernel):
+        # Entries only move: ends are exact, where halves would round.
+        return _applied(kernel.apply, index, ends.lower), _applied(kernel.apply, index, ends.upper)
+    middle = _applied(kernel.apply, index, _half(_plus(ends.lower, ends.upper)))
+    spread = _applied(kernel.apply_magnitude, index, _half(_plus(ends.upper, _turned(ends.lower))))
+    return _plus(middle, _turned(spread)), _plus(middle, spread)
+
+
+def _applied(
+    apply: Callable[[int, Tensor], Tensor], index: int, f: LinearFunction
+) -> LinearFunction:
+    """A linear map of the node, of every column and of the constant alike."""
+    stacked = apply(index, f.coefficients.flatten(0, 1))
+    return LinearFunction(stacked.unflatten(0, f.coefficients.shape[:2]), apply(index, f.constant))
+
+
+def _plus(one: LinearFunction, other: LinearFunction) -> LinearFunction:
+    return LinearFunction(one.coefficients + other.coefficients, one.constant + other.constant)
+
+
+def _turned(f: LinearFunction) -> LinearFunction:
+    return LinearFunction(-f.coefficients, -f.constant)
+
+
+def _half(f: LinearFunction) -> LinearFunction:
+    return LinearFunction(f.coefficients / 2, f.constant / 2)
+
+
+# --- nonlinear ops --------------------------------------------------------------------------------
+
+
+@singledispatch
+def through_lines(lines: Relaxation, operands: list[LinearBounds]) -> LinearBounds:
+    """Linear bounds of a nonlinear op from its relaxation: the line below at the lower function
+    where its slope is positive, at the upper one where it is negative.
+
+    Raises Unsupported for a relaxation of a form that has no rule here.
+    """
+    raise Unsupported("forward linear bounds", f"a {type(lines).__name__}")
+
+
+@through_lines.register
+def _(lines: LinearRelaxation, operands: list[LinearBounds]) -> LinearBounds:
+    (z,) = operands
+    below, above = _scaled(lines.lower_slope, z), _scaled(lines.upper_slope, z)
+    lower = below.lower
+    if lines.lower_intercept is not None:
+        lower = _raised(lower, lines.lower_intercept)
+    return LinearBounds(lower, _raised(above.upper, lines.upper_intercept))
+
+
+@through_lines.register
+def _(lines: PlaneRelaxation, operands: list[LinearBounds]) -> LinearBounds:
+    x, y = operands
+    below = _plus(_scaled(lines.lower_x, x).lower, _scaled(lines.lower_y, y).lower)
+    above = _plus(_scaled(lines.upper_x, x).upper, _scaled(lines.upper_y, y).upper)
+    return LinearBounds(
+        _raised(below, lines.lower_intercept), _raised(above, lines.upper_intercept)
+    )
+
+
+@through_lines.register
+def _(lines: GroupRelaxation, operands: list[LinearBounds]) -> LinearBounds:
+    (x,) = operands
+    # Slopes above are not negative.
+    first = _sloped(lines.first_slope, _picked(x.upper, lines.first))
+    second = _sloped(lines.second_slope, _picked(x.upper, lines.second))
+    above = _raised(_plus(first, second), lines.intercept)
+    return LinearBounds(
+        _shaped(_picked(x.lower, lines.below), lines.result), _shaped(above, lines.result)
+    )
+
+
+def _scaled(slope: Tensor, z: LinearBounds) -> LinearBounds:
+    """Bounds of `slope * z`, entry by entry."""
+    if z.is_exact:
+        function = _sloped(slope, z.lower)
+        return LinearBounds(function, function)
+    positive = slope.clamp(min=0)
+    lower, upper = _sloped(positive, z.lower), _sloped(positive, z.upper)
+    if bool((slope < 0).any()):
+        negative = slope - positive
+        lower = _plus(lower, _sloped(negative, z.upper))
+        upper = _plus(upper, _sloped(negative, z.lower))
+    return LinearBounds(lower, upper)
+
+
+def _sloped(slope: Tensor, f: LinearFunction) -> LinearFunction:
+    return LinearFunction(slope[:, None] * f.coefficients, slope * f.constant)
+
+
+def _raised(f: LinearFunction, intercept: Tensor) -> LinearFunction:
+    return replace(f, constant=f.constant + intercept)
+
+
+def _picked(f: LinearFunction, positions: Tensor) -> LinearFunction:
+    """The entries at `positions` (batch or 1, groups) of the flat node, those of each region."""
+    flat, constant = f.coefficients.flatten(2), f.constant.flatten(1)
+    count = max(flat.shape[0], constant.shape[0], positions.shape[0])
+    places = positions.expand(count, -1)
+    columns = places[:, None].expand(-1, flat.shape[1], -1)
+    return LinearFunction(
+        flat.expand(count, -1, -1).gather(2, columns),
+        constant.expand(count, -1).gather(1, places),
+    )
+
+
+def _shaped(f: LinearFunction, shape: Shape) -> LinearFunction:
+    return LinearFunction(f.coefficients.unflatten(2, shape), f.constant.unflatten(1, shape))
