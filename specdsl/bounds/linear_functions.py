@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import singledispatch
 
+import torch
 from torch import Tensor
 
 from specdsl.backend import Unsupported
@@ -16,6 +17,10 @@ from specdsl.bounds.affine import AffineKernel, RearrangeKernel
 from specdsl.bounds.maximum import GroupRelaxation
 from specdsl.bounds.relaxation import LinearRelaxation, PlaneRelaxation, Relaxation
 from specdsl.graph.ops import Shape
+
+# Columns pass through a kernel so many coefficients at a time (8 MiB of float64): what it needs on
+# the way is then small beside what is carried, and stays near the cache.
+MAX_AT_A_TIME = 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,57 +54,82 @@ def through_affine(kernel: AffineKernel, operands: list[LinearBounds]) -> Linear
     """Linear bounds of an affine op: `W+ lower + W- upper` below.
 
     With W+ and W- the positive and negative parts of W, that is `W (lower + upper) / 2 -
-    |W| (upper - lower) / 2`, for which no kernel has to be taken apart.
+    |W| (upper - lower) / 2`, for which no kernel has to be taken apart. Columns are taken some at a
+    time, and the constant is one more.
     """
-    lower = upper = None
-    for i, ends in enumerate(operands):
-        below, above = _through_operand(kernel, i, ends)
-        lower = below if lower is None else _plus(lower, below)
-        if all(o.is_exact for o in operands):
-            upper = lower
-        else:
-            upper = above if upper is None else _plus(upper, above)
-    assert lower is not None
-    assert upper is not None
-    if kernel.offset is not None:
-        is_exact = upper is lower
-        lower = replace(lower, constant=lower.constant + kernel.offset)
-        upper = lower if is_exact else replace(upper, constant=upper.constant + kernel.offset)
+    constants = _affine_ends(kernel, [_Ends.of_constants(o) for o in operands])
+    offset = 0.0 if kernel.offset is None else kernel.offset
+    columns = [_Ends.of_coefficients(o) for o in operands]
+    largest = max(c.lower.numel() for c in columns)
+    count = columns[0].lower.shape[1]
+    at_a_time = max(1, count * MAX_AT_A_TIME // max(1, largest))
+    parts = [
+        _affine_ends(kernel, [c.narrow(start, min(at_a_time, count - start)) for c in columns])
+        for start in range(0, count, at_a_time)
+    ]
+    lower = LinearFunction(_joined([p.lower for p in parts]), constants.lower[:, 0] + offset)
+    if constants.is_exact:
+        return LinearBounds(lower, lower)
+    upper = LinearFunction(_joined([p.upper for p in parts]), constants.upper[:, 0] + offset)
     return LinearBounds(lower, upper)
 
 
-def _through_operand(
-    kernel: AffineKernel, index: int, ends: LinearBounds
-) -> tuple[LinearFunction, LinearFunction]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """Some columns of both functions, one tensor where exact: (batch or 1, columns, *shape)."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @classmethod
+    def of_coefficients(cls, ends: LinearBounds) -> _Ends:
+        return cls(ends.lower.coefficients, ends.upper.coefficients)
+
+    @classmethod
+    def of_constants(cls, ends: LinearBounds) -> _Ends:
+        lower = ends.lower.constant[:, None]
+        return cls(lower, lower if ends.is_exact else ends.upper.constant[:, None])
+
+    @property
+    def is_exact(self) -> bool:
+        return self.lower is self.upper
+
+    def narrow(self, start: int, count: int) -> _Ends:
+        lower = self.lower.narrow(1, start, count)
+        return _Ends(lower, lower if self.is_exact else self.upper.narrow(1, start, count))
+
+
+def _affine_ends(kernel: AffineKernel, operands: list[_Ends]) -> _Ends:
+    lower = upper = None
+    is_exact = all(ends.is_exact for ends in operands)
+    for i, ends in enumerate(operands):
+        below, above = _through_operand(kernel, i, ends)
+        lower = below if lower is None else lower + below
+        upper = lower if is_exact else above if upper is None else upper + above
+    assert lower is not None
+    assert upper is not None
+    return _Ends(lower, upper)
+
+
+def _through_operand(kernel: AffineKernel, index: int, ends: _Ends) -> tuple[Tensor, Tensor]:
+    lower, upper = ends.lower, ends.upper
     if ends.is_exact:
-        same = _applied(kernel.apply, index, ends.lower)
+        same = _applied(kernel.apply, index, lower)
         return same, same
     if isinstance(kernel, RearrangeKernel):
         # Entries only move: ends are exact, where halves would round.
-        return _applied(kernel.apply, index, ends.lower), _applied(kernel.apply, index, ends.upper)
-    middle = _applied(kernel.apply, index, _half(_plus(ends.lower, ends.upper)))
-    spread = _applied(kernel.apply_magnitude, index, _half(_plus(ends.upper, _turned(ends.lower))))
-    return _plus(middle, _turned(spread)), _plus(middle, spread)
+        return _applied(kernel.apply, index, lower), _applied(kernel.apply, index, upper)
+    middle = _applied(kernel.apply, index, (lower + upper) / 2)
+    spread = _applied(kernel.apply_magnitude, index, (upper - lower) / 2)
+    return middle - spread, middle + spread
 
 
-def _applied(
-    apply: Callable[[int, Tensor], Tensor], index: int, f: LinearFunction
-) -> LinearFunction:
-    """A linear map of the node, of every column and of the constant alike."""
-    stacked = apply(index, f.coefficients.flatten(0, 1))
-    return LinearFunction(stacked.unflatten(0, f.coefficients.shape[:2]), apply(index, f.constant))
+def _applied(apply: Callable[[int, Tensor], Tensor], index: int, x: Tensor) -> Tensor:
+    return apply(index, x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
 
-def _plus(one: LinearFunction, other: LinearFunction) -> LinearFunction:
-    return LinearFunction(one.coefficients + other.coefficients, one.constant + other.constant)
-
-
-def _turned(f: LinearFunction) -> LinearFunction:
-    return LinearFunction(-f.coefficients, -f.constant)
-
-
-def _half(f: LinearFunction) -> LinearFunction:
-    return LinearFunction(f.coefficients / 2, f.constant / 2)
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 # --- nonlinear ops --------------------------------------------------------------------------------
@@ -183,3 +213,7 @@ def _picked(f: LinearFunction, positions: Tensor) -> LinearFunction:
 
 def _shaped(f: LinearFunction, shape: Shape) -> LinearFunction:
     return LinearFunction(f.coefficients.unflatten(2, shape), f.constant.unflatten(1, shape))
+
+
+def _plus(one: LinearFunction, other: LinearFunction) -> LinearFunction:
+    return LinearFunction(one.coefficients + other.coefficients, one.constant + other.constant)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdsl.bounds import forward_linear
+from specdsl.bounds import forward_linear, linear_functions
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.crown import lower_rows, propagate
 from specdsl.bounds.forward import evaluate, node_values
@@ -126,7 +126,9 @@ def test_a_batch_gives_what_its_boxes_give_alone(seed: int) -> None:
         assert torch.allclose(found[0], together[i], rtol=1e-9, atol=1e-9)
 
 
-def test_regions_taken_some_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_regions_and_columns_taken_some_at_a_time_give_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     compiled = compile_graph(random_graph(5))
     random = np.random.default_rng(5)
     centers = torch.as_tensor(random.normal(size=(7, 40)))
@@ -134,6 +136,7 @@ def test_regions_taken_some_at_a_time_give_the_same(monkeypatch: pytest.MonkeyPa
     rows = torch.as_tensor(random.normal(size=(7, 3, 4)))
     at_once = forward_lower(compiled, rows, region)
     monkeypatch.setattr(forward_linear, "MAX_COEFFICIENTS", 1)
+    monkeypatch.setattr(linear_functions, "MAX_AT_A_TIME", 1000)
     assert torch.allclose(forward_lower(compiled, rows, region), at_once, rtol=1e-12)
 
 
