@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +16,11 @@ from torch import Tensor
 
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Propagated, lower_rows, propagate, rows_per_chunk
 from specdsl.bounds.given import Box, NormBall, Region
 from specdsl.bounds.given_arrays import numbers, stacked
 from specdsl.bounds.given_regions import GivenRegion, read_region
 from specdsl.bounds.interval import EmptyInterval, Interval
-from specdsl.bounds.lagrangian import lagrangian_bound
+from specdsl.bounds.methods import METHODS, BoundMethod
 from specdsl.bounds.region import InputRegion
 from specdsl.bounds.rounding import region_slack
 from specdsl.diagnostics import SpecError, suggestion
@@ -101,71 +100,11 @@ def bound(  # noqa: PLR0913 - what varies between calls, each with a default but
         wanted = _read_rows(rows, graph, given, like)
         slack = region_slack(plain, given.region)
         ends = _output_ends(chosen, compiled, given.region, wanted, slack[graph.output])
-        inner = chosen.layers(plain, given.region) if layers else {}
+        inner = _layers(chosen, plain, given.region) if layers else {}
     shape = _per_sample(graph.shapes[graph.output]) if rows is None else (wanted.shape[1],)
     lower, upper = (_array(end.reshape(-1, *shape), given) for end in (ends.lower, ends.upper))
     found = {node: _layer(bounds, slack[node], given) for node, bounds in inner.items()}
     return NetworkBounds(lower, upper, method, MappingProxyType(found))
-
-
-# --- methods -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class BoundMethod:
-    """How one method bounds. `lower`: rows (batch or 1, rows, *output) over each region, to lower
-    bounds (batch, rows). `layers`: every value that a nonlinear op reads, (batch or 1, *node).
-    """
-
-    lower: Callable[[CompiledGraph, InputRegion, Tensor], Tensor]
-    layers: Callable[[CompiledGraph, InputRegion], Mapping[NodeId, Interval]]
-
-
-def _interval(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    return _rows_of(propagate(compiled, region, tighten=False), compiled, rows)
-
-
-def _rows_of(propagated: Propagated, compiled: CompiledGraph, rows: Tensor) -> Tensor:
-    output, flat = propagated.bounds[compiled.graph.output], rows.flatten(2)
-    center, radius = (v.flatten(1)[:, :, None] for v in (output.center, output.radius))
-    return (flat @ center - flat.abs() @ radius)[..., 0]
-
-
-def _crown(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    propagated = propagate(compiled, region)
-    relaxations = propagated.relaxations
-    output, size = compiled.graph.output, rows_per_chunk(compiled, region.batch)
-    parts = rows.split(size, dim=1)
-    found = [lower_rows(compiled, output, part, region, relaxations).lower for part in parts]
-    return torch.maximum(torch.cat(found, dim=1), _rows_of(propagated, compiled, rows))
-
-
-def _lagrangian(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    propagated = propagate(compiled, region)
-    size = rows_per_chunk(compiled, region.batch)
-    parts = rows.split(size, dim=1)
-    found = [lagrangian_bound(compiled, part, region, propagated).lower for part in parts]
-    return torch.maximum(torch.cat(found, dim=1), _rows_of(propagated, compiled, rows))
-
-
-def _interval_layers(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
-    bounds = propagate(compiled, region, tighten=False).bounds
-    return {node: bounds[node] for node in compiled.pre_activations}
-
-
-def _crown_layers(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
-    bounds = propagate(compiled, region).bounds
-    return {node: bounds[node] for node in compiled.pre_activations}
-
-
-# What `method` may be: a further one is a line here.
-METHODS: Mapping[str, BoundMethod] = MappingProxyType(
-    {
-        "interval": BoundMethod(_interval, _interval_layers),
-        "crown": BoundMethod(_crown, _crown_layers),
-        "lagrangian": BoundMethod(_lagrangian, _crown_layers),
-    }
-)
 
 
 # --- arguments -----------------------------------------------------------------------------------
@@ -281,6 +220,13 @@ def _output_ends(
     # A bound that is not a number says nothing.
     lower, upper = (e.masked_fill(e.isnan(), -torch.inf) - hidden for e in (least, negated))
     return Interval(lower, -upper)
+
+
+def _layers(
+    method: BoundMethod, compiled: CompiledGraph, region: InputRegion
+) -> Mapping[NodeId, Interval]:
+    bounds = method.inside(compiled, region)
+    return {node: bounds[node] for node in compiled.pre_activations}
 
 
 def _layer(bounds: Interval, slack: Tensor, given: GivenRegion) -> LayerBounds:

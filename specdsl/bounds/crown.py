@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from math import prod
 
 import torch
 from torch import Tensor
@@ -65,6 +66,12 @@ class Relaxations(Mapping[NodeId, Relaxation]):
 
     def __len__(self) -> int:
         return len(self.lines)
+
+
+def rows_per_chunk(compiled: CompiledGraph, batch: int) -> int:
+    """How many rows of whole values to walk back at a time."""
+    widest = max(prod(shape) for shape in compiled.graph.shapes.values())
+    return max(1, MAX_COEFFICIENTS // (batch * widest))
 
 
 def lower_rows(

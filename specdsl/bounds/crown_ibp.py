@@ -13,8 +13,8 @@ from torch import Tensor
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.first_layer import interval_pass
 from specdsl.bounds.merging import interval_rows
-from specdsl.bounds.region import InputRegion
 from specdsl.bounds.output_rows import backward_rows
+from specdsl.bounds.region import InputRegion
 
 
 def crown_ibp_lower(

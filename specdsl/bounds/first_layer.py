@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import Propagated, Relaxations, lower_rows, propagate, rows_per_chunk
+from specdsl.bounds.crown import Propagated, Relaxations, entry_ends, propagate
 from specdsl.bounds.forward import interval_step
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.outward import affine_size, magnitude
@@ -70,20 +70,7 @@ def _linear_nodes(compiled: CompiledGraph) -> frozenset[NodeId]:
 def _over_balls(
     compiled: CompiledGraph, node: NodeId, region: InputRegion, relaxations: Relaxations
 ) -> Interval:
-    graph = compiled.graph
-    shape, count = graph.shapes[node], graph.size(node)
-    places = torch.arange(count, device=compiled.like.device)
-    lower, upper = [], []
-    for part in places.split(rows_per_chunk(compiled, region.batch)):
-        rows = compiled.like.new_zeros(len(part), count)
-        rows[torch.arange(len(part)), part] = 1.0
-        both = torch.cat([rows, -rows]).reshape(1, -1, *shape)
-        least, negative = lower_rows(compiled, node, both, region, relaxations).lower.chunk(
-            2, dim=1
-        )
-        lower.append(least)
-        upper.append(-negative)
-    ends = (torch.cat(parts, dim=1).unflatten(1, shape) for parts in (lower, upper))
-    one, other = ends
-    # Where the row is constant, its ends may cross by rounding.
-    return Interval(torch.minimum(one, other), torch.maximum(one, other))
+    places = torch.arange(compiled.graph.size(node), device=compiled.like.device)
+    ends = entry_ends(compiled, node, places, region, relaxations)
+    shape = compiled.graph.shapes[node]
+    return Interval(ends.lower.reshape(-1, *shape), ends.upper.reshape(-1, *shape))

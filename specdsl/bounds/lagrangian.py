@@ -23,13 +23,14 @@ from torch import Tensor
 
 from specdsl.backend import Unsupported
 from specdsl.bounds import piecewise, smooth
+from specdsl.bounds.backward import least, walk
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import Propagated
-from specdsl.bounds.forward import affine_value
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.nonlinear import NonlinearRule, PiecewiseLinearRule, PolynomialRule, SmoothRule
 from specdsl.bounds.region import InputRegion
-from specdsl.bounds.relaxation import dot
+from specdsl.bounds.relaxation import Passed
+from specdsl.bounds.rows import DenseRows, Rows, entries
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 
@@ -135,61 +136,27 @@ class _Walk:
     propagated: Propagated
     multipliers: Mapping[NodeId, Tensor] | None
     found: dict[NodeId, Tensor] = field(default_factory=dict[NodeId, Tensor])
-    pending: dict[NodeId, Tensor] = field(default_factory=dict[NodeId, Tensor])
 
     def lower(self, rows: Tensor) -> Tensor:
         """The bound; rows (batch, rows, *output) to (batch, rows)."""
-        graph = self.compiled.graph
-        total = rows.new_zeros(rows.shape[:2])
-        self.pending = {graph.output: rows}
-        for node in reversed(graph.order):
-            if node == graph.input or node not in self.pending:
-                continue
-            coefficients = self.pending.pop(node)
-            if node in self.compiled.constants:
-                total = total + dot(coefficients, self.compiled.constants[node])
-            elif node in self.compiled.rules:
-                total = total + self._nonlinear(node, coefficients)
-            else:
-                total = total + self._affine(node, coefficients)
-        at_input = self.pending.get(graph.input)
-        if at_input is None:
-            return total
-        return total + self.region.minimum(at_input.flatten(2))
+        output = self.compiled.graph.output
+        return least(walk(self.compiled, output, DenseRows(rows), self._through), self.region)
 
-    def _add(self, node: NodeId, coefficients: Tensor) -> None:
-        known = self.pending.get(node)
-        self.pending[node] = coefficients if known is None else known + coefficients
-
-    def _affine(self, node: NodeId, coefficients: Tensor) -> Tensor:
-        kernel, graph = self.compiled.kernels[node], self.compiled.graph
-        operands = graph.operands(node)
-        for i, operand in enumerate(operands):
-            passed = kernel.transpose(i, coefficients.flatten(0, 1))
-            self._add(operand, passed.unflatten(0, coefficients.shape[:2]))
-        if kernel.offset is None:
-            return coefficients.new_zeros(())
-        zeros = [coefficients.new_zeros(1, *graph.shapes[o]) for o in operands]
-        return dot(coefficients, affine_value(kernel, zeros))
-
-    def _nonlinear(self, node: NodeId, coefficients: Tensor) -> Tensor:
-        operands = self.compiled.graph.operands(node)
-        positive = coefficients.clamp(min=0)
-        lines = self.propagated.relaxations[node]
-        through = lines.through(positive, coefficients - positive)
+    def _through(self, node: NodeId, rows: Rows) -> Passed:
+        through = self.propagated.relaxations[node].through(rows)
         rule = self.compiled.rules[node]
         if not _is_elementwise(rule):
-            for operand, passed in zip(operands, through.coefficients, strict=True):
-                self._add(operand, passed)
-            return through.constant
-        z = self.propagated.bounds[operands[0]]
-        multiplier = through.coefficients[0]
+            return through
+        (operand,) = self.compiled.graph.operands(node)
+        z = self.propagated.bounds[operand]
+        # Rows of the output are dense, and stay so.
+        coefficients, multiplier = (r.dense().coefficients for r in (rows, through.rows[0]))
         if self.multipliers is None:
             self.found[node] = multiplier
         else:
             multiplier = self.multipliers[node].where(rule.unstable(z)[:, None], multiplier)
-        self._add(operands[0], multiplier)
-        return least_cost(rule, z, coefficients, multiplier).flatten(2).sum(2)
+        cost = entries(least_cost(rule, z, coefficients, multiplier), 2).sum(2)
+        return Passed((DenseRows(multiplier),), cost)
 
 
 def _is_elementwise(rule: NonlinearRule) -> bool:

@@ -172,9 +172,8 @@ def _(lines: GroupRelaxation, operands: list[LinearBounds]) -> LinearBounds:
     first = _sloped(lines.first_slope, _picked(x.upper, lines.first))
     second = _sloped(lines.second_slope, _picked(x.upper, lines.second))
     above = _raised(_plus(first, second), lines.intercept)
-    return LinearBounds(
-        _shaped(_picked(x.lower, lines.below), lines.result), _shaped(above, lines.result)
-    )
+    result = lines.groups.shape[:-1]
+    return LinearBounds(_shaped(_picked(x.lower, lines.below), result), _shaped(above, result))
 
 
 def _scaled(slope: Tensor, z: LinearBounds) -> LinearBounds:

@@ -1,85 +1,120 @@
 """The bounding methods by name: one registry, one signature.
 
-A method is a function from a compiled graph, a batch of regions and rows of the output to lower
-bounds of these rows. It stands here and nowhere else; `lower_bounds` takes one or several by name.
+A method bounds rows of the output, and the values inside, of a compiled graph over a batch of
+regions. It stands here and nowhere else; `lower_bounds` takes one or several by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import propagate
+from specdsl.bounds.crown import Propagated, propagate
 from specdsl.bounds.crown_ibp import crown_ibp_lower
 from specdsl.bounds.fast_lin import with_parallel_lines
 from specdsl.bounds.first_layer import interval_pass
 from specdsl.bounds.forward_linear import forward_bounds, forward_lower
+from specdsl.bounds.interval import Interval
+from specdsl.bounds.lagrangian import lagrangian_bound
 from specdsl.bounds.merging import interval_rows
+from specdsl.bounds.output_rows import backward_rows, in_chunks
 from specdsl.bounds.region import InputRegion
-from specdsl.bounds.output_rows import backward_rows
+from specdsl.graph.graph import NodeId
+
+Lower = Callable[[CompiledGraph, InputRegion, Tensor], Tensor]
+"""Lower bounds of rows of the output: (batch or 1, rows, *output) to (batch, rows); -inf where
+nothing is known.
+"""
+
+Inside = Callable[[CompiledGraph, InputRegion], Mapping[NodeId, Interval]]
+"""Bounds of every node, (batch or 1, *node)."""
 
 
 class UnknownMethod(ValueError):
     """A name that no bounding method has."""
 
 
-class Method(Protocol):
-    """Lower bounds of `rows . output` over each region; differentiable.
+@dataclass(frozen=True, slots=True)
+class BoundMethod:
+    """How one method bounds rows of the output, and what it knows inside.
 
-    Shapes: rows (batch or 1, rows, *output) to (batch, rows). Raises EmptyInterval where something
-    is NaN, Unsupported where an op may have no value. -inf where nothing is known.
+    Both raise EmptyInterval where something is NaN, Unsupported where an op may have no value.
     """
 
-    def __call__(self, compiled: CompiledGraph, region: InputRegion, rows: Tensor, /) -> Tensor:
-        """The bounds."""
-        ...
+    lower: Lower
+    inside: Inside
 
 
-def interval(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    """Intervals, balls in the first layer, the last layer merged into the rows."""
-    return interval_rows(compiled, rows, region, interval_pass(compiled, region).bounds)
-
-
-def crown_ibp(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    """Intervals inside, one backward pass for the rows."""
-    return crown_ibp_lower(compiled, rows, region)
-
-
-def crown(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    """Backward passes for all that intervals leave unstable, and for the rows."""
-    return backward_rows(compiled, rows, region, propagate(compiled, region))
-
-
-def fast_lin(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    """CROWN with parallel lines; what lies inside intersected with intervals."""
-    return crown(with_parallel_lines(compiled), region, rows)
-
-
-def forward(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    """Linear functions of the inputs carried forward, intersected with intervals."""
-    return forward_lower(compiled, rows, region)
-
-
-def forward_crown(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    """Forward linear bounds inside, one backward pass for the rows."""
-    known = forward_bounds(compiled, region).bounds
-    return backward_rows(
-        compiled, rows, region, propagate(compiled, region, tighten=False, known=known)
+def _on(inside: Callable[[CompiledGraph, InputRegion], Propagated]) -> BoundMethod:
+    """One backward pass for the rows, on relaxations of a pass."""
+    return BoundMethod(
+        lambda compiled, region, rows: backward_rows(
+            compiled, rows, region, inside(compiled, region)
+        ),
+        lambda compiled, region: inside(compiled, region).bounds,
     )
 
 
-METHODS: Mapping[str, Method] = {
-    "interval": interval,
-    "forward": forward,
-    "crown_ibp": crown_ibp,
-    "forward_crown": forward_crown,
-    "fast_lin": fast_lin,
-    "crown": crown,
-}
+def _intervals(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
+    return interval_pass(compiled, region).bounds
+
+
+def _interval_rows(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    return interval_rows(compiled, rows, region, _intervals(compiled, region))
+
+
+def _crown_ibp(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    return crown_ibp_lower(compiled, rows, region)
+
+
+def _forward(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    return forward_lower(compiled, rows, region)
+
+
+def _forward_inside(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
+    return forward_bounds(compiled, region).bounds
+
+
+def _forward_pass(compiled: CompiledGraph, region: InputRegion) -> Propagated:
+    return propagate(compiled, region, tighten=False, known=_forward_inside(compiled, region))
+
+
+def _parallel_pass(compiled: CompiledGraph, region: InputRegion) -> Propagated:
+    return propagate(with_parallel_lines(compiled), region)
+
+
+def _lagrangian(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+    propagated = propagate(compiled, region)
+
+    def lower(part: Tensor) -> Tensor:
+        return lagrangian_bound(compiled, part, region, propagated).lower
+
+    return in_chunks(lower, compiled, rows, region)
+
+
+METHODS: Mapping[str, BoundMethod] = MappingProxyType(
+    {
+        # Intervals, balls in the first layer, the last layer merged into the rows.
+        "interval": BoundMethod(_interval_rows, _intervals),
+        # Linear functions of the inputs carried forward, intersected with intervals.
+        "forward": BoundMethod(_forward, _forward_inside),
+        # Intervals inside, one backward pass for the rows.
+        "crown_ibp": BoundMethod(_crown_ibp, _intervals),
+        # Forward linear bounds inside, one backward pass for the rows.
+        "forward_crown": _on(_forward_pass),
+        # CROWN with parallel lines; what lies inside intersected with intervals.
+        "fast_lin": _on(_parallel_pass),
+        # Backward passes for all that intervals leave unstable, and for the rows.
+        "crown": _on(propagate),
+        # From CROWN's bound of the rows on towards that of the linear program.
+        "lagrangian": BoundMethod(_lagrangian, lambda c, r: propagate(c, r).bounds),
+    }
+)
 
 
 def lower_bounds(
@@ -88,12 +123,12 @@ def lower_bounds(
     """Lower bounds of `rows . output` by the methods named, the best of each where several are.
 
     In real arithmetic; what float64 rounding may hide is `rounding.rounding_slack`. Shapes: rows
-    (batch or 1, rows, *output) to (batch, rows). Raises UnknownMethod, and as `Method`.
+    (batch or 1, rows, *output) to (batch, rows). Raises UnknownMethod, and as `BoundMethod`.
     """
     if not methods:
         raise UnknownMethod("no bounding method is named")
     for name in methods:
         if name not in METHODS:
             raise UnknownMethod(f"`{name}` is no bounding method; there are {', '.join(METHODS)}")
-    found = [METHODS[name](compiled, region, rows) for name in methods]
+    found = [METHODS[name].lower(compiled, region, rows) for name in methods]
     return torch.stack(found).amax(0)
