@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
@@ -54,14 +55,14 @@ class NetworkBounds:
 
     lower: FloatArray
     upper: FloatArray
-    method: str
+    methods: tuple[str, ...]
     layers: Mapping[str, LayerBounds] = field(default_factory=dict[str, LayerBounds])
 
 
 def bound(  # noqa: PLR0913 - what varies between calls, each with a default but the first two
     network: str | Path | torch.nn.Module | Graph | ImportedNetwork,
     region: Region,
-    method: str = "crown",
+    method: str | Sequence[str] = "crown",
     rows: npt.ArrayLike | None = None,
     *,
     layers: bool = False,
@@ -75,7 +76,7 @@ def bound(  # noqa: PLR0913 - what varies between calls, each with a default but
     input and one output. A file and a module are compared with what runs them on random points
     first, so one that is bounded often is better read once (`load_onnx`, `load_module`).
     `region`: a `Box`, a `NormBall` or a pair (lower, upper), one or a batch. `method`: a name in
-    `METHODS`. `rows`: linear functions of the flat output to bound instead of its entries,
+    `METHODS`, or several of them: the best of each. `rows`: linear functions of the flat output to bound instead of its entries,
     (rows, outputs) or (batch, rows, outputs); differences of two outputs are bounded tighter than
     from the bounds of both. `layers`: bounds of every value that a nonlinear op reads as well.
     `input_shape`: of one input of a module, without the batch axis; if not given, that of the
@@ -89,10 +90,11 @@ def bound(  # noqa: PLR0913 - what varies between calls, each with a default but
     argument that is none; E0855 where the network has an op without a rule, or one that may have no
     value; E0501 to E0504, E0600 to E0615 and E0630 where a network cannot be read.
     """
-    chosen = _method(method)
+    names = (method,) if isinstance(method, str) else tuple(method)
+    chosen = _methods(names)
     like = _like(dtype, device)
     graph = _one_to_one(_read(network, region, input_shape))
-    with _explained(method), torch.no_grad():
+    with _explained(names), torch.no_grad():
         reference = simplify_exactly(graph)
         plain, compiled = (compile_graph(g, like) for g in (reference, simplify(reference)))
         _require_float64(compiled)
@@ -104,7 +106,7 @@ def bound(  # noqa: PLR0913 - what varies between calls, each with a default but
     shape = _per_sample(graph.shapes[graph.output]) if rows is None else (wanted.shape[1],)
     lower, upper = (_array(end.reshape(-1, *shape), given) for end in (ends.lower, ends.upper))
     found = {node: _layer(bounds, slack[node], given) for node, bounds in inner.items()}
-    return NetworkBounds(lower, upper, method, MappingProxyType(found))
+    return NetworkBounds(lower, upper, names, MappingProxyType(found))
 
 
 # --- arguments -----------------------------------------------------------------------------------
@@ -114,12 +116,16 @@ def _refuse(text: str, help: str | None = None) -> NoReturn:
     raise SpecError.of("E0871", text, help=help)
 
 
-def _method(name: object) -> BoundMethod:
-    if name not in METHODS:
-        listed = "methods are " + ", ".join(f"`{n}`" for n in METHODS)
-        hint = suggestion(str(name), METHODS)
-        _refuse(f"there is no bounding method `{name}`", f"{hint}; {listed}" if hint else listed)
-    return METHODS[str(name)]
+def _methods(names: Sequence[object]) -> list[BoundMethod]:
+    listed = "methods are " + ", ".join(f"`{n}`" for n in METHODS)
+    if not names:
+        _refuse("no bounding method is named", listed)
+    for name in names:
+        if name not in METHODS:
+            hint = suggestion(str(name), METHODS)
+            help = f"{hint} {listed}" if hint else listed
+            _refuse(f"there is no bounding method `{name}`", help)
+    return [METHODS[str(name)] for name in names]
 
 
 def _like(dtype: object, device: object) -> Tensor:
@@ -194,12 +200,12 @@ def _read_rows(
 
 
 @contextmanager
-def _explained(method: str) -> Generator[None]:
+def _explained(names: Sequence[str]) -> Generator[None]:
     """What bounding raises, as diagnostics."""
     try:
         yield
     except Unsupported as error:
-        text = f"`{method}` does not support {error.what}"
+        text = f"`{', '.join(names)}` does not support {error.what}"
         raise SpecError.of("E0855", text, help=error.advice) from error
     except EmptyInterval as error:
         text = "no bounds: values on the way overflow, or constraints leave no point"
@@ -210,23 +216,32 @@ def _explained(method: str) -> Generator[None]:
 
 
 def _output_ends(
-    method: BoundMethod, compiled: CompiledGraph, region: InputRegion, rows: Tensor, slack: Tensor
+    methods: Sequence[BoundMethod],
+    compiled: CompiledGraph,
+    region: InputRegion,
+    rows: Tensor,
+    slack: Tensor,
 ) -> Interval:
     """Bounds of the rows, moved outward by what rounding may hide: (batch, rows)."""
     shaped = torch.cat([rows, -rows], dim=1)
     shaped = shaped.reshape(*shaped.shape[:2], *compiled.graph.shapes[compiled.graph.output])
-    least, negated = method.lower(compiled, region, shaped).chunk(2, dim=1)
-    hidden = (rows.abs() @ slack.flatten(1)[:, :, None])[..., 0]
+    found = torch.stack([method.lower(compiled, region, shaped) for method in methods])
     # A bound that is not a number says nothing.
-    lower, upper = (e.masked_fill(e.isnan(), -torch.inf) - hidden for e in (least, negated))
+    best = found.masked_fill(found.isnan(), -torch.inf).amax(0)
+    least, negated = best.chunk(2, dim=1)
+    hidden = (rows.abs() @ slack.flatten(1)[:, :, None])[..., 0]
+    lower, upper = (end - hidden for end in (least, negated))
     return Interval(lower, -upper)
 
 
 def _layers(
-    method: BoundMethod, compiled: CompiledGraph, region: InputRegion
+    methods: Sequence[BoundMethod], compiled: CompiledGraph, region: InputRegion
 ) -> Mapping[NodeId, Interval]:
-    bounds = method.inside(compiled, region)
-    return {node: bounds[node] for node in compiled.pre_activations}
+    found = [method.inside(compiled, region) for method in methods]
+    return {
+        node: reduce(Interval.intersect, (bounds[node] for bounds in found))
+        for node in compiled.pre_activations
+    }
 
 
 def _layer(bounds: Interval, slack: Tensor, given: GivenRegion) -> LayerBounds:

@@ -184,11 +184,13 @@ class _Program:
 
         state = state_at(multipliers)
         near = CLOSED_UNITS * torch.finfo(start.dtype).eps
+        # Rows of size 1: the dual curves no more than this.
+        sharpest = length * self.matrix.shape[1]
         for _ in range(NEWTON_STEPS):
             moved = (state.multipliers + state.excess).clamp(min=0) - state.multipliers
             if bool((moved.abs() <= near).all()):
                 break
-            state = _search(state, self._direction(state, length), state_at)
+            state = _search(state, self._direction(state, length), 1 / sharpest, state_at)
         return state
 
     def _state(self, multipliers: Tensor, start: Tensor, length: float) -> _State:
@@ -211,11 +213,15 @@ class _Program:
         return torch.linalg.solve(curvature + torch.diag_embed(diagonal), state.excess * active)
 
 
-def _search(state: _State, direction: Tensor, state_at: Callable[[Tensor], _State]) -> _State:
-    """The first of ever shorter steps that gains enough, for each row; none where none does."""
+def _search(
+    state: _State, direction: Tensor, slope_step: float, state_at: Callable[[Tensor], _State]
+) -> _State:
+    """The first of ever shorter steps that gains enough, for each row; where none does, a step
+    along the slope, which always gains: parallel constraints make Newton's direction useless.
+    """
     size = torch.ones_like(state.value)
     taken = torch.zeros_like(state.value, dtype=torch.bool)
-    multipliers = state.multipliers
+    multipliers = (state.multipliers + slope_step * state.excess).clamp(0, MOST_MULTIPLIER)
     for _ in range(HALVINGS):
         tried = state_at(
             (state.multipliers + size[..., None] * direction).clamp(0, MOST_MULTIPLIER)

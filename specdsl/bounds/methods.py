@@ -43,11 +43,15 @@ class UnknownMethod(ValueError):
 class BoundMethod:
     """How one method bounds rows of the output, and what it knows inside.
 
-    Both raise EmptyInterval where something is NaN, Unsupported where an op may have no value.
+    Both raise EmptyInterval where something is NaN, Unsupported where an op may have no value or
+    the method has no rule for it. `is_differentiable`: in weights and regions. `takes_delicate`:
+    whether it bounds graphs that are rounded outward at every node.
     """
 
     lower: Lower
     inside: Inside
+    is_differentiable: bool = True
+    takes_delicate: bool = True
 
 
 def _on(inside: Callable[[CompiledGraph, InputRegion], Propagated]) -> BoundMethod:
@@ -112,7 +116,12 @@ METHODS: Mapping[str, BoundMethod] = MappingProxyType(
         # Backward passes for all that intervals leave unstable, and for the rows.
         "crown": _on(propagate),
         # From CROWN's bound of the rows on towards that of the linear program.
-        "lagrangian": BoundMethod(_lagrangian, lambda c, r: propagate(c, r).bounds),
+        "lagrangian": BoundMethod(
+            _lagrangian,
+            lambda compiled, region: propagate(compiled, region).bounds,
+            is_differentiable=False,
+            takes_delicate=False,
+        ),
     }
 )
 

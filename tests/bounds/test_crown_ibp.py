@@ -25,6 +25,9 @@ from tests.bounds.test_sampled_laws import DELICATE, mixed_graph
 from tests.bounds.test_wong_kolter import boxes, chain
 
 seeds = st.integers(0, 10**6)
+every_differentiable_method = pytest.mark.parametrize(
+    "method", [name for name, method in METHODS.items() if method.is_differentiable]
+)
 
 
 @given(seeds, st.floats(0, 1))
@@ -86,7 +89,7 @@ def leaves(parameters: dict[str, Parameters]) -> list[torch.Tensor]:
     return [t for p in parameters.values() for t in (p.weight, p.offset) if t is not None]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@every_differentiable_method
 @given(seed=seeds)
 @settings(max_examples=6, deadline=None)
 def test_gradients_in_all_weights_agree_with_differences(method: str, seed: int) -> None:
@@ -123,7 +126,7 @@ def test_gradients_in_all_weights_agree_with_differences(method: str, seed: int)
     assert slope == pytest.approx(slope_of(along), rel=NEAR, abs=NEAR)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@every_differentiable_method
 @given(seed=seeds)
 @settings(max_examples=6, deadline=None)
 def test_gradients_in_the_region_agree_with_differences(method: str, seed: int) -> None:
@@ -149,7 +152,7 @@ def test_gradients_in_the_region_agree_with_differences(method: str, seed: int) 
     assert slope == pytest.approx(slope_of(along), rel=NEAR, abs=NEAR)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@every_differentiable_method
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradients_are_finite_where_neurons_are_dead(method: str, dtype: torch.dtype) -> None:
     """A pruned neuron has the interval [0, 0]."""
