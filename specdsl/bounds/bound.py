@@ -76,9 +76,10 @@ def bound(  # noqa: PLR0913 - what varies between calls, each with a default but
     input and one output. A file and a module are compared with what runs them on random points
     first, so one that is bounded often is better read once (`load_onnx`, `load_module`).
     `region`: a `Box`, a `NormBall` or a pair (lower, upper), one or a batch. `method`: a name in
-    `METHODS`, or several of them: the best of each. `rows`: linear functions of the flat output to bound instead of its entries,
-    (rows, outputs) or (batch, rows, outputs); differences of two outputs are bounded tighter than
-    from the bounds of both. `layers`: bounds of every value that a nonlinear op reads as well.
+    `METHODS`, or several of them: the best of each. `rows`: linear functions of the flat output to
+    bound instead of its entries, (rows, outputs) or (batch, rows, outputs); differences of two
+    outputs are bounded tighter than from the bounds of both. `layers`: bounds of every value that a
+    nonlinear op reads as well.
     `input_shape`: of one input of a module, without the batch axis; if not given, that of the
     region's arrays: all of it for one axis, all but the first where there are more. `dtype`:
     "float64" or "float32", which is faster and looser. `device`: as torch calls it.
