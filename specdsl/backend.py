@@ -66,6 +66,10 @@ class Capabilities:
             )
 
 
+class OutOfTime(Exception):
+    """A deadline has passed in the middle of a computation that gives nothing before its end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Deadline:
     """A point in time; None never comes."""
@@ -92,6 +96,15 @@ class Deadline:
     def passed(self) -> bool:
         """Whether the time is over."""
         return self.remaining <= 0
+
+    def check(self) -> None:
+        """Raise OutOfTime where the time is over."""
+        if self.passed:
+            raise OutOfTime(self.expiry)
+
+
+FOREVER = Deadline(None, None)
+"""A deadline that never comes."""
 
 
 class Backend(Protocol):

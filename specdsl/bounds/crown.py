@@ -16,6 +16,7 @@ from math import prod
 import torch
 from torch import Tensor
 
+from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds import outward
 from specdsl.bounds.backward import AtInput, entry_bounds, least, walk
 from specdsl.bounds.compiled import CompiledGraph, picks_entries
@@ -186,6 +187,7 @@ def propagate(
     tighten: bool = True,
     known: Mapping[NodeId, Interval] | None = None,
     checked: bool = False,
+    deadline: Deadline = FOREVER,
 ) -> Propagated:
     """Bounds on every node, inputs first.
 
@@ -195,7 +197,8 @@ def propagate(
 
     Raises EmptyInterval where something is NaN, Unsupported where an op may have no value (the
     logarithm of what may be negative). With `checked`, the regions are parts of one that passed
-    this: bounds that are looser all the same are infinite then.
+    this: bounds that are looser all the same are infinite then. Raises OutOfTime where the deadline
+    passes before bounds are as tight as they were meant to be.
     """
     graph = compiled.graph
     bounds: dict[NodeId, Interval] = {}
@@ -223,7 +226,7 @@ def propagate(
         # One op on the input box is bounded exactly by intervals; a box that is cut is not.
         settled = region.is_box and len(operands) == 1 and operands[0] in exact
         if tighten and not settled:
-            bounds[node] = _tighten(compiled, node, bounds[node], region, relaxations)
+            bounds[node] = _tighten(compiled, node, bounds[node], region, relaxations, deadline)
     return Propagated(bounds, relaxations)
 
 
@@ -264,12 +267,13 @@ def _tighten(
     bounds: Interval,
     region: InputRegion,
     relaxations: Relaxations,
+    deadline: Deadline,
 ) -> Interval:
     """Backward bounds for the entries of `node` that are unstable somewhere in the batch."""
     unstable = _unstable_entries(compiled, node, bounds)
     if unstable.numel() == 0:
         return bounds
-    found = entry_ends(compiled, node, unstable, region, relaxations)
+    found = entry_ends(compiled, node, unstable, region, relaxations, deadline)
     lower, upper = entries(bounds.lower, 1).clone(), entries(bounds.upper, 1).clone()
     lower[:, unstable], upper[:, unstable] = found.lower, found.upper
     shape = bounds.lower.shape
@@ -282,6 +286,7 @@ def entry_ends(
     entries: Tensor,
     region: InputRegion,
     relaxations: Relaxations,
+    deadline: Deadline = FOREVER,
 ) -> Interval:
     """Backward bounds of some entries (row-major) of a node: (batch, entries).
 
@@ -289,6 +294,7 @@ def entry_ends(
     """
 
     def bound(start: NodeId, rows: Rows) -> tuple[Tensor, int]:
+        deadline.check()
         found = _walk(compiled, start, rows, region, relaxations)
         return least(found, region), found.size
 

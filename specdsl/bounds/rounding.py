@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from specdsl.backend import FOREVER, Deadline, Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.crown import propagate
 from specdsl.bounds.outward import affine_size
@@ -26,20 +27,29 @@ from specdsl.query.sets import InputSet
 ROUNDINGS = 1e-13
 
 
-def rounding_slack(graph: Graph, inputs: InputSet) -> float:
+def rounding_slack(graph: Graph, inputs: InputSet, deadline: Deadline = FOREVER) -> float:
     """The most that rounding may have added to any margin over the inputs; may be infinite.
 
     `graph` is the semantic reference of a query, before any rewriting: merged weights hide the
     magnitudes they were computed from. 0 for delicate graphs, whose bounds are rounded outward
-    where they are computed. Raises Unsupported for an op without a rule, or that may have no value.
+    where they are computed. Raises Unsupported for an op without a rule, or that may have no value;
+    OutOfTime where telling takes longer than until the deadline.
     """
     compiled = compile_graph(graph)
     region = input_region(inputs, compiled.like)
     if compiled.outward is not None:
-        with torch.no_grad():
-            propagate(compiled, region)
+        _require_values(compiled, region, deadline)
         return 0.0
     return ROUNDINGS * float(_magnitudes(compiled, region)[graph.output].amax())
+
+
+def _require_values(compiled: CompiledGraph, region: InputRegion, deadline: Deadline) -> None:
+    """Raise Unsupported where an op may have no value, which intervals often tell already."""
+    with torch.no_grad():
+        try:
+            propagate(compiled, region, tighten=False)
+        except Unsupported:
+            propagate(compiled, region, deadline=deadline)
 
 
 def region_slack(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Tensor]:

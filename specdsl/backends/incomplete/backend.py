@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 import torch
 
-from specdsl.backend import Capabilities, Deadline
+from specdsl.backend import Capabilities, Deadline, OutOfTime
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.crown import propagate
 from specdsl.bounds.joint import MANY_STEPS, case_bounds
@@ -43,7 +43,10 @@ class Incomplete:
         """Verified where bounds settle every case, else Unknown with the worst case's bound."""
         start = time.monotonic()
         self.capabilities.require(self.name, query)
-        verdict = self._decide(query, deadline)
+        try:
+            verdict = self._decide(query, deadline)
+        except OutOfTime:
+            verdict = Unknown(deadline.expiry, timeout=True)
         return Answer(verdict, f"incomplete/{self.method}", time.monotonic() - start)
 
     def _decide(self, query: Query, deadline: Deadline) -> Verdict:
@@ -59,8 +62,8 @@ class Incomplete:
                 continue
             with torch.no_grad():
                 region = input_region(inputs, compiled.like)
-                slack = rounding_slack(margins, inputs)
-                bound = self._bound(compiled, group, region, slack)
+                slack = rounding_slack(margins, inputs, deadline)
+                bound = self._bound(compiled, group, region, slack, deadline)
                 # A bound that is not a number says nothing, and must never decide.
                 worst = min(worst, float(bound.where(~bound.isnan(), -torch.inf).min()))
         if worst > 0:
@@ -72,10 +75,17 @@ class Incomplete:
         return Unknown(f"bounds alone do not settle it; best bound {worst:.4g}", worst, advice)
 
     def _bound(
-        self, compiled: CompiledGraph, group: CaseGroup, region: InputRegion, slack: float
+        self,
+        compiled: CompiledGraph,
+        group: CaseGroup,
+        region: InputRegion,
+        slack: float,
+        deadline: Deadline,
     ) -> torch.Tensor:
         """Best bound of each case of the group, less the slack: (1, cases)."""
-        propagated = propagate(compiled, region, tighten=self.method != "interval")
+        propagated = propagate(
+            compiled, region, tighten=self.method != "interval", deadline=deadline
+        )
         rows = margin_rows(compiled, group)
         by_intervals = interval_margins(group, compiled, propagated) - slack
         if self.method == "interval":

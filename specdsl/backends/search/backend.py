@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from specdsl.backend import Capabilities, Deadline
+from specdsl.backend import Capabilities, Deadline, OutOfTime
 from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.input_splitting import Outcome, Problem, Progress, search_group
 from specdsl.bounds.compiled import compile_graph
@@ -46,7 +46,10 @@ class Search:
         self.capabilities.require(self.name, query)
         confirmer = Confirmer(Replayer(query))
         progress = Progress()
-        verdict = self._decide(query, confirmer, deadline, progress)
+        try:
+            verdict = self._decide(query, confirmer, deadline, progress)
+        except OutOfTime:
+            verdict = _not_verified("timeout", progress, confirmer, deadline)
         statistics = {"domains": float(progress.domains), "leaves": float(progress.leaves)}
         return Answer(verdict, f"search/{self.split}", time.monotonic() - start, statistics)
 
@@ -61,7 +64,7 @@ class Search:
                 inputs = round_inward(group.inputs, query.integers)
             except EmptySet:
                 continue
-            slack = rounding_slack(margins, inputs)
+            slack = rounding_slack(margins, inputs, deadline)
             problem = Problem(compiled, replace(group, inputs=inputs), slack, query)
             outcome = search_group(problem, self.batch, confirmer, deadline, progress)
             if outcome != "verified":

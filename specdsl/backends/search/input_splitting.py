@@ -157,7 +157,7 @@ class _Search:
             chosen = self._meeting(chosen)
             if not len(chosen):
                 continue
-            bounded = self._bound(chosen)
+            bounded = self._bound(chosen, deadline)
             if not len(bounded.domains):
                 continue
             if self._falsified(bounded) or self._met_at_a_jump(bounded.domains):
@@ -201,7 +201,7 @@ class _Search:
         self.progress.refute(int(empty.sum()))
         return domains.take(~empty)
 
-    def _bound(self, domains: Domains) -> _Bounded:
+    def _bound(self, domains: Domains, deadline: Deadline) -> _Bounded:
         """Bounds of a batch, and what is left open by them."""
         compiled, group = self.problem.compiled, self.problem.group
         progress = self.progress
@@ -209,7 +209,7 @@ class _Search:
         # The first batch is the whole set: functions have values on it or are refused there.
         with torch.no_grad():
             region = self._region(domains)
-            propagated = propagate(compiled, region, checked=self.checked)
+            propagated = propagate(compiled, region, checked=self.checked, deadline=deadline)
             margins = bound_margins(compiled, rows, region, propagated)
             found = case_bounds(group, margins, region, self.problem.slack)
             by_intervals = interval_margins(group, compiled, propagated) - self.problem.slack

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import z3
 
-from specdsl.backend import Capabilities, Deadline
-from specdsl.backends.smt.encoder import OutOfTime
+from specdsl.backend import Capabilities, Deadline, OutOfTime
 from specdsl.backends.smt.formula import CaseFormula, encode_case, exact_point, logic
 from specdsl.backends.smt.tangents import TangentBall
 from specdsl.backends.smt.terms import number

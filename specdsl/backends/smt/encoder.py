@@ -13,12 +13,6 @@ from specdsl.backends.smt.forms import ExactRange, LinearForm, form_range
 from specdsl.backends.smt.terms import Formula, Term, number, rational
 from specdsl.graph import ops
 
-FOREVER = Deadline.after(None)
-
-
-class OutOfTime(Exception):
-    """The deadline passed while a formula was being built."""
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Enclosed:
@@ -56,8 +50,7 @@ class Encoder:
 
     def check_time(self) -> None:
         """Raise OutOfTime at the deadline."""
-        if self.deadline.passed:
-            raise OutOfTime
+        self.deadline.check()
 
     def variable(self, name: str, known: ExactRange, whole: bool = False) -> LinearForm:
         """A new variable, asserted to lie in its range; `whole`: of Z3's sort Int.

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import z3
 
-from specdsl.backend import Deadline
-from specdsl.backends.smt.encoder import FOREVER, Enclosed, Encoder
+from specdsl.backend import FOREVER, Deadline
+from specdsl.backends.smt.encoder import Enclosed, Encoder
 from specdsl.backends.smt.forms import ExactRange, Line, LinearForm
 from specdsl.backends.smt.rules import Site, encode_op
 from specdsl.backends.smt.terms import Formula, Term, number, on_line, rational
