@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds import outward
-from specdsl.bounds.backward import AtInput, entry_bounds, least, walk
+from specdsl.bounds.backward import AtInput, Through, entry_bounds, least, walk
 from specdsl.bounds.compiled import CompiledGraph, picks_entries
 from specdsl.bounds.forward import interval_step
 from specdsl.bounds.interval import Interval
@@ -88,32 +89,40 @@ def lower_rows(
     the input and `node`. In a delicate graph, rows are lowered by what rounding may have added, and
     one that nothing bounds gets coefficients 0 and a constant of -inf.
     """
-    found = _walk(compiled, node, DenseRows(rows), region, relaxations)
-    batch, count = region.batch, rows.shape[1]
+    return linear_lower(walk_below(compiled, node, DenseRows(rows), region, relaxations), region)
+
+
+def linear_lower(found: AtInput, region: InputRegion) -> LinearLower:
+    """Rows at the input as linear functions of it, with their least values."""
+    batch, count = region.batch, found.constant.shape[1]
     if found.rows is None:
-        flat = compiled.like.new_zeros(1, count, region.box.lower.shape[1])
+        flat = found.constant.new_zeros(1, count, region.box.lower.shape[1])
     else:
         flat = found.rows.dense().flat
     lower = region.minimum(flat) + found.constant
     return LinearLower(flat.expand(batch, -1, -1), found.constant.expand(batch, -1), lower)
 
 
-def _walk(
+def walk_below(
     compiled: CompiledGraph,
     node: NodeId,
     rows: Rows,
     region: InputRegion,
     relaxations: Relaxations,
+    through: Through | None = None,
 ) -> AtInput:
     """Rows below, by the relaxations; in a delicate graph lowered by what rounding may add.
 
     Windows change nothing there: what they leave out are terms that are 0, and so is their error.
+    `through`: how nonlinear ops are passed where not by the relaxations' own lines, whose `sizes`
+    must cover it.
     """
 
-    def through(current: NodeId, passing: Rows) -> Passed:
+    def by_lines(current: NodeId, passing: Rows) -> Passed:
         return relaxations.lines[current].through(passing)
 
     rounding = compiled.outward
+    through = by_lines if through is None else through
     if rounding is None:
         return walk(compiled, node, rows, through)
 
@@ -180,6 +189,24 @@ class Propagated:
     relaxations: Relaxations
 
 
+class EntryEnds(Protocol):
+    """A way of bounding some entries (row-major) of a node on each region: (batch, entries).
+
+    `bounds` and `relaxations` are those of the nodes before.
+    """
+
+    def __call__(
+        self,
+        node: NodeId,
+        entries: Tensor,
+        bounds: Mapping[NodeId, Interval],
+        relaxations: Relaxations,
+        /,
+    ) -> Interval:
+        """The ends."""
+        ...
+
+
 def propagate(
     compiled: CompiledGraph,
     region: InputRegion,
@@ -188,12 +215,14 @@ def propagate(
     known: Mapping[NodeId, Interval] | None = None,
     checked: bool = False,
     deadline: Deadline = FOREVER,
+    ends: EntryEnds | None = None,
 ) -> Propagated:
     """Bounds on every node, inputs first.
 
     Intervals come first; with `tighten`, pre-activations that intervals leave unstable somewhere in
     the batch are bounded backward as well, and both are intersected. `known` holds bounds that are
-    valid already (from an enclosing region) and are intersected too.
+    valid already (from an enclosing region) and are intersected too. `ends` bounds the entries that
+    are tightened, by `entry_ends` where nothing else is given.
 
     Raises EmptyInterval where something is NaN, Unsupported where an op may have no value (the
     logarithm of what may be negative). With `checked`, the regions are parts of one that passed
@@ -204,6 +233,12 @@ def propagate(
     bounds: dict[NodeId, Interval] = {}
     relaxations = Relaxations()
     exact: set[NodeId] = set()
+
+    def by_crown(
+        node: NodeId, wanted: Tensor, _: Mapping[NodeId, Interval], relaxations: Relaxations
+    ) -> Interval:
+        return entry_ends(compiled, node, wanted, region, relaxations, deadline)
+
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
             bounds[node] = region.interval(op.extent)
@@ -226,7 +261,7 @@ def propagate(
         # One op on the input box is bounded exactly by intervals; a box that is cut is not.
         settled = region.is_box and len(operands) == 1 and operands[0] in exact
         if tighten and not settled:
-            bounds[node] = _tighten(compiled, node, bounds[node], region, relaxations, deadline)
+            bounds[node] = _tighten(compiled, node, bounds, relaxations, ends or by_crown)
     return Propagated(bounds, relaxations)
 
 
@@ -264,20 +299,20 @@ def _intervals_are_exact(op: ops.Op, operands: tuple[NodeId, ...], exact: set[No
 def _tighten(
     compiled: CompiledGraph,
     node: NodeId,
-    bounds: Interval,
-    region: InputRegion,
+    bounds: Mapping[NodeId, Interval],
     relaxations: Relaxations,
-    deadline: Deadline,
+    ends: EntryEnds,
 ) -> Interval:
     """Backward bounds for the entries of `node` that are unstable somewhere in the batch."""
-    unstable = _unstable_entries(compiled, node, bounds)
+    known = bounds[node]
+    unstable = entries(unstable_in(compiled, node, known), 1).any(0).nonzero()[:, 0]
     if unstable.numel() == 0:
-        return bounds
-    found = entry_ends(compiled, node, unstable, region, relaxations, deadline)
-    lower, upper = entries(bounds.lower, 1).clone(), entries(bounds.upper, 1).clone()
+        return known
+    found = ends(node, unstable, bounds, relaxations)
+    lower, upper = entries(known.lower, 1).clone(), entries(known.upper, 1).clone()
     lower[:, unstable], upper[:, unstable] = found.lower, found.upper
-    shape = bounds.lower.shape
-    return bounds.intersect(Interval(lower.reshape(shape), upper.reshape(shape)))
+    shape = known.lower.shape
+    return known.intersect(Interval(lower.reshape(shape), upper.reshape(shape)))
 
 
 def entry_ends(
@@ -295,18 +330,14 @@ def entry_ends(
 
     def bound(start: NodeId, rows: Rows) -> tuple[Tensor, int]:
         deadline.check()
-        found = _walk(compiled, start, rows, region, relaxations)
+        found = walk_below(compiled, start, rows, region, relaxations)
         return least(found, region), found.size
 
     ends = entry_bounds(compiled, node, entries, bound, region.batch, MAX_COEFFICIENTS)
     return Interval(torch.minimum(*ends), torch.maximum(*ends))
 
 
-def _unstable_entries(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
-    return entries(_unstable(compiled, node, bounds), 1).any(0).nonzero()[:, 0]
-
-
-def _unstable(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
+def unstable_in(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor:
     """Which entries some nonlinear op reads, itself or picked by another op, and could use tighter:
     (batch, *shape).
     """
@@ -318,6 +349,6 @@ def _unstable(compiled: CompiledGraph, node: NodeId, bounds: Interval) -> Tensor
         elif picks_entries(compiled.graph.op(reader)):
             kernel = compiled.kernels[reader]
             picked = Interval(kernel.apply(0, bounds.lower), kernel.apply(0, bounds.upper))
-            found = _unstable(compiled, reader, picked).to(bounds.lower.dtype)
+            found = unstable_in(compiled, reader, picked).to(bounds.lower.dtype)
             unstable |= kernel.transpose(0, found) > 0
     return unstable

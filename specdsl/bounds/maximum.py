@@ -212,6 +212,16 @@ def relax(op: ops.GroupMax, x: Interval) -> GroupRelaxation:
     )
 
 
+def members_at_ends(op: ops.GroupMax, x: Interval) -> list[Tensor]:
+    """Of each group the member with the largest lower bound, and that with the largest upper one:
+    positions in the operand, (batch, groups).
+    """
+    return [
+        torch.cat([_position_of_largest(m, end.flatten(1)[:, m]) for m in _chunks(op, end)], 1)
+        for end in (x.lower, x.upper)
+    ]
+
+
 def _relax_groups(members: Tensor, x: Interval) -> GroupRelaxation:
     """The relaxation of groups (groups, members)."""
     lower, upper = x.lower.flatten(1), x.upper.flatten(1)

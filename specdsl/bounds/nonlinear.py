@@ -7,7 +7,7 @@ A kind plugs in here and nowhere else: a subclass of `NonlinearRule` and its reg
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from math import isfinite
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from specdsl.backend import Unsupported
 from specdsl.bounds import elementary, maximum, piecewise, polynomial, smooth, steps
+from specdsl.bounds.choice import Choice, leaning
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.relaxation import LinearRelaxation, PlaneRelaxation, Relaxation
 from specdsl.graph import ops
@@ -65,6 +66,13 @@ class NonlinearRule(ABC):
         operand, in units of its size, is no larger in units of this one.
         """
 
+    def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice | None:
+        """What may stand for `relaxation`, which is what `relax` gave or a part of it made flat.
+
+        None where there is nothing to choose.
+        """
+        return None
+
     def require_domain(self, operands: list[Interval]) -> None:  # noqa: B027 - most need nothing
         """Raise Unsupported where the op may have no value."""
 
@@ -89,6 +97,10 @@ class PiecewiseLinearRule(NonlinearRule):
 
     def relax(self, operands: list[Interval]) -> LinearRelaxation:
         return piecewise.relax(self.op, operands[0])
+
+    def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
+        assert isinstance(relaxation, LinearRelaxation)
+        return piecewise.choice(self.op, operands[0], relaxation)
 
     def unstable(self, operand: Interval) -> Tensor:
         return ~piecewise.is_stable(self.op, operand)
@@ -118,6 +130,11 @@ class PolynomialRule(NonlinearRule):
         if isinstance(self.op, ops.Square):
             return polynomial.relax_square(operands[0])
         return polynomial.relax_product(operands[0], operands[1])
+
+    def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
+        if isinstance(self.op, ops.Square):
+            return leaning(relaxation, polynomial.square_tangents(operands[0]))
+        return leaning(relaxation, polynomial.product_planes(operands[0], operands[1]))
 
     def unstable(self, operand: Interval) -> Tensor:
         return operand.lower < operand.upper
@@ -150,6 +167,9 @@ class SmoothRule(NonlinearRule):
 
     def relax(self, operands: list[Interval]) -> LinearRelaxation:
         return smooth.relax(self.op, operands[0])
+
+    def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
+        return leaning(relaxation, smooth.lines_at_ends(self.op, operands[0]))
 
     def unstable(self, operand: Interval) -> Tensor:
         return ~smooth.is_straight(self.op, operand)
@@ -184,6 +204,9 @@ class StepRule(NonlinearRule):
     def relax(self, operands: list[Interval]) -> LinearRelaxation:
         return steps.relax(self.op, operands[0])
 
+    def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
+        return leaning(relaxation, steps.lines_at_ends(self.op, operands[0]))
+
     def unstable(self, operand: Interval) -> Tensor:
         return ~steps.is_stable(self.op, operand)
 
@@ -209,6 +232,11 @@ class GroupMaxRule(NonlinearRule):
 
     def relax(self, operands: list[Interval]) -> maximum.GroupRelaxation:
         return maximum.relax(self.op, operands[0])
+
+    def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
+        assert isinstance(relaxation, maximum.GroupRelaxation)
+        members = maximum.members_at_ends(self.op, operands[0])
+        return leaning(relaxation, [replace(relaxation, below=below) for below in members])
 
     def unstable(self, operand: Interval) -> Tensor:
         return maximum.contested(self.op, operand)

@@ -7,6 +7,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
+from specdsl.bounds.choice import Choice, SlopeChoice, leaning
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.relaxation import LinearRelaxation
 from specdsl.graph import ops
@@ -66,20 +67,61 @@ def relax(op: ops.Op, z: Interval) -> LinearRelaxation:
 
 @relax.register
 def _(op: ops.PiecewiseLinear, z: Interval) -> LinearRelaxation:
-    width = z.upper - z.lower
-    at_lower, at_upper = evaluate(op, z.lower), evaluate(op, z.upper)
-    slopes = [
-        torch.where(width > 0, (at_upper - at_lower) / _nonzero(width), _slope(op, z.lower)),
-        _slope(op, z.lower, right=True),
-        _slope(op, z.upper, right=False),
-    ]
-    points = [(z.lower, at_lower), (z.upper, at_upper)]
+    return _best_lines(_slopes(op, z), _corners(op, z), z.center)
+
+
+def choice(op: ops.PiecewiseLinear, z: Interval, relaxation: LinearRelaxation) -> Choice:
+    """Slopes from one end piece to the other where these meet in 0 and all lines lie below f; else
+    the outermost edges of the hull, which are nearest to f at the ends of the interval.
+    """
+    left, right = op.slopes[0], op.slopes[-1]
+    if isinstance(op, ops.LeakyRelu | ops.Abs) and left < right:
+        one, other = (torch.full_like(z.lower, slope) for slope in (left, right))
+        return SlopeChoice(relaxation, one.where(z.lower < 0, other), other.where(z.upper > 0, one))
+    points = _corners(op, z)
+    slopes = [*_slopes(op, z), *_from_ends(points)]
+    ends = [_best_lines(slopes, points, end) for end in (z.lower, z.upper)]
+    return leaning(relaxation, ends)
+
+
+_Points = list[tuple[Tensor, Tensor]]
+
+
+def _corners(op: ops.PiecewiseLinear, z: Interval) -> _Points:
+    """Both ends of the interval and the breakpoints inside, with values."""
+    points = [(z.lower, evaluate(op, z.lower)), (z.upper, evaluate(op, z.upper))]
     for point in op.breakpoints:
         # A breakpoint outside the interval is moved to its nearest end, which is a point already.
         p = z.lower.new_tensor(point).expand_as(z.lower).clamp(z.lower, z.upper)
         points.append((p, evaluate(op, p)))
-    lower = _best_line(slopes, points, z.center, upper=False)
-    upper = _best_line(slopes, points, z.center, upper=True)
+    return points
+
+
+def _slopes(op: ops.PiecewiseLinear, z: Interval) -> list[Tensor]:
+    """Of the chord and of the two end pieces."""
+    width = z.upper - z.lower
+    rise = evaluate(op, z.upper) - evaluate(op, z.lower)
+    return [
+        torch.where(width > 0, rise / _nonzero(width), _slope(op, z.lower)),
+        _slope(op, z.lower, right=True),
+        _slope(op, z.upper, right=False),
+    ]
+
+
+def _from_ends(points: _Points) -> list[Tensor]:
+    """Of the lines from either end to the breakpoints inside, which points begin with."""
+    found: list[Tensor] = []
+    for end, value in points[:2]:
+        for at, other in points[2:]:
+            slope = (other - value) / (at - end)
+            found.append(slope.where(at != end, 0.0))
+    return found
+
+
+def _best_lines(slopes: list[Tensor], points: _Points, at: Tensor) -> LinearRelaxation:
+    """Of the lines with these slopes that touch f, those nearest to it at `at`."""
+    lower = _best_line(slopes, points, at, upper=False)
+    upper = _best_line(slopes, points, at, upper=True)
     return LinearRelaxation(lower[0], lower[1], upper[0], upper[1])
 
 
@@ -96,7 +138,7 @@ def _slope(op: ops.PiecewiseLinear, z: Tensor, right: bool = True) -> Tensor:
 
 
 def _best_line(
-    slopes: list[Tensor], points: list[tuple[Tensor, Tensor]], center: Tensor, upper: bool
+    slopes: list[Tensor], points: _Points, center: Tensor, upper: bool
 ) -> tuple[Tensor, Tensor]:
     sign = -1.0 if upper else 1.0
     candidates: list[tuple[Tensor, Tensor, Tensor]] = []

@@ -43,6 +43,12 @@ def relax_square(x: Interval) -> LinearRelaxation:
     return LinearRelaxation(slope, -x.center * x.center, chord, -x.lower * x.upper)
 
 
+def square_tangents(x: Interval) -> list[LinearRelaxation]:
+    """The tangents at both ends below, the chord above."""
+    chord, intercept = x.lower + x.upper, -x.lower * x.upper
+    return [LinearRelaxation(2 * e, -e * e, chord, intercept) for e in (x.lower, x.upper)]
+
+
 def relax_product(x: Interval, y: Interval) -> PlaneRelaxation:
     """A plane below and one above, each a mixture of the two that touch along two edges.
 
@@ -54,6 +60,18 @@ def relax_product(x: Interval, y: Interval) -> PlaneRelaxation:
     # x y = -(x (-y)): what lies below x (-y), turned over, lies above.
     above = _plane_below(x, Interval(-y.upper, -y.lower))
     return PlaneRelaxation(below.x, below.y, below.intercept, -above.x, above.y, -above.intercept)
+
+
+def product_planes(x: Interval, y: Interval) -> list[PlaneRelaxation]:
+    """The planes that `relax_product` mixes: below, those along the lower and the upper edges."""
+    turned = Interval(-y.upper, -y.lower)
+    found: list[PlaneRelaxation] = []
+    for share in (torch.ones_like(x.center + y.center), torch.zeros_like(x.center + y.center)):
+        below, above = _mixture(x, y, share), _mixture(x, turned, share)
+        found.append(
+            PlaneRelaxation(below.x, below.y, below.intercept, -above.x, above.y, -above.intercept)
+        )
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -33,6 +33,10 @@ class Rows(ABC):
         """Rows that read the same entries, with other coefficients."""
 
     @abstractmethod
+    def take(self, index: Tensor) -> Self:
+        """The rows at these positions."""
+
+    @abstractmethod
     def dense(self) -> DenseRows:
         """The same rows on the whole value."""
 
@@ -69,6 +73,10 @@ class DenseRows(Rows):
     def having(self, coefficients: Tensor) -> DenseRows:
         """Rows with these coefficients."""
         return DenseRows(coefficients)
+
+    def take(self, index: Tensor) -> DenseRows:
+        """The rows at these positions."""
+        return DenseRows(self.coefficients[:, index])
 
     def dense(self) -> DenseRows:
         """They are."""

@@ -186,14 +186,31 @@ def relax(op: ops.Smooth, z: Interval) -> LinearRelaxation:
 
     Source: the choice of tangents is that of Zhang et al. 2018, arXiv:1811.00866, for S-shapes.
     """
+    (middle,) = _lines(op, z, [0.5])
+    return middle
+
+
+def lines_at_ends(op: ops.Smooth, z: Interval) -> list[LinearRelaxation]:
+    """The lines nearest to f at the lower end of the interval and at the upper one, per entry."""
+    return _lines(op, z, [0.0, 1.0])
+
+
+def _lines(op: ops.Smooth, z: Interval, shares: Sequence[float]) -> list[LinearRelaxation]:
+    """For each share, the lines nearest to f so far along the interval."""
     span = image(op, z)
     z = Interval(_finite(z.lower), _finite(z.upper))
     pieces, known = _pieces(op, z)
     known = known & ~outside(op, z)
     form = formula(op)
-    below = _Side(op, form, z, pieces, 1.0).best_line(span.lower, known)
-    above = _Side(op, form, z, pieces, -1.0).best_line(-span.upper, known)
-    return LinearRelaxation(below.slope, below.intercept, -above.slope, -above.intercept)
+    sides = [_Side(op, form, z, pieces, sign) for sign in (1.0, -1.0)]
+    found: list[LinearRelaxation] = []
+    for share in shares:
+        at = z.lower * (1 - share) + z.upper * share
+        below = sides[0].best_line(span.lower, known, at)
+        above = sides[1].best_line(-span.upper, known, at)
+        lines = (below.slope, below.intercept, -above.slope, -above.intercept)
+        found.append(LinearRelaxation(*lines))
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -288,14 +305,13 @@ class _Side:
     pieces: Sequence[_Piece]
     sign: float
 
-    def best_line(self, lowest: Tensor, known: Tensor) -> _Line:
-        """The highest at the midpoint; constant at `lowest` where nothing else is known."""
-        middle = self.z.lower / 2 + self.z.upper / 2
-        touches = [middle, *self._through_ends()]
-        slopes = torch.stack([self._chord(middle), *(self._slope(p) for p in touches)])
-        points = torch.stack([middle, *touches])
+    def best_line(self, lowest: Tensor, known: Tensor, at: Tensor) -> _Line:
+        """The highest at a point; constant at `lowest` where nothing else is known."""
+        touches = [at, *self._through_ends()]
+        slopes = torch.stack([self._chord(), *(self._slope(p) for p in touches)])
+        points = torch.stack([at, *touches])
         intercepts = self._intercepts(slopes, points)
-        heights = slopes * middle + intercepts
+        heights = slopes * at + intercepts
         sure = known & slopes.isfinite() & intercepts.isfinite() & heights.isfinite()
         heights = heights.masked_fill(~sure, -torch.inf)
         height, best = heights.max(0, keepdim=True)
@@ -313,12 +329,12 @@ class _Side:
         value = _Value.of(self.form, x)
         return _Touch(x, self.sign * value.value - value.error, self._slope(x))
 
-    def _chord(self, middle: Tensor) -> Tensor:
+    def _chord(self) -> Tensor:
         low, high = self.z.lower, self.z.upper
         width = high - low
         narrow = width <= NARROW_PART * (low.abs() + high.abs())
         steep = (self._value(high) - self._value(low)) / width
-        slope = self._slope(middle).where(narrow, steep)
+        slope = self._slope(low / 2 + high / 2).where(narrow, steep)
         return slope.clamp(-self.op.steepest, self.op.steepest)
 
     def _is_convex(self, piece: _Piece) -> Tensor | bool:

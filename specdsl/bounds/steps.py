@@ -7,6 +7,7 @@ that broadcasts against it, and every rule holds for arguments up to `slack` out
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,6 +113,19 @@ def relax(op: ops.Step, z: Interval, slack: Slack = 0.0) -> LinearRelaxation:
     nearest to f at the midpoint is taken; on an unbounded interval a rounding lies in its band, and
     a threshold between constants.
     """
+    (middle,) = _lines(op, z, slack, [0.5])
+    return middle
+
+
+def lines_at_ends(op: ops.Step, z: Interval) -> list[LinearRelaxation]:
+    """The lines nearest to f at the lower end of the interval and at the upper one, per entry."""
+    return _lines(op, z, 0.0, [0.0, 1.0])
+
+
+def _lines(
+    op: ops.Step, z: Interval, slack: Slack, shares: Sequence[float]
+) -> list[LinearRelaxation]:
+    """For each share, the lines nearest to f so far along the interval."""
     slack = torch.as_tensor(slack, dtype=z.lower.dtype, device=z.lower.device)
     z = widened(z, slack)
     bounded = (z.lower > -LARGEST_COUNTED) & (z.upper < LARGEST_COUNTED)
@@ -121,10 +135,14 @@ def relax(op: ops.Step, z: Interval, slack: Slack = 0.0) -> LinearRelaxation:
         z.upper.where(bounded, torch.zeros_like(z.upper)),
     )
     corners = _corners(op, inner)
-    below = _nearest_below(corners.below, inner.center, slack)
     turned = [(at, -value) for at, value in corners.above]
-    above = _nearest_below(turned, inner.center, slack)
-    return _with_unbounded(op, z, slack, bounded, (*below, -above[0], -above[1]))
+    found: list[LinearRelaxation] = []
+    for share in shares:
+        at = inner.lower * (1 - share) + inner.upper * share
+        below, above = (_nearest_below(side, at, slack) for side in (corners.below, turned))
+        lines = (*below, -above[0], -above[1])
+        found.append(_with_unbounded(op, z, slack, bounded, lines))
+    return found
 
 
 def _corners(op: ops.Step, z: Interval) -> _Corners:
@@ -182,18 +200,18 @@ LARGEST_COUNTED = 2.0**50
 
 
 def _nearest_below(
-    points: list[tuple[Tensor, Tensor]], center: Tensor, slack: Tensor
+    points: list[tuple[Tensor, Tensor]], at: Tensor, slack: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Slope and intercept of the best line below all points: highest at `center`.
+    """Slope and intercept of the best line below all points: highest at `at`.
 
     `points` begin with both ends; each slope leads from one point to another.
     """
-    slopes = [torch.zeros_like(center), *_slopes(points)]
+    slopes = [torch.zeros_like(at), *_slopes(points)]
     best: tuple[Tensor, Tensor, Tensor] | None = None
     for slope in slopes:
-        heights = torch.stack([value - slope * at for at, value in points])
+        heights = torch.stack([value - slope * point for point, value in points])
         intercept = heights.amin(0) - slope.abs() * slack
-        height = slope * center + intercept
+        height = slope * at + intercept
         if best is None:
             best = (slope, intercept, height)
             continue

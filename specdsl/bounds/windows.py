@@ -130,6 +130,11 @@ class WindowRows(Rows):
         """Other coefficients in the same windows."""
         return WindowRows(coefficients, self.windows)
 
+    def take(self, index: Tensor) -> WindowRows:
+        """The rows at these positions."""
+        windows = replace(self.windows, origins=self.windows.origins[index])
+        return WindowRows(self.coefficients[:, index], windows)
+
     def at(self, value: Tensor) -> Tensor:
         """The rows at a value."""
         return (self.coefficients * self.read(value)).flatten(2).sum(2)
