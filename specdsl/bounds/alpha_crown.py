@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds import outward
-from specdsl.bounds.ascent import Open, Raised, ascend, differentiable_least
+from specdsl.bounds.ascent import USUAL_LIMITS, Limits, Open, Raised, ascend, differentiable_least
 from specdsl.bounds.backward import AtInput, entry_bounds, least, unit_rows
 from specdsl.bounds.choice import Choice, Mixture
 from specdsl.bounds.compiled import CompiledGraph
@@ -41,10 +41,10 @@ from specdsl.graph.graph import NodeId
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How many steps of ascent a row gets at most: of intermediate layers, and of the output."""
+    """How far rows are raised: those of intermediate layers, and those of the output."""
 
-    intermediate: int = 20
-    output: int = 20
+    intermediate: Limits = USUAL_LIMITS
+    output: Limits = USUAL_LIMITS
 
 
 USUAL_EFFORT = Effort()
@@ -77,8 +77,7 @@ def alpha_crown(
     Shapes: rows (batch or 1, rows, *output) to (batch, rows). Raises as `propagate` does.
     """
     propagated = alpha_propagate(compiled, region, effort)
-    output = compiled.graph.output
-    return alpha_rows(compiled, output, rows, region, propagated, effort.output).linear.lower
+    return alpha_rows(compiled, rows, region, propagated, effort.output).linear.lower
 
 
 def alpha_propagate(
@@ -100,27 +99,23 @@ def alpha_propagate(
 
 def alpha_rows(
     compiled: CompiledGraph,
-    node: NodeId,
     rows: Tensor,
     region: InputRegion,
     propagated: Propagated,
-    steps: int = USUAL_EFFORT.output,
-    *,
+    limits: Limits = USUAL_LIMITS,
     start: Mapping[NodeId, Tensor] | None = None,
-    enough: float | None = None,
 ) -> AlphaRows:
-    """Linear lower bounds of `rows . value(node)`, raised on the given bounds.
+    """Linear lower bounds of `rows . output`, raised on the given bounds.
 
-    Shapes: rows (batch or 1, rows, *shape of node). `start`: places to start from, those of CROWN
-    where there are none. Rows whose bound is above `enough` everywhere are not raised further.
-    With gradients enabled, differentiable with the places held fixed.
+    Shapes: rows (batch or 1, rows, *output). `start`: places to start from, those of CROWN where
+    there are none. With gradients enabled, differentiable with the places held fixed.
     """
+    node = compiled.graph.output
     lines = _Lines(compiled, region)
     lines.know(propagated.bounds, propagated.relaxations)
     places = start or {}
-    if steps > 0 and lines.choices:
-        is_open = None if enough is None else lambda best: (best <= enough).any(0)
-        places = lines.raised(node, DenseRows(rows), steps, places, is_open, True).places
+    if limits.steps > 0 and lines.choices:
+        places = lines.raised(node, DenseRows(rows), limits, places, None, True).places
     mixtures: dict[NodeId, Mixture] = {}
     found = lines.walk(node, DenseRows(rows), mixtures, places, moves=False)
     used = {node: mixture.places for node, mixture in mixtures.items()}
@@ -199,7 +194,7 @@ class _Lines:
         self,
         node: NodeId,
         rows: Rows,
-        steps: int,
+        limits: Limits,
         start: Mapping[NodeId, Tensor],
         is_open: Open | None,
         keep_places: bool,
@@ -211,16 +206,16 @@ class _Lines:
             found = self.walk(node, current, mixtures, start, moves=True)
             return differentiable_least(found, self.region)
 
-        return ascend(lower, rows, mixtures, steps, is_open, keep_places)
+        return ascend(lower, rows, mixtures, limits, is_open, keep_places)
 
 
 class _Inner:
     """Raises the bounds of pre-activations: `ends` is an `EntryEnds`."""
 
-    def __init__(self, compiled: CompiledGraph, region: InputRegion, steps: int) -> None:
+    def __init__(self, compiled: CompiledGraph, region: InputRegion, limits: Limits) -> None:
         self.compiled = compiled
         self.region = region
-        self.steps = steps
+        self.limits = limits
         self.lines = _Lines(compiled, region)
 
     def ends(
@@ -242,7 +237,7 @@ class _Inner:
 
         batch = self.region.batch
         lower, upper = entry_bounds(self.compiled, node, entries, plain, batch, MAX_COEFFICIENTS)
-        if self.steps > 0 and self.lines.choices:
+        if self.limits.steps > 0 and self.lines.choices:
             known = _Known(self.compiled, node, bounds[node])
             unstable = known.unstable(entries, lower, upper).nonzero()[:, 0]
             for part in unstable.split(max(1, MAX_COEFFICIENTS // (2 * batch * size))):
@@ -265,7 +260,7 @@ class _Inner:
             return known.unstable(entries, low, torch.minimum(upper, high)).repeat(2)
 
         differentiable = lower.requires_grad
-        raised = self.lines.raised(start, rows, self.steps, {}, is_open, differentiable)
+        raised = self.lines.raised(start, rows, self.limits, {}, is_open, differentiable)
         best = raised.lower
         if differentiable:
             found = self.lines.walk(start, rows, {}, raised.places, moves=False)

@@ -9,8 +9,9 @@ Source: Kingma and Ba 2015, arXiv:1412.6980, for the step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, cast
 
 import torch
@@ -27,11 +28,27 @@ from specdsl.graph.graph import NodeId
 RATE, DECAY = 0.25, 0.98
 # The usual ones of Adam; the last keeps a place whose bound does not depend on it where it is.
 MOMENTUM, SQUARES, LEAST_SIZE = 0.9, 0.999, 1e-30
-# Rows are looked through after so many steps; those that gained less than this part of all that
-# they have gained are left alone.
-STEPS_BETWEEN, LEAST_GAIN = 5, 0.02
+# Rows are looked through after so many steps.
+STEPS_BETWEEN = 5
 # Rows are taken apart only where that saves so much of a step.
 WORTHWHILE_SAVING = 0.15
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a row is no longer raised.
+
+    After so many steps; once its bound is above `enough` in all regions; or once some steps gained
+    less than `least_gain`, as a part of all that was gained: 0 lets it go on all the same.
+    """
+
+    steps: int = 20
+    least_gain: float = 0.02
+    enough: float = inf
+
+
+USUAL_LIMITS = Limits()
+
 
 Lower = Callable[[Rows], Tensor]
 """Lower bounds of rows, (batch, rows), differentiable in the places of their mixtures."""
@@ -52,25 +69,25 @@ def ascend(
     lower: Lower,
     rows: Rows,
     mixtures: dict[NodeId, Mixture],
-    steps: int,
+    limits: Limits,
     is_open: Open | None = None,
     keep_places: bool = False,
 ) -> Raised:
-    """Raise all rows for so many steps, the first of them where the mixtures stand.
+    """Raise rows up to the limits and as long as they are open; first where the mixtures stand.
 
     `mixtures`: those that `lower` uses; it may add to them at the first step. They are used up.
     Bounds that are NaN count for nothing.
     """
     state = _State(rows, mixtures, keep_places)
-    for step in range(steps):
-        is_last = step == steps - 1
+    for step in range(limits.steps):
+        is_last = step == limits.steps - 1
         with torch.set_grad_enabled(not is_last):
             found = lower(state.rows)
         state.note(found.detach())
         if is_last or not found.requires_grad:
             break
         state.move(found, RATE * DECAY**step, step)
-        if step % STEPS_BETWEEN == STEPS_BETWEEN - 1 and not state.narrow(is_open):
+        if step % STEPS_BETWEEN == STEPS_BETWEEN - 1 and not state.narrow(limits, is_open):
             break
     return Raised(state.best, state.places)
 
@@ -111,7 +128,9 @@ class _State:
         """One step of Adam for all places, which stay where they belong."""
         nodes = list(self.mixtures)
         wanted = [self.mixtures[node].places for node in nodes]
-        gradients = torch.autograd.grad(found, wanted, torch.ones_like(found), allow_unused=True)
+        gradients: Sequence[Tensor | None] = torch.autograd.grad(
+            found, wanted, torch.ones_like(found), allow_unused=True
+        )
         with torch.no_grad():
             for node, gradient in zip(nodes, gradients, strict=True):
                 if gradient is not None:
@@ -130,10 +149,12 @@ class _State:
         mixture.places.addcdiv_(mean, size, value=rate / (1 - MOMENTUM ** (step + 1)))
         mixture.places.clamp_(0.0, mixture.last)
 
-    def narrow(self, is_open: Open | None) -> bool:
+    def narrow(self, limits: Limits, is_open: Open | None) -> bool:
         """Leave rows alone that are settled or hardly move; whether any others are left."""
         gained, total = self.best - self.last, self.best - self.first
-        going = (gained > LEAST_GAIN * total).any(0)
+        # Where nothing was gained at all, nothing will be.
+        stuck = (gained <= limits.least_gain * total) & (limits.least_gain > 0)
+        going = ~(stuck | (self.best > limits.enough)).all(0)
         self.last = self.best
         if is_open is not None:
             going &= is_open(self.best)

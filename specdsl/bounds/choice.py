@@ -168,9 +168,7 @@ class SlopeMixture(Mixture):
         """As Mixture says."""
         if self.above.requires_grad or self.first.requires_grad:
             return self._through(rows)
-        passed, constant = _PassSlopes.apply(
-            rows.coefficients, self.places, self.first, self.change, self.above, self.intercept
-        )
+        passed, constant = _PassSlopes.apply(rows.coefficients, self.places, self)
         return Passed((rows.having(passed),), constant)
 
     def _through(self, rows: Rows) -> Passed:
@@ -203,25 +201,24 @@ class _PassSlopes(torch.autograd.Function):
         ctx: Any,
         coefficients: Tensor,
         places: Tensor,
-        first: Tensor,
-        change: Tensor,
-        above: Tensor,
-        intercept: Tensor,
+        mixture: SlopeMixture,
     ) -> tuple[Tensor, Tensor]:
         positive = coefficients > 0
-        slope = torch.addcmul(first, places, change).where(positive, above)
-        offset = intercept.masked_fill(positive, 0.0)
-        ctx.save_for_backward(coefficients, positive, slope, offset, change)
+        slope = torch.addcmul(mixture.first, places, mixture.change)
+        slope = slope.where(positive, mixture.above)
+        offset = mixture.intercept.masked_fill(positive, 0.0)
+        ctx.save_for_backward(coefficients, positive, slope, offset)
+        ctx.change = mixture.change
         return coefficients * slope, (coefficients * offset).flatten(2).sum(2)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, passed: Tensor, constant: Tensor
     ) -> tuple[Tensor | None, ...]:
-        coefficients, positive, slope, offset, change = ctx.saved_tensors
-        at_places = (passed * coefficients).mul_(change).mul_(positive)
+        coefficients, positive, slope, offset = ctx.saved_tensors
+        at_places = (passed * coefficients).mul_(ctx.change).mul_(positive)
         if not ctx.needs_input_grad[0]:
-            return None, at_places, None, None, None, None
+            return None, at_places, None
         each = constant.reshape(*constant.shape, *(1 for _ in offset.shape[2:]))
         at_rows = torch.addcmul(passed * slope, each, offset)
-        return at_rows.sum_to_size(coefficients.shape), at_places, None, None, None, None
+        return at_rows.sum_to_size(coefficients.shape), at_places, None
