@@ -1,6 +1,6 @@
 """Bounds of the reference cases: our time, width and memory beside those of the reference.
 
-    python -m benchmarks.bounds DATA [--method crown] [--dtype float32] [-k CASE]... [--repeat N]
+    python -m benchmarks.bounds DATA [--method NAME] [--dtype float32] [-k CASE]... [--repeat N]
 
 DATA holds `bounds/` (input boxes `CASE.npz`, figures `reference.csv`) and the networks under the
 paths in that table. Every case is measured in a process of its own, on one thread: the quickest of
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from specdsl.bounds.alpha_crown import alpha_propagate, alpha_rows
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.crown import entry_ends, propagate
 from specdsl.bounds.interval import Interval
@@ -54,9 +55,24 @@ def crown(compiled: CompiledGraph, region: InputRegion) -> Bounds:
     return {**by_layer, graph.output: ends}
 
 
-METHODS: Mapping[str, Callable[[CompiledGraph, InputRegion], Bounds]] = {"crown": crown}
-# Their names in the reference table.
-REFERENCE = {"crown": "CROWN"}
+def alpha_crown(compiled: CompiledGraph, region: InputRegion) -> Bounds:
+    """The same with lines chosen for every row."""
+    graph = compiled.graph
+    found = alpha_propagate(compiled, region)
+    size = graph.size(graph.output)
+    unit = torch.eye(size, dtype=compiled.like.dtype)
+    rows = torch.cat([unit, -unit]).reshape(1, 2 * size, *graph.shapes[graph.output])
+    lower = alpha_rows(compiled, rows, region, found).linear.lower
+    ends = Interval(lower[:, :size], -lower[:, size:])
+    return {**{node: found.bounds[node] for node in compiled.pre_activations}, graph.output: ends}
+
+
+METHODS: Mapping[str, Callable[[CompiledGraph, InputRegion], Bounds]] = {
+    "crown": crown,
+    "alpha-crown": alpha_crown,
+}
+# Their names in the reference table, and how many steps the reference took.
+REFERENCE = {"crown": ("CROWN", ""), "alpha-crown": ("alpha-CROWN", "20")}
 
 
 def measure(data: Path, case: str, network: str, method: str, dtype: str, repeat: int) -> Any:
@@ -108,7 +124,8 @@ def main() -> None:
         write(json.dumps(found) + "\n")
         return
     with (options.data / "bounds" / "reference.csv").open(newline="") as file:
-        rows = [r for r in csv.DictReader(file) if r["method"] == REFERENCE[method]]
+        table = csv.DictReader(file)
+        rows = [r for r in table if (r["method"], r["iterations"]) == REFERENCE[method]]
     write(f"{HEADER}\n|{' --- |' * (HEADER.count('|') - 1)}\n")
     for case in dict.fromkeys(r["case"] for r in rows):
         if options.cases and case not in options.cases:

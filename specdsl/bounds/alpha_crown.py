@@ -54,7 +54,7 @@ USUAL_EFFORT = Effort()
 class AlphaRows:
     """Linear lower bounds of rows, and the places of mixtures that give them, to start from again.
 
-    `places`: (batch, rows, *what a row reads) of every node that leaves a choice.
+    `places`: (batch, rows, ...) of every node that leaves a choice, as its mixture counts them.
     """
 
     linear: LinearLower
@@ -183,7 +183,9 @@ class _Lines:
             if current not in mixtures:
                 mixture = self.choices[current].mixture(passing, self.region.batch)
                 if current in start:
-                    mixture.places = start[current].expand_as(mixture.places).clone()
+                    # Outside of these, places would not be sound.
+                    within = start[current].detach().nan_to_num(nan=0.0).clamp(0, mixture.last)
+                    mixture.places = within.expand_as(mixture.places).clone()
                 mixture.places = mixture.places.detach().requires_grad_(moves)
                 mixtures[current] = mixture
             return mixtures[current].through(passing)
@@ -237,9 +239,9 @@ class _Inner:
 
         batch = self.region.batch
         lower, upper = entry_bounds(self.compiled, node, entries, plain, batch, MAX_COEFFICIENTS)
-        if self.limits.steps > 0 and self.lines.choices:
-            known = _Known(self.compiled, node, bounds[node])
-            unstable = known.unstable(entries, lower, upper).nonzero()[:, 0]
+        known = _Known(self.compiled, node, bounds[node])
+        unstable = known.unstable(entries, lower, upper).nonzero()[:, 0]
+        if self.limits.steps > 0 and self.lines.choices and unstable.numel() > 0:
             for part in unstable.split(max(1, MAX_COEFFICIENTS // (2 * batch * size))):
                 low, high = lower[:, part], upper[:, part]
                 found = self._raised(known, entries[part], low, high)

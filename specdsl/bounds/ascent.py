@@ -9,7 +9,7 @@ Source: Kingma and Ba 2015, arXiv:1412.6980, for the step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from typing import Any, cast
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.backward import AtInput, least
-from specdsl.bounds.choice import Mixture
+from specdsl.bounds.choice import Mixture, RowsMoved
 from specdsl.bounds.region import InputRegion
 from specdsl.bounds.rows import Rows
 from specdsl.graph.graph import NodeId
@@ -81,8 +81,12 @@ def ascend(
     state = _State(rows, mixtures, keep_places)
     for step in range(limits.steps):
         is_last = step == limits.steps - 1
-        with torch.set_grad_enabled(not is_last):
-            found = lower(state.rows)
+        try:
+            with torch.set_grad_enabled(not is_last):
+                found = lower(state.rows)
+        except RowsMoved:
+            # Fewer rows may fit into windows where more did not: what was found so far stands.
+            break
         state.note(found.detach())
         if is_last or not found.requires_grad:
             break
@@ -128,8 +132,10 @@ class _State:
         """One step of Adam for all places, which stay where they belong."""
         nodes = list(self.mixtures)
         wanted = [self.mixtures[node].places for node in nodes]
-        gradients: Sequence[Tensor | None] = torch.autograd.grad(
-            found, wanted, torch.ones_like(found), allow_unused=True
+        # Said to be tensors, they are None where a bound does not depend on places.
+        gradients = cast(
+            "tuple[Tensor | None, ...]",
+            torch.autograd.grad(found, wanted, torch.ones_like(found), allow_unused=True),
         )
         with torch.no_grad():
             for node, gradient in zip(nodes, gradients, strict=True):

@@ -19,22 +19,68 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.relaxation import LinearRelaxation, Passed, Relaxation, by_sign
-from specdsl.bounds.rows import Rows
+from specdsl.bounds.relaxation import LinearRelaxation, Passed, Relaxation
+from specdsl.bounds.rows import DenseRows, Rows
+from specdsl.bounds.windows import WindowRows, Windows
+from specdsl.graph.ops import Shape
+
+
+class RowsMoved(ValueError):
+    """Rows read other entries than those that a mixture was made for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """Which entries rows read: those of a whole value, or those in `windows`.
+
+    `extents`: the shape of what one row reads.
+    """
+
+    extents: Shape
+    windows: Windows | None
+
+    @classmethod
+    def of(cls, rows: Rows) -> Layout:
+        """That of rows."""
+        extents = tuple(rows.coefficients.shape[2:])
+        return cls(extents, rows.windows if isinstance(rows, WindowRows) else None)
+
+    def take(self, index: Tensor) -> Layout:
+        """That of the rows at these positions."""
+        if self.windows is None:
+            return self
+        windows = replace(self.windows, origins=self.windows.origins[index])
+        return Layout(self.extents, windows)
+
+    def require(self, rows: Rows) -> None:
+        """Raise RowsMoved unless rows lie so: what was read for other entries is not sound."""
+        own, other = self.windows, rows.windows if isinstance(rows, WindowRows) else None
+        alike = self.extents == tuple(rows.coefficients.shape[2:])
+        if own is None or other is None:
+            alike = alike and own is other
+        else:
+            alike = alike and own.shape == other.shape and torch.equal(own.origins, other.origins)
+        if not alike:
+            raise RowsMoved("rows no longer lie as they did when their mixture was made")
 
 
 class Mixture(ABC):
     """Places of the rows of one walk at one node, which an ascent moves.
 
-    `places`: (batch, rows, *what a row reads), from 0 to `last`.
+    `places`: (batch, rows, ...), from 0 to `last`; what the other axes count is the mixture's own.
+    `layout`: how the rows lie that it was made for.
     """
 
+    layout: Layout
     places: Tensor
     last: float
 
     @abstractmethod
     def through(self, rows: Rows) -> Passed:
-        """Pass rows on, each coefficient by the relaxation at its place; differentiable."""
+        """Pass rows on, each coefficient by the relaxation at its place; differentiable.
+
+        Raises RowsMoved where they do not read what the mixture was made for.
+        """
 
     @abstractmethod
     def take(self, index: Tensor) -> None:
@@ -93,6 +139,7 @@ class ChainMixture(Mixture):
     """Every member takes its share of the coefficients."""
 
     def __init__(self, choice: ChainChoice, rows: Rows, batch: int) -> None:
+        self.layout = Layout.of(rows)
         self.members = choice.members
         self.last = len(choice.members) - 1.0
         shape = (batch, *rows.coefficients.shape[1:])
@@ -100,6 +147,7 @@ class ChainMixture(Mixture):
 
     def through(self, rows: Rows) -> Passed:
         """As Mixture says."""
+        self.layout.require(rows)
         passed: list[Passed] = []
         for i, member in enumerate(self.members):
             share = (1 - (self.places - i).abs()).clamp(min=0)
@@ -114,6 +162,7 @@ class ChainMixture(Mixture):
 
     def take(self, index: Tensor) -> None:
         """As Mixture says."""
+        self.layout = self.layout.take(index)
         self.places = self.places[:, index]
 
 
@@ -151,36 +200,55 @@ class SlopeChoice:
 
 
 class SlopeMixture(Mixture):
-    """What rows read of the slopes is kept: all steps of an ascent read the same."""
+    """Places of rows on whole values are those of the entries that are unstable in some region:
+    (batch, rows, unstable). Rows in windows see other entries each, and have places for all.
+
+    What rows read of the slopes is kept: all steps of an ascent read the same.
+    """
 
     def __init__(self, choice: SlopeChoice, rows: Rows, batch: int) -> None:
         relaxation = choice.relaxation
         change = choice.second - choice.first
         start = (relaxation.lower_slope - choice.first) / change.where(change != 0, 1.0)
-        self.first, self.change = rows.read(choice.first), rows.read(change)
+        self.layout = Layout.of(rows)
+        self.last = 1.0
+        self.first = rows.read(choice.first)
         self.above = rows.read(relaxation.upper_slope)
         self.intercept = rows.read(relaxation.upper_intercept)
-        self.last = 1.0
-        shape = (batch, *rows.coefficients.shape[1:])
-        self.places = rows.read(start.clamp(0, 1)).expand(shape).clone()
+        self.columns: Tensor | None = None
+        places, self.change = rows.read(start.clamp(0, 1)), rows.read(change)
+        if isinstance(rows, DenseRows):
+            self.columns = (change != 0).flatten(1).any(0).nonzero()[:, 0]
+            places, self.change = self.moving(places), self.moving(self.change)
+        self.places = places.expand(batch, rows.count, *places.shape[2:]).clone()
+
+    def moving(self, read: Tensor) -> Tensor:
+        """Of what rows read, the part that has places."""
+        return read if self.columns is None else read.flatten(2)[..., self.columns]
+
+    def slopes(self, positive: Tensor) -> Tensor:
+        """The slope for every coefficient, given which of them are positive."""
+        moved = self.places * self.change
+        if self.columns is None:
+            return (self.first + moved).where(positive, self.above)
+        slopes = self.first.where(positive, self.above)
+        moved = moved * self.moving(positive)
+        return slopes.flatten(2).index_add(2, self.columns, moved).reshape(slopes.shape)
 
     def through(self, rows: Rows) -> Passed:
         """As Mixture says."""
+        self.layout.require(rows)
+        coefficients = rows.coefficients
         if self.above.requires_grad or self.first.requires_grad:
-            return self._through(rows)
-        passed, constant = _PassSlopes.apply(rows.coefficients, self.places, self)
+            passed = coefficients * self.slopes(coefficients > 0)
+            constant = (coefficients.clamp(max=0) * self.intercept).flatten(2).sum(2)
+        else:
+            passed, constant = _PassSlopes.apply(coefficients, self.places, self)
         return Passed((rows.having(passed),), constant)
-
-    def _through(self, rows: Rows) -> Passed:
-        """The same where gradients flow to the lines as well."""
-        positive, negative = by_sign(rows)
-        below = self.first + self.places * self.change
-        slopes = positive.coefficients * below + negative.coefficients * self.above
-        constant = (negative.coefficients * self.intercept).flatten(2).sum(2)
-        return Passed((rows.having(slopes),), constant)
 
     def take(self, index: Tensor) -> None:
         """As Mixture says."""
+        self.layout = self.layout.take(index)
         self.places = self.places[:, index]
         self.first, self.change, self.above, self.intercept = (
             t if t.shape[1] == 1 else t[:, index]
@@ -193,32 +261,30 @@ class _PassSlopes(torch.autograd.Function):
     and what intercepts add to the constants.
 
     Written out with its derivative: in single operations it takes twice the time and thrice the
-    memory, and no other step of an ascent takes more of either.
+    memory, and besides convolutions no step of an ascent takes more of either.
     """
 
     @staticmethod
     def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any,
-        coefficients: Tensor,
-        places: Tensor,
-        mixture: SlopeMixture,
+        ctx: Any, coefficients: Tensor, places: Tensor, mixture: SlopeMixture
     ) -> tuple[Tensor, Tensor]:
         positive = coefficients > 0
-        slope = torch.addcmul(mixture.first, places, mixture.change)
-        slope = slope.where(positive, mixture.above)
+        slopes = mixture.slopes(positive)
         offset = mixture.intercept.masked_fill(positive, 0.0)
-        ctx.save_for_backward(coefficients, positive, slope, offset)
-        ctx.change = mixture.change
-        return coefficients * slope, (coefficients * offset).flatten(2).sum(2)
+        ctx.save_for_backward(coefficients, positive, slopes, offset)
+        ctx.mixture = mixture
+        return coefficients * slopes, (coefficients * offset).flatten(2).sum(2)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, passed: Tensor, constant: Tensor
     ) -> tuple[Tensor | None, ...]:
-        coefficients, positive, slope, offset = ctx.saved_tensors
-        at_places = (passed * coefficients).mul_(ctx.change).mul_(positive)
+        coefficients, positive, slopes, offset = ctx.saved_tensors
+        mixture: SlopeMixture = ctx.mixture
+        part = mixture.moving
+        at_places = part(passed) * part(coefficients) * mixture.change * part(positive)
         if not ctx.needs_input_grad[0]:
             return None, at_places, None
         each = constant.reshape(*constant.shape, *(1 for _ in offset.shape[2:]))
-        at_rows = torch.addcmul(passed * slope, each, offset)
+        at_rows = torch.addcmul(passed * slopes, each, offset)
         return at_rows.sum_to_size(coefficients.shape), at_places, None
