@@ -23,9 +23,9 @@ from specdsl.bounds.region import InputRegion
 from specdsl.bounds.rows import Rows
 from specdsl.graph.graph import NodeId
 
-# Of the first step and from one step to the next. With 20 steps a first one of a quarter is better
-# than of a tenth on all networks measured: most places end at 0 or 1.
-RATE, DECAY = 0.25, 0.98
+# Of the first step. With 20 steps a quarter is better than a tenth on all networks measured: most
+# places end at 0 or 1.
+RATE = 0.25
 # The usual ones of Adam; the last keeps a place whose bound does not depend on it where it is.
 MOMENTUM, SQUARES, LEAST_SIZE = 0.9, 0.999, 1e-30
 # Rows are looked through after so many steps.
@@ -39,12 +39,14 @@ class Limits:
     """When a row is no longer raised.
 
     After so many steps; once its bound is above `enough` in all regions; or once some steps gained
-    less than `least_gain`, as a part of all that was gained: 0 lets it go on all the same.
+    less than `least_gain`, as a part of all that was gained: 0 lets it go on all the same. `decay`:
+    by which steps become smaller; to come near the optimum takes many, and a decay nearer to 1.
     """
 
     steps: int = 20
     least_gain: float = 0.02
     enough: float = inf
+    decay: float = 0.98
 
 
 USUAL_LIMITS = Limits()
@@ -90,7 +92,7 @@ def ascend(
         state.note(found.detach())
         if is_last or not found.requires_grad:
             break
-        state.move(found, RATE * DECAY**step, step)
+        state.move(found, RATE * limits.decay**step, step)
         if step % STEPS_BETWEEN == STEPS_BETWEEN - 1 and not state.narrow(limits, is_open):
             break
     return Raised(state.best, state.places)

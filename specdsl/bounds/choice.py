@@ -103,6 +103,12 @@ class Choice(Protocol):
         ...
 
 
+# Where along an interval lines are taken besides that at the midpoint. Mixtures of neighbours stand
+# in for all lines between: of two tangents an eighth of the interval apart, they are off by 1/64 of
+# what the chord is.
+SHARES_AROUND = (0.0, 0.125, 0.25, 0.375, 0.625, 0.75, 0.875, 1.0)
+
+
 # --- any relaxations ------------------------------------------------------------------------------
 
 
@@ -116,8 +122,11 @@ class ChainChoice:
     members: Sequence[Relaxation]
     start: int
 
-    def mixture(self, rows: Rows, batch: int) -> ChainMixture:
+    def mixture(self, rows: Rows, batch: int) -> Mixture:
         """As Choice says."""
+        lines = [m for m in self.members if isinstance(m, LinearRelaxation) and not m.unbounded]
+        if len(lines) == len(self.members):
+            return LineMixture(lines, self.start, rows, batch)
         return ChainMixture(self, rows, batch)
 
     def flattened(self, image: Interval, drift: tuple[Tensor, ...]) -> ChainChoice:
@@ -129,10 +138,10 @@ class ChainChoice:
         return torch.stack([m.size(*operands) for m in self.members]).amax(0)
 
 
-def leaning(relaxation: Relaxation, others: Sequence[Relaxation]) -> ChainChoice:
-    """From the relaxation towards one that is better where operands are low, or high."""
-    low, high = others
-    return ChainChoice((low, relaxation, high), 1)
+def around(relaxation: Relaxation, others: Sequence[Relaxation]) -> ChainChoice:
+    """The relaxation in the middle of an even number of others."""
+    half = len(others) // 2
+    return ChainChoice((*others[:half], relaxation, *others[half:]), half)
 
 
 class ChainMixture(Mixture):
@@ -164,6 +173,57 @@ class ChainMixture(Mixture):
         """As Mixture says."""
         self.layout = self.layout.take(index)
         self.places = self.places[:, index]
+
+
+class LineMixture(Mixture):
+    """Of lines: one line between two neighbours for each coefficient.
+
+    `slopes`, `intercepts`: of the lines below, then of those above, as rows read them:
+    (2 members, batch, rows or 1, *what a row reads).
+    """
+
+    def __init__(
+        self, members: Sequence[LinearRelaxation], start: int, rows: Rows, batch: int
+    ) -> None:
+        self.layout = Layout.of(rows)
+        self.count = len(members)
+        self.last = self.count - 1.0
+        shape = (batch, *rows.coefficients.shape[1:])
+        self.places = rows.coefficients.new_full(shape, float(start))
+        slopes = [*(m.lower_slope for m in members), *(m.upper_slope for m in members)]
+        below = [
+            torch.zeros_like(m.lower_slope) if m.lower_intercept is None else m.lower_intercept
+            for m in members
+        ]
+        intercepts = [*below, *(m.upper_intercept for m in members)]
+        self.slopes = torch.stack([rows.read(slope) for slope in slopes])
+        self.intercepts = torch.stack([rows.read(intercept) for intercept in intercepts])
+
+    def through(self, rows: Rows) -> Passed:
+        """As Mixture says."""
+        self.layout.require(rows)
+        coefficients = rows.coefficients
+        before = self.places.detach().floor().clamp(max=self.last - 1)
+        first = before.long() + self.count * (coefficients < 0)
+        share = self.places - before
+        passed = coefficients * _between(self.slopes, first, share)
+        constant = coefficients * _between(self.intercepts, first, share)
+        return Passed((rows.having(passed),), constant.flatten(2).sum(2))
+
+    def take(self, index: Tensor) -> None:
+        """As Mixture says."""
+        self.layout = self.layout.take(index)
+        self.places = self.places[:, index]
+        self.slopes, self.intercepts = (
+            t if t.shape[2] == 1 else t[:, :, index] for t in (self.slopes, self.intercepts)
+        )
+
+
+def _between(table: Tensor, first: Tensor, share: Tensor) -> Tensor:
+    """From entry `first` of the table's axis 0 so far towards the next one."""
+    table = table.expand(-1, *share.shape)
+    low, high = (table.gather(0, (first + i)[None])[0] for i in range(2))
+    return low + share * (high - low)
 
 
 # --- slopes of lines through 0 --------------------------------------------------------------------

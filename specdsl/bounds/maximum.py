@@ -212,14 +212,20 @@ def relax(op: ops.GroupMax, x: Interval) -> GroupRelaxation:
     )
 
 
-def members_at_ends(op: ops.GroupMax, x: Interval) -> list[Tensor]:
-    """Of each group the member with the largest lower bound, and that with the largest upper one:
-    positions in the operand, (batch, groups).
+def members_after(op: ops.GroupMax, x: Interval, first: Tensor) -> list[Tensor]:
+    """Of each group the members with the two largest upper bounds besides `first`: positions in the
+    operand, (batch, groups). Groups with fewer members name some member again.
     """
-    return [
-        torch.cat([_position_of_largest(m, end.flatten(1)[:, m]) for m in _chunks(op, end)], 1)
-        for end in (x.lower, x.upper)
-    ]
+    found: list[tuple[Tensor, Tensor]] = []
+    start = 0
+    for members in _chunks(op, x.upper):
+        taken = first[:, start : start + members.shape[0], None]
+        start += members.shape[0]
+        rest = x.upper.flatten(1)[:, members].masked_fill(members == taken, -torch.inf)
+        second = _position_of_largest(members, rest)
+        rest = rest.masked_fill(members == second[..., None], -torch.inf)
+        found.append((second, _position_of_largest(members, rest)))
+    return [torch.cat(positions, 1) for positions in zip(*found, strict=True)]
 
 
 def _relax_groups(members: Tensor, x: Interval) -> GroupRelaxation:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from specdsl.backend import Unsupported
 from specdsl.bounds import elementary, maximum, piecewise, polynomial, smooth, steps
-from specdsl.bounds.choice import Choice, leaning
+from specdsl.bounds.choice import Choice, around
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.relaxation import LinearRelaxation, PlaneRelaxation, Relaxation
 from specdsl.graph import ops
@@ -133,8 +133,8 @@ class PolynomialRule(NonlinearRule):
 
     def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
         if isinstance(self.op, ops.Square):
-            return leaning(relaxation, polynomial.square_tangents(operands[0]))
-        return leaning(relaxation, polynomial.product_planes(operands[0], operands[1]))
+            return around(relaxation, polynomial.square_tangents(operands[0]))
+        return around(relaxation, polynomial.product_planes(operands[0], operands[1]))
 
     def unstable(self, operand: Interval) -> Tensor:
         return operand.lower < operand.upper
@@ -169,7 +169,7 @@ class SmoothRule(NonlinearRule):
         return smooth.relax(self.op, operands[0])
 
     def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
-        return leaning(relaxation, smooth.lines_at_ends(self.op, operands[0]))
+        return around(relaxation, smooth.lines_along(self.op, operands[0]))
 
     def unstable(self, operand: Interval) -> Tensor:
         return ~smooth.is_straight(self.op, operand)
@@ -205,7 +205,7 @@ class StepRule(NonlinearRule):
         return steps.relax(self.op, operands[0])
 
     def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
-        return leaning(relaxation, steps.lines_at_ends(self.op, operands[0]))
+        return around(relaxation, steps.lines_at_ends(self.op, operands[0]))
 
     def unstable(self, operand: Interval) -> Tensor:
         return ~steps.is_stable(self.op, operand)
@@ -235,8 +235,8 @@ class GroupMaxRule(NonlinearRule):
 
     def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
         assert isinstance(relaxation, maximum.GroupRelaxation)
-        members = maximum.members_at_ends(self.op, operands[0])
-        return leaning(relaxation, [replace(relaxation, below=below) for below in members])
+        members = maximum.members_after(self.op, operands[0], relaxation.below)
+        return around(relaxation, [replace(relaxation, below=below) for below in members])
 
     def unstable(self, operand: Interval) -> Tensor:
         return maximum.contested(self.op, operand)

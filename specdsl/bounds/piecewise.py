@@ -7,7 +7,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from specdsl.bounds.choice import Choice, SlopeChoice, leaning
+from specdsl.bounds.choice import Choice, SlopeChoice, around
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.relaxation import LinearRelaxation
 from specdsl.graph import ops
@@ -81,7 +81,7 @@ def choice(op: ops.PiecewiseLinear, z: Interval, relaxation: LinearRelaxation) -
     points = _corners(op, z)
     slopes = [*_slopes(op, z), *_from_ends(points)]
     ends = [_best_lines(slopes, points, end) for end in (z.lower, z.upper)]
-    return leaning(relaxation, ends)
+    return around(relaxation, ends)
 
 
 _Points = list[tuple[Tensor, Tensor]]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from specdsl.bounds.choice import SHARES_AROUND
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.relaxation import LinearRelaxation, PlaneRelaxation
 from specdsl.graph import ops
@@ -44,9 +45,10 @@ def relax_square(x: Interval) -> LinearRelaxation:
 
 
 def square_tangents(x: Interval) -> list[LinearRelaxation]:
-    """The tangents at both ends below, the chord above."""
+    """The tangents at places on both sides of the midpoint below, the chord above."""
     chord, intercept = x.lower + x.upper, -x.lower * x.upper
-    return [LinearRelaxation(2 * e, -e * e, chord, intercept) for e in (x.lower, x.upper)]
+    points = [x.lower * (1 - share) + x.upper * share for share in SHARES_AROUND]
+    return [LinearRelaxation(2 * at, -at * at, chord, intercept) for at in points]
 
 
 def relax_product(x: Interval, y: Interval) -> PlaneRelaxation:

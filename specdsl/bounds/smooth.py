@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from specdsl.backend import Unsupported
+from specdsl.bounds.choice import SHARES_AROUND
 from specdsl.bounds.elementary import UNITS, Formula, formula
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.relaxation import LinearRelaxation
@@ -190,9 +191,9 @@ def relax(op: ops.Smooth, z: Interval) -> LinearRelaxation:
     return middle
 
 
-def lines_at_ends(op: ops.Smooth, z: Interval) -> list[LinearRelaxation]:
-    """The lines nearest to f at the lower end of the interval and at the upper one, per entry."""
-    return _lines(op, z, [0.0, 1.0])
+def lines_along(op: ops.Smooth, z: Interval) -> list[LinearRelaxation]:
+    """The lines nearest to f at places on both sides of the midpoint, per entry."""
+    return _lines(op, z, SHARES_AROUND)
 
 
 def _lines(op: ops.Smooth, z: Interval, shares: Sequence[float]) -> list[LinearRelaxation]:
@@ -203,11 +204,12 @@ def _lines(op: ops.Smooth, z: Interval, shares: Sequence[float]) -> list[LinearR
     known = known & ~outside(op, z)
     form = formula(op)
     sides = [_Side(op, form, z, pieces, sign) for sign in (1.0, -1.0)]
+    through = [side.through_ends() for side in sides]
     found: list[LinearRelaxation] = []
     for share in shares:
         at = z.lower * (1 - share) + z.upper * share
-        below = sides[0].best_line(span.lower, known, at)
-        above = sides[1].best_line(-span.upper, known, at)
+        below = sides[0].best_line(span.lower, known, [at, *through[0]])
+        above = sides[1].best_line(-span.upper, known, [at, *through[1]])
         lines = (below.slope, below.intercept, -above.slope, -above.intercept)
         found.append(LinearRelaxation(*lines))
     return found
@@ -305,9 +307,11 @@ class _Side:
     pieces: Sequence[_Piece]
     sign: float
 
-    def best_line(self, lowest: Tensor, known: Tensor, at: Tensor) -> _Line:
-        """The highest at a point; constant at `lowest` where nothing else is known."""
-        touches = [at, *self._through_ends()]
+    def best_line(self, lowest: Tensor, known: Tensor, touches: list[Tensor]) -> _Line:
+        """The highest at the first of these points, of the chord and of the tangents at them;
+        constant at `lowest` where nothing else is known.
+        """
+        at = touches[0]
         slopes = torch.stack([self._chord(), *(self._slope(p) for p in touches)])
         points = torch.stack([at, *touches])
         intercepts = self._intercepts(slopes, points)
@@ -340,7 +344,7 @@ class _Side:
     def _is_convex(self, piece: _Piece) -> Tensor | bool:
         return self.sign * piece.curvature > 0
 
-    def _through_ends(self) -> list[Tensor]:
+    def through_ends(self) -> list[Tensor]:
         """Points of convex pieces whose tangents lead through an end of the interval."""
         tasks: list[tuple[Tensor, Tensor, Tensor]] = []
         ways: list[float] = []
