@@ -20,7 +20,7 @@ from torch import Tensor
 from specdsl.bounds import outward
 from specdsl.bounds.ascent import USUAL_LIMITS, Limits, Open, Raised, ascend, differentiable_least
 from specdsl.bounds.backward import AtInput, entry_bounds, least, unit_rows
-from specdsl.bounds.choice import Choice, Mixture
+from specdsl.bounds.choice import Choice, Mixture, Places
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import (
     MAX_COEFFICIENTS,
@@ -52,20 +52,17 @@ USUAL_EFFORT = Effort()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AlphaRows:
-    """Linear lower bounds of rows, and the places of mixtures that give them, to start from again.
-
-    `places`: (batch, rows, ...) of every node that leaves a choice, as its mixture counts them.
-    """
+    """Linear lower bounds of rows, and the places that give them at nodes that leave a choice."""
 
     linear: LinearLower
-    places: Mapping[NodeId, Tensor]
+    places: Mapping[NodeId, Places]
 
     def take(self, index: Tensor) -> AlphaRows:
         """Of the regions at `index` (positions, which may repeat, or a mask)."""
         linear = self.linear
         return AlphaRows(
             LinearLower(linear.coefficients[index], linear.constant[index], linear.lower[index]),
-            {node: places[index] for node, places in self.places.items()},
+            {node: places.take(index) for node, places in self.places.items()},
         )
 
 
@@ -103,7 +100,7 @@ def alpha_rows(
     region: InputRegion,
     propagated: Propagated,
     limits: Limits = USUAL_LIMITS,
-    start: Mapping[NodeId, Tensor] | None = None,
+    start: Mapping[NodeId, Places] | None = None,
 ) -> AlphaRows:
     """Linear lower bounds of `rows . output`, raised on the given bounds.
 
@@ -118,7 +115,7 @@ def alpha_rows(
         places = lines.raised(node, DenseRows(rows), limits, places, None, True).places
     mixtures: dict[NodeId, Mixture] = {}
     found = lines.walk(node, DenseRows(rows), mixtures, places, moves=False)
-    used = {node: mixture.places for node, mixture in mixtures.items()}
+    used = {node: Places(m.places, m.columns) for node, m in mixtures.items()}
     return AlphaRows(linear_lower(found, region), used)
 
 
@@ -169,7 +166,7 @@ class _Lines:
         node: NodeId,
         rows: Rows,
         mixtures: dict[NodeId, Mixture],
-        start: Mapping[NodeId, Tensor],
+        start: Mapping[NodeId, Places],
         moves: bool,
     ) -> AtInput:
         """Rows below, through mixtures; those that are missing are added, to start at `start`.
@@ -183,9 +180,7 @@ class _Lines:
             if current not in mixtures:
                 mixture = self.choices[current].mixture(passing, self.region.batch)
                 if current in start:
-                    # Outside of these, places would not be sound.
-                    within = start[current].detach().nan_to_num(nan=0.0).clamp(0, mixture.last)
-                    mixture.places = within.expand_as(mixture.places).clone()
+                    mixture.start_at(start[current])
                 mixture.places = mixture.places.detach().requires_grad_(moves)
                 mixtures[current] = mixture
             return mixtures[current].through(passing)
@@ -197,7 +192,7 @@ class _Lines:
         node: NodeId,
         rows: Rows,
         limits: Limits,
-        start: Mapping[NodeId, Tensor],
+        start: Mapping[NodeId, Places],
         is_open: Open | None,
         keep_places: bool,
     ) -> Raised:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.backward import AtInput, least
-from specdsl.bounds.choice import Mixture, RowsMoved
+from specdsl.bounds.choice import Mixture, Places, RowsMoved
 from specdsl.bounds.region import InputRegion
 from specdsl.bounds.rows import Rows
 from specdsl.graph.graph import NodeId
@@ -64,7 +64,7 @@ class Raised:
     """The best lower bounds found, (batch, rows), and where asked for the places that gave them."""
 
     lower: Tensor
-    places: Mapping[NodeId, Tensor]
+    places: Mapping[NodeId, Places]
 
 
 def ascend(
@@ -95,7 +95,7 @@ def ascend(
         state.move(found, RATE * limits.decay**step, step)
         if step % STEPS_BETWEEN == STEPS_BETWEEN - 1 and not state.narrow(limits, is_open):
             break
-    return Raised(state.best, state.places)
+    return Raised(state.best, state.kept_places())
 
 
 class _State:
@@ -125,6 +125,10 @@ class _State:
         if self.keep_places:
             for node, mixture in self.mixtures.items():
                 self._keep(self.places[node], mixture.places.detach(), better)
+
+    def kept_places(self) -> dict[NodeId, Places]:
+        """Of all rows, those that gave the best bounds."""
+        return {n: Places(v, self.mixtures[n].columns) for n, v in self.places.items()}
 
     def _keep(self, kept: Tensor, places: Tensor, better: Tensor) -> None:
         mask = better.reshape(*better.shape, *(1 for _ in places.shape[2:]))

@@ -64,16 +64,45 @@ class Layout:
             raise RowsMoved("rows no longer lie as they did when their mixture was made")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Places:
+    """Where the rows of one walk stand at one node, to start from again.
+
+    `values`: (batch, rows, *what a row reads), or (batch, rows, columns) of the entries at
+    `columns` (row-major, ascending) alone.
+    """
+
+    values: Tensor
+    columns: Tensor | None
+
+    def take(self, index: Tensor) -> Places:
+        """Of the regions at `index` (positions, which may repeat, or a mask)."""
+        return Places(self.values[index], self.columns)
+
+
 class Mixture(ABC):
     """Places of the rows of one walk at one node, which an ascent moves.
 
-    `places`: (batch, rows, ...), from 0 to `last`; what the other axes count is the mixture's own.
-    `layout`: how the rows lie that it was made for.
+    `places`: from 0 to `last`, and `columns`: as in Places. `layout`: how the rows lie that it was
+    made for.
     """
 
     layout: Layout
     places: Tensor
+    columns: Tensor | None = None
     last: float
+
+    def start_at(self, start: Places) -> None:
+        """Stand where others stood; entries that they had no places for stay where they are."""
+        # Outside of these, places would not be sound.
+        values = start.values.detach().nan_to_num(nan=0.0).clamp(0.0, self.last)
+        own, other = self.columns, start.columns
+        if own is None or other is None or torch.equal(own, other):
+            self.places = values.expand_as(self.places).clone()
+            return
+        met = torch.isin(own, other)
+        at = torch.searchsorted(other, own[met])
+        self.places[..., met] = values[..., at].expand_as(self.places[..., met])
 
     @abstractmethod
     def through(self, rows: Rows) -> Passed:
@@ -275,7 +304,6 @@ class SlopeMixture(Mixture):
         self.first = rows.read(choice.first)
         self.above = rows.read(relaxation.upper_slope)
         self.intercept = rows.read(relaxation.upper_intercept)
-        self.columns: Tensor | None = None
         places, self.change = rows.read(start.clamp(0, 1)), rows.read(change)
         if isinstance(rows, DenseRows):
             self.columns = (change != 0).flatten(1).any(0).nonzero()[:, 0]
