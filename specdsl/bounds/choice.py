@@ -54,13 +54,12 @@ class Layout:
 
     def require(self, rows: Rows) -> None:
         """Raise RowsMoved unless rows lie so: what was read for other entries is not sound."""
-        own, other = self.windows, rows.windows if isinstance(rows, WindowRows) else None
-        alike = self.extents == tuple(rows.coefficients.shape[2:])
-        if own is None or other is None:
-            alike = alike and own is other
+        own, other = self, Layout.of(rows)
+        if own.windows is None or other.windows is None:
+            alike = own.windows is other.windows
         else:
-            alike = alike and own.shape == other.shape and torch.equal(own.origins, other.origins)
-        if not alike:
+            alike = own.windows.same_as(other.windows)
+        if not alike or own.extents != other.extents:
             raise RowsMoved("rows no longer lie as they did when their mixture was made")
 
 

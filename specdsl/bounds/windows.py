@@ -44,6 +44,11 @@ class Windows:
         same = found == tuple(range(len(found)))
         return replace(self, axes=None if same else found)
 
+    def same_as(self, other: Windows) -> bool:
+        """Whether the rows of both read the same entries in the same order."""
+        alike = (self.sizes, self.shape, self.axes) == (other.sizes, other.shape, other.axes)
+        return alike and torch.equal(self.origins, other.origins)
+
     @property
     def part(self) -> float:
         """Of the whole value, the part a window covers."""

@@ -5,6 +5,7 @@ on one hidden layer.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from specdsl.bounds.forward import evaluate, node_values
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.region import InputRegion, input_region
 from specdsl.bounds.rows import DenseRows, Rows
-from specdsl.bounds.windows import one_hot
+from specdsl.bounds.windows import WindowRows, one_hot
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.graph.ops import as_float
@@ -469,7 +470,11 @@ def test_a_mixture_refuses_rows_that_read_other_entries() -> None:
     layout = Layout.of(rows)
     layout.require(rows)
     layout.take(torch.tensor([0, 2])).require(rows.take(torch.tensor([0, 2])))
-    others = (rows.dense(), rows.take(torch.tensor([0, 2, 1])), rows.take(torch.tensor([0, 1])))
+    turned = replace(rows.windows, axes=(0, 1, 3, 2))
+    others = (
+        *(rows.dense(), WindowRows(rows.coefficients, turned)),
+        *(rows.take(torch.tensor(index)) for index in ([0, 2, 1], [0, 1])),
+    )
     for other in others:
         with pytest.raises(RowsMoved):
             layout.require(other)
