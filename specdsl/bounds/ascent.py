@@ -86,13 +86,15 @@ def ascend(
         try:
             with torch.set_grad_enabled(not is_last):
                 found = lower(state.rows)
+                # A number: for anything else torch loads its symbolic half, a quarter of a second.
+                total = found.sum()
         except RowsMoved:
             # Fewer rows may fit into windows where more did not: what was found so far stands.
             break
         state.note(found.detach())
         if is_last or not found.requires_grad:
             break
-        state.move(found, RATE * limits.decay**step, step)
+        state.move(total, RATE * limits.decay**step, step)
         if step % STEPS_BETWEEN == STEPS_BETWEEN - 1 and not state.narrow(limits, is_open):
             break
     return Raised(state.best, state.kept_places())
@@ -134,14 +136,14 @@ class _State:
         mask = better.reshape(*better.shape, *(1 for _ in places.shape[2:]))
         kept[:, self.kept] = places.where(mask, kept[:, self.kept])
 
-    def move(self, found: Tensor, rate: float, step: int) -> None:
+    def move(self, total: Tensor, rate: float, step: int) -> None:
         """One step of Adam for all places, which stay where they belong."""
         nodes = list(self.mixtures)
         wanted = [self.mixtures[node].places for node in nodes]
         # Said to be tensors, they are None where a bound does not depend on places.
         gradients = cast(
             "tuple[Tensor | None, ...]",
-            torch.autograd.grad(found, wanted, torch.ones_like(found), allow_unused=True),
+            torch.autograd.grad(total, wanted, allow_unused=True),
         )
         with torch.no_grad():
             for node, gradient in zip(nodes, gradients, strict=True):
