@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from specdsl.bounds.alpha_crown import Effort, alpha_crown, alpha_propagate, alpha_rows
-from specdsl.bounds.ascent import Limits, ascend
+from specdsl.bounds.ascent import Limits, ascend, differentiable_least
+from specdsl.bounds.backward import AtInput
 from specdsl.bounds.choice import (
     ChainChoice,
     Choice,
@@ -496,3 +497,22 @@ def test_an_ascent_keeps_what_it_found_when_rows_move() -> None:
     rows = DenseRows(torch.ones(1, 1, *compiled.graph.shapes[compiled.graph.output]).double())
     mixture = choice_of(compiled, propagated).mixture(rows, 1)
     assert float(ascend(lower, rows, {"relu": mixture}, Limits(9)).lower) == 2.0
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_the_least_value_over_a_ball_has_the_point_where_it_is_met_as_its_gradient(
+    seed: int,
+) -> None:
+    region = input_region(random_set(seed), torch.empty(0, dtype=torch.float64))
+    random = np.random.default_rng(seed)
+    rows, change = (torch.as_tensor(random.normal(size=(1, 2, INPUTS))) for _ in range(2))
+    constant = torch.zeros(1, 2, dtype=torch.float64)
+
+    def least(coefficients: torch.Tensor) -> torch.Tensor:
+        return differentiable_least(AtInput(DenseRows(coefficients), constant, INPUTS), region)
+
+    (gradient,) = torch.autograd.grad(least(rows.requires_grad_()).sum(), rows)
+    step = 1e-5
+    with torch.no_grad():
+        quotient = (least(rows + step * change) - least(rows - step * change)) / (2 * step)
+    assert torch.allclose((gradient * change).sum(2), quotient, atol=1e-4)
