@@ -207,7 +207,7 @@ class EntryEnds(Protocol):
         ...
 
 
-def propagate(
+def propagate(  # noqa: PLR0913 - what varies between passes, each with a default
     compiled: CompiledGraph,
     region: InputRegion,
     *,

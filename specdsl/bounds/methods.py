@@ -13,6 +13,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
+from specdsl.bounds.alpha_crown import alpha_crown, alpha_propagate
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.crown import Propagated, propagate
 from specdsl.bounds.crown_ibp import crown_ibp_lower
@@ -115,6 +116,11 @@ METHODS: Mapping[str, BoundMethod] = MappingProxyType(
         "fast_lin": _on(_parallel_pass),
         # Backward passes for all that intervals leave unstable, and for the rows.
         "crown": _on(propagate),
+        # CROWN with lines that every row chooses for itself, inside as well.
+        "alpha_crown": BoundMethod(
+            alpha_crown,
+            lambda compiled, region: alpha_propagate(compiled, region).bounds,
+        ),
         # From CROWN's bound of the rows on towards that of the linear program.
         "lagrangian": BoundMethod(
             _lagrangian,
