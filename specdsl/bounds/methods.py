@@ -45,13 +45,14 @@ class BoundMethod:
     """How one method bounds rows of the output, and what it knows inside.
 
     Both raise EmptyInterval where something is NaN, Unsupported where an op may have no value or
-    the method has no rule for it. `is_differentiable`: in weights and regions. `takes_delicate`:
+    the method has no rule for it. `climbs`: whether bounds are raised step by step, in a batch
+    until most of it is done; others are differentiable in weights and regions. `takes_delicate`:
     whether it bounds graphs that are rounded outward at every node.
     """
 
     lower: Lower
     inside: Inside
-    is_differentiable: bool = True
+    climbs: bool = False
     takes_delicate: bool = True
 
 
@@ -120,12 +121,13 @@ METHODS: Mapping[str, BoundMethod] = MappingProxyType(
         "alpha_crown": BoundMethod(
             alpha_crown,
             lambda compiled, region: alpha_propagate(compiled, region).bounds,
+            climbs=True,
         ),
         # From CROWN's bound of the rows on towards that of the linear program.
         "lagrangian": BoundMethod(
             _lagrangian,
             lambda compiled, region: propagate(compiled, region).bounds,
-            is_differentiable=False,
+            climbs=True,
             takes_delicate=False,
         ),
     }

@@ -378,7 +378,7 @@ def test_a_monotone_network_is_verified(seed: int) -> None:
 @settings(max_examples=15, deadline=None)
 def test_an_attack_moves_into_conditions_between_inputs(seed: int) -> None:
     query = monotone_query(seed, rising=False)
-    for backend in (Attack(steps=20, restarts=5), Search()):
+    for backend in (Attack(steps=20, restarts=20), Search()):
         verdict = backend.answer(query, Deadline.after(20)).verdict
         assert isinstance(verdict, Falsified), backend
 
