@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from specdsl.bounds.alpha_crown import alpha_propagate, alpha_rows
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import entry_ends, propagate
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.passes.alpha_crown import alpha_propagate, alpha_rows
+from specdsl.bounds.passes.crown import entry_ends, propagate
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.files import read_bytes
 from specdsl.graph.graph import NodeId
 from specdsl.graph.onnx_import.load import load_onnx

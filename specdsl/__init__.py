@@ -21,7 +21,7 @@ from specdsl.version import __version__
 if TYPE_CHECKING:
     from specdsl.api import Specification, load
     from specdsl.bounds.bound import NetworkBounds, bound
-    from specdsl.bounds.given import Box, LinearConstraints, NormBall
+    from specdsl.bounds.regions.given import Box, LinearConstraints, NormBall
     from specdsl.diagnostics import SpecError
     from specdsl.run.result import Report, Result
 
@@ -40,10 +40,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Box": "specdsl.bounds.given",
-    "LinearConstraints": "specdsl.bounds.given",
+    "Box": "specdsl.bounds.regions.given",
+    "LinearConstraints": "specdsl.bounds.regions.given",
     "NetworkBounds": "specdsl.bounds.bound",
-    "NormBall": "specdsl.bounds.given",
+    "NormBall": "specdsl.bounds.regions.given",
     "Report": "specdsl.run.result",
     "Result": "specdsl.run.result",
     "SpecError": "specdsl.diagnostics",

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from specdsl.backend import Unsupported
-from specdsl.bounds.convolve import AXES, convolve, spread
+from specdsl.bounds.rows.convolve import AXES, convolve, spread
 from specdsl.graph import ops
 from specdsl.graph.ops import Shape, as_float
 

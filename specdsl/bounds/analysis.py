@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Propagated, entry_ends, propagate
 from specdsl.bounds.interval import Interval, NumpyInterval
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown import Propagated, entry_ends, propagate
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
 

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.given import Box, NormBall, Region
-from specdsl.bounds.given_arrays import numbers, stacked
-from specdsl.bounds.given_regions import GivenRegion, read_region
 from specdsl.bounds.interval import EmptyInterval, Interval
 from specdsl.bounds.methods import METHODS, BoundMethod
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.regions.given import Box, NormBall, Region
+from specdsl.bounds.regions.given_arrays import numbers, stacked
+from specdsl.bounds.regions.given_regions import GivenRegion, read_region
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.rounding import region_slack
 from specdsl.diagnostics import SpecError, suggestion
 from specdsl.files import read_bytes

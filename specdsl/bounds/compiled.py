@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.affine import AffineKernel, affine_kernel
-from specdsl.bounds.nonlinear import NonlinearRule, nonlinear_rule
+from specdsl.bounds.kinds.nonlinear import NonlinearRule, nonlinear_rule
 from specdsl.bounds.outward import Outward
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId

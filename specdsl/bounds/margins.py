@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import LinearLower, Propagated, lower_rows
-from specdsl.bounds.region import ROUNDING_PART, InputRegion
+from specdsl.bounds.passes.crown import LinearLower, Propagated, lower_rows
+from specdsl.bounds.regions.region import ROUNDING_PART, InputRegion
 from specdsl.query.groups import CaseGroup
 
 

@@ -13,18 +13,18 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from specdsl.bounds.alpha_crown import alpha_crown, alpha_propagate
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import Propagated, propagate
-from specdsl.bounds.crown_ibp import crown_ibp_lower
-from specdsl.bounds.fast_lin import with_parallel_lines
-from specdsl.bounds.first_layer import interval_pass
-from specdsl.bounds.forward_linear import forward_bounds, forward_lower
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.lagrangian import lagrangian_bound
-from specdsl.bounds.merging import interval_rows
-from specdsl.bounds.output_rows import backward_rows, in_chunks
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.passes.alpha_crown import alpha_crown, alpha_propagate
+from specdsl.bounds.passes.crown import Propagated, propagate
+from specdsl.bounds.passes.crown_ibp import crown_ibp_lower
+from specdsl.bounds.passes.fast_lin import with_parallel_lines
+from specdsl.bounds.passes.first_layer import interval_pass
+from specdsl.bounds.passes.forward_linear import forward_bounds, forward_lower
+from specdsl.bounds.passes.lagrangian import lagrangian_bound
+from specdsl.bounds.passes.merging import interval_rows
+from specdsl.bounds.regions.region import InputRegion
+from specdsl.bounds.rows.output_rows import backward_rows, in_chunks
 from specdsl.graph.graph import NodeId
 
 Lower = Callable[[CompiledGraph, InputRegion, Tensor], Tensor]

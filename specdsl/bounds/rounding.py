@@ -16,9 +16,9 @@ from torch import Tensor
 
 from specdsl.backend import FOREVER, Deadline, Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import propagate
 from specdsl.bounds.outward import affine_size
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown import propagate
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.forward import node_values
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.merging import dot
-from specdsl.bounds.region import InputRegion
-from specdsl.bounds.relaxation import LinearRelaxation
-from specdsl.bounds.wong_kolter import Layer, chain_of
+from specdsl.bounds.kinds.relaxation import LinearRelaxation
+from specdsl.bounds.passes.forward import node_values
+from specdsl.bounds.passes.merging import dot
+from specdsl.bounds.passes.wong_kolter import Layer, chain_of
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph.graph import NodeId
 
 

@@ -12,8 +12,8 @@ from specdsl.backend import Backend, Deadline, OutOfTime
 from specdsl.backends.incomplete.backend import Incomplete
 from specdsl.backends.search.backend import Search
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.crown import propagate
-from specdsl.bounds.region import input_region
+from specdsl.bounds.passes.crown import propagate
+from specdsl.bounds.regions.region import input_region
 from specdsl.query.query import Atom
 from specdsl.verdict import Unknown, Verified
 from tests.bounds.random_graphs import random_graph, random_set

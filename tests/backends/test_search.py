@@ -22,13 +22,13 @@ from specdsl.backends.search.clipping import clip
 from specdsl.backends.search.domains import Domains, Lattice
 from specdsl.backends.search.splitting import bisect, sensitivity, splittable
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.crown import propagate
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.joint import case_bounds
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
-from specdsl.bounds.projection import Projector
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown import propagate
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.joint import case_bounds
+from specdsl.bounds.regions.projection import Projector
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.encoding.integers import round_inward
 from specdsl.evidence import settle
 from specdsl.graph import ops

@@ -15,10 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
-from specdsl.bounds.alpha_crown import Effort, alpha_crown, alpha_propagate, alpha_rows
-from specdsl.bounds.ascent import Limits, ascend, differentiable_least
-from specdsl.bounds.backward import AtInput
-from specdsl.bounds.choice import (
+from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.bounds.interval import Interval
+from specdsl.bounds.kinds.choice import (
     ChainChoice,
     Choice,
     Layout,
@@ -27,13 +26,14 @@ from specdsl.bounds.choice import (
     RowsMoved,
     SlopeChoice,
 )
-from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Propagated, lower_rows, propagate
-from specdsl.bounds.forward import evaluate, node_values
-from specdsl.bounds.interval import Interval
-from specdsl.bounds.region import InputRegion, input_region
-from specdsl.bounds.rows import DenseRows, Rows
-from specdsl.bounds.windows import WindowRows, one_hot
+from specdsl.bounds.passes.alpha_crown import Effort, alpha_crown, alpha_propagate, alpha_rows
+from specdsl.bounds.passes.ascent import Limits, ascend, differentiable_least
+from specdsl.bounds.passes.crown import Propagated, lower_rows, propagate
+from specdsl.bounds.passes.forward import evaluate, node_values
+from specdsl.bounds.regions.region import InputRegion, input_region
+from specdsl.bounds.rows.backward import AtInput
+from specdsl.bounds.rows.rows import DenseRows, Rows
+from specdsl.bounds.rows.windows import WindowRows, one_hot
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.graph.ops import as_float

@@ -8,13 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdsl.bounds import backward, crown
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Relaxations, entry_ends, propagate
-from specdsl.bounds.forward import node_values
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.region import InputRegion, input_region
-from specdsl.bounds.windows import WindowRows
+from specdsl.bounds.passes import crown
+from specdsl.bounds.passes.crown import Relaxations, entry_ends, propagate
+from specdsl.bounds.passes.forward import node_values
+from specdsl.bounds.regions.region import InputRegion, input_region
+from specdsl.bounds.rows import backward
+from specdsl.bounds.rows.windows import WindowRows
 from specdsl.graph import ops
 from specdsl.graph.composites.windows import Window, max_pool
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId

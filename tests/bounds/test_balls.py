@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.query.sets import Ball, Box, EmptySet, InputSet, cut, exact
 
 FloatArray = npt.NDArray[np.float64]

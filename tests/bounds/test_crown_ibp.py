@@ -12,12 +12,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown_ibp import crown_ibp_lower
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.methods import METHODS, lower_bounds
 from specdsl.bounds.parameters import Parameters, parameters_of, with_parameters
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown_ibp import crown_ibp_lower
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from tests.bounds.random_graphs import INPUT_SHAPE, INPUTS, random_graph, random_set

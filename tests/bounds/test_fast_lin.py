@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Deadline
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Relaxations, lower_rows, propagate
-from specdsl.bounds.fast_lin import parallel_lines, with_parallel_lines
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.merging import interval_rows
+from specdsl.bounds.kinds.piecewise import evaluate
 from specdsl.bounds.methods import METHODS, lower_bounds
-from specdsl.bounds.piecewise import evaluate
-from specdsl.bounds.region import InputRegion, input_region
-from specdsl.bounds.wong_kolter import dual_bounds, dual_lower
+from specdsl.bounds.passes.crown import Relaxations, lower_rows, propagate
+from specdsl.bounds.passes.fast_lin import parallel_lines, with_parallel_lines
+from specdsl.bounds.passes.merging import interval_rows
+from specdsl.bounds.passes.wong_kolter import dual_bounds, dual_lower
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.encoding.encode import encode_case, encode_graph
 from specdsl.encoding.highs import OPTIMAL, solve
 from specdsl.encoding.linear_model import LinearModel

@@ -8,14 +8,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdsl.bounds import forward_linear, linear_functions
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.crown import lower_rows, propagate
-from specdsl.bounds.forward import evaluate, node_values
-from specdsl.bounds.forward_linear import forward_bounds, forward_lower
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.merging import interval_rows
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes import forward_linear, linear_functions
+from specdsl.bounds.passes.crown import lower_rows, propagate
+from specdsl.bounds.passes.forward import evaluate, node_values
+from specdsl.bounds.passes.forward_linear import forward_bounds, forward_lower
+from specdsl.bounds.passes.merging import interval_rows
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from tests.bounds.random_graphs import points_of, random_graph, random_set

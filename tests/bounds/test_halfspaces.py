@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from specdsl.bounds.balls import Ball
-from specdsl.bounds.halfspaces import HalfSpaces
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.projection import Projector
-from specdsl.bounds.region import Balls, InputRegion
+from specdsl.bounds.regions.balls import Ball
+from specdsl.bounds.regions.halfspaces import HalfSpaces
+from specdsl.bounds.regions.projection import Projector
+from specdsl.bounds.regions.region import Balls, InputRegion
 
 # Values of some tens, computed from some hundred numbers.
 ROUNDING = 1e-9

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.first_layer import first_layer, interval_pass
-from specdsl.bounds.forward import node_values
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.merging import dot, interval_rows
 from specdsl.bounds.methods import lower_bounds
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.first_layer import first_layer, interval_pass
+from specdsl.bounds.passes.forward import node_values
+from specdsl.bounds.passes.merging import dot, interval_rows
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.sets import exact, norm_ball

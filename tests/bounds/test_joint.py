@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.crown import LinearLower, affine_rows, propagate
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.joint import MANY_STEPS, case_bounds
 from specdsl.bounds.margins import MarginBounds, bound_margins, deciding_margins, margin_rows
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown import LinearLower, affine_rows, propagate
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.joint import MANY_STEPS, case_bounds
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.groups import CaseGroup, group_cases

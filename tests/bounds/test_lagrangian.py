@@ -12,12 +12,12 @@ from torch import Tensor
 
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import Propagated, lower_rows, propagate
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.lagrangian import dual_value, lagrangian_bound, least_cost
-from specdsl.bounds.nonlinear import nonlinear_rule
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.kinds.nonlinear import nonlinear_rule
+from specdsl.bounds.passes.crown import Propagated, lower_rows, propagate
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.passes.lagrangian import dual_value, lagrangian_bound, least_cost
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.graph.ops import as_float

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from specdsl.bounds import maximum
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.rows import DenseRows
+from specdsl.bounds.kinds import maximum
+from specdsl.bounds.rows.rows import DenseRows
 from specdsl.graph import ops
 
 # Planes are sums of a few products of numbers of size 10.

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import EmptyInterval, Interval
 from specdsl.bounds.methods import METHODS, UnknownMethod, lower_bounds
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from tests.bounds.random_graphs import points_of, random_graph, random_set

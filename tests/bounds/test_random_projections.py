@@ -8,9 +8,9 @@ import torch
 
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.random_projections import estimate_bounds
-from specdsl.bounds.region import InputRegion
-from specdsl.bounds.wong_kolter import dual_bounds
+from specdsl.bounds.passes.random_projections import estimate_bounds
+from specdsl.bounds.passes.wong_kolter import dual_bounds
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph import ops
 from tests.bounds.test_wong_kolter import chain
 

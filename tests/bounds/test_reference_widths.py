@@ -13,7 +13,7 @@ import torch
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.methods import lower_bounds
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph.graph import Graph
 from specdsl.graph.onnx_import.load import load_onnx
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdsl.bounds import polynomial
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.piecewise import evaluate, image, is_stable, relax
+from specdsl.bounds.kinds import polynomial
+from specdsl.bounds.kinds.piecewise import evaluate, image, is_stable, relax
 from specdsl.graph import ops
 
 ROUNDING = 1e-9

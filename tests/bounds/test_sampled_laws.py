@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from specdsl.backend import Unsupported
 from specdsl.bounds import pre_activation_bounds
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.crown import lower_rows, propagate
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.joint import case_bounds
 from specdsl.bounds.margins import bound_margins, margin_rows
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown import lower_rows, propagate
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.joint import case_bounds
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.bounds.rounding import rounding_slack
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate as reference_evaluate

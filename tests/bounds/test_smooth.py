@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from specdsl.backend import Unsupported
-from specdsl.bounds import smooth
-from specdsl.bounds.elementary import UNITS, formula
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.kinds import smooth
+from specdsl.bounds.kinds.elementary import UNITS, formula
 from specdsl.graph import ops
 
 FloatArray = npt.NDArray[np.floating]

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from specdsl.bounds import EmptyInterval, Interval, pre_activation_bounds
 from specdsl.bounds.compiled import compile_graph
-from specdsl.bounds.crown import lower_rows, propagate
-from specdsl.bounds.forward import evaluate
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown import lower_rows, propagate
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.evaluate import evaluate as reference_evaluate
 from tests.bounds.random_graphs import INPUT_SHAPE, points_of, random_graph, random_set
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from specdsl.bounds import steps
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.kinds import steps
 from specdsl.graph import ops
 
 # Lines are products and sums of a few numbers of size 10.

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import lower_rows, propagate
-from specdsl.bounds.fast_lin import with_parallel_lines
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.parameters import parameters_of, with_parameters
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.passes.crown import lower_rows, propagate
+from specdsl.bounds.passes.fast_lin import with_parallel_lines
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.tightness import Tightness, tightness
 from tests.bounds.random_graphs import random_graph
 from tests.bounds.test_fast_lin import toy

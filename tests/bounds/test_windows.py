@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdsl.bounds.affine import affine_kernel
-from specdsl.bounds.windows import WindowRows, Windows, one_hot
+from specdsl.bounds.rows.windows import WindowRows, Windows, one_hot
 from specdsl.graph import ops
 
 LIKE = torch.empty(0, dtype=torch.float64)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.region import InputRegion
-from specdsl.bounds.wong_kolter import dual_bounds, dual_lower
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.passes.wong_kolter import dual_bounds, dual_lower
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.graph.ops import as_float

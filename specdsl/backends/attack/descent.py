@@ -17,10 +17,10 @@ from specdsl.backends.attack.candidates import Candidate, best_of_each
 from specdsl.backends.attack.halfspaces import HalfSpaces
 from specdsl.backends.attack.local_search import Task, wander
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.margins import deciding_margins
-from specdsl.bounds.projection import Projector
-from specdsl.bounds.region import input_region
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.projection import Projector
+from specdsl.bounds.regions.region import input_region
 from specdsl.graph import ops
 from specdsl.query.groups import CaseGroup
 from specdsl.query.sets import IndexArray

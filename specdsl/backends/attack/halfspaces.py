@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import affine_rows
 from specdsl.bounds.margins import margin_rows
-from specdsl.bounds.projection import Projector
+from specdsl.bounds.passes.crown import affine_rows
+from specdsl.bounds.regions.projection import Projector
 from specdsl.query.groups import CaseGroup
 
 # Projections on the condition that is broken most, one after the other.

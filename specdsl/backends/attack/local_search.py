@@ -19,8 +19,8 @@ from specdsl.backend import Deadline
 from specdsl.backends.attack.candidates import Candidate, best_of_each
 from specdsl.backends.attack.halfspaces import HalfSpaces
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.margins import deciding_margins
+from specdsl.bounds.passes.forward import evaluate
 from specdsl.query.groups import CaseGroup
 
 # The part of its interval that a coordinate steps: from the first to the last, geometrically.

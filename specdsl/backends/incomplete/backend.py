@@ -11,10 +11,10 @@ import torch
 
 from specdsl.backend import Capabilities, Deadline, OutOfTime
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.crown import propagate
-from specdsl.bounds.joint import MANY_STEPS, case_bounds
 from specdsl.bounds.margins import bound_margins, deciding_margins, interval_margins, margin_rows
-from specdsl.bounds.region import InputRegion, input_region
+from specdsl.bounds.passes.crown import propagate
+from specdsl.bounds.regions.joint import MANY_STEPS, case_bounds
+from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.bounds.rounding import rounding_slack
 from specdsl.encoding.integers import round_inward
 from specdsl.graph.rewrites import restate, simplify

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from specdsl.backends.search.domains import Domains
-from specdsl.bounds.crown import LinearLower
-from specdsl.bounds.joint import Mixtures
-from specdsl.bounds.region import ROUNDING_PART
+from specdsl.bounds.passes.crown import LinearLower
+from specdsl.bounds.regions.joint import Mixtures
+from specdsl.bounds.regions.region import ROUNDING_PART
 from specdsl.query.groups import CaseGroup
 
 # A clipped face moves out again by this part of the box's edge, far above rounding.

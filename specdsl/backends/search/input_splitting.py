@@ -16,10 +16,7 @@ from specdsl.backends.search.jumps import crossings, has_steps
 from specdsl.backends.search.plateaus import MAX_JUDGED, TIE_PART, Plateaus
 from specdsl.backends.search.splitting import bisect, sensitivity, splittable
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import LinearLower, Propagated, propagate
-from specdsl.bounds.forward import evaluate
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.joint import Mixtures, case_bounds
 from specdsl.bounds.margins import (
     bound_margins,
     deciding_margins,
@@ -27,8 +24,11 @@ from specdsl.bounds.margins import (
     margin_rows,
 )
 from specdsl.bounds.outward import magnitude
-from specdsl.bounds.projection import Projector
-from specdsl.bounds.region import Balls, InputRegion, input_region
+from specdsl.bounds.passes.crown import LinearLower, Propagated, propagate
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.joint import Mixtures, case_bounds
+from specdsl.bounds.regions.projection import Projector
+from specdsl.bounds.regions.region import Balls, InputRegion, input_region
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
 

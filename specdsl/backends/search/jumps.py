@@ -15,8 +15,8 @@ from torch import Tensor
 
 from specdsl.backends.search.domains import Domains
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.forward import node_values
-from specdsl.bounds.projection import Projector
+from specdsl.bounds.passes.forward import node_values
+from specdsl.bounds.regions.projection import Projector
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph
 

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from specdsl.backends.search.domains import Domains, Lattice
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.crown import LinearLower
-from specdsl.bounds.forward import evaluate
-from specdsl.bounds.region import InputRegion
+from specdsl.bounds.passes.crown import LinearLower
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.region import InputRegion
 from specdsl.query.groups import CaseGroup
 
 

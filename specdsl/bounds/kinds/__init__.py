@@ -1,0 +1,1 @@
+"""What bound propagation knows of each kind of nonlinear op; a new kind plugs in at `nonlinear`."""

@@ -1,0 +1,1 @@
+"""The methods: each bounds a whole graph, forward, backward or both ways."""

@@ -1,0 +1,236 @@
+"""Rows that read only a window of a convolutional value, kept as small as the window.
+
+One entry behind some convolutions depends on a patch of the input. Walking backward from it, the
+coefficients on each value fill a window: its place differs from row to row, its size does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from specdsl.bounds.rows.convolve import spread
+from specdsl.bounds.rows.rows import DenseRows, Rows
+from specdsl.graph import ops
+from specdsl.graph.ops import Shape
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """One window for each row on a value of `shape`, (1, channels, *extents).
+
+    `origins` (rows, axes): the first place of each; windows may reach beyond the value. `sizes`:
+    their extents. `axes`: where the value itself lies transposed, which of its axes are those of
+    `shape`.
+    """
+
+    origins: Tensor
+    sizes: Shape
+    shape: Shape
+    axes: tuple[int, ...] | None = None
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether the value lies as `shape` says, not transposed."""
+        return self.shape == shape and self.axes is None
+
+    def transposed(self, axes: tuple[int, ...]) -> Windows:
+        """The same behind a transposition: `axes` of the value before it are those of this one."""
+        found = axes if self.axes is None else tuple(axes[a] for a in self.axes)
+        same = found == tuple(range(len(found)))
+        return replace(self, axes=None if same else found)
+
+    def same_as(self, other: Windows) -> bool:
+        """Whether the rows of both read the same entries in the same order."""
+        alike = (self.sizes, self.shape, self.axes) == (other.sizes, other.shape, other.axes)
+        return alike and torch.equal(self.origins, other.origins)
+
+    @property
+    def part(self) -> float:
+        """Of the whole value, the part a window covers."""
+        return prod(self.sizes) / prod(self.shape[2:])
+
+    @cached_property
+    def flat(self) -> Tensor:
+        """Row-major position in the extents of every place, the nearest one for places beyond:
+        (rows, *sizes).
+        """
+        at = self.origins.new_zeros(())
+        for axis, extent in enumerate(self.shape[2:]):
+            at = at * extent + self._along(axis).clamp(0, extent - 1)
+        return at.expand(-1, *self.sizes)
+
+    @cached_property
+    def inside(self) -> Tensor | None:
+        """Whether each place is one of the value, (rows, *sizes); None where all are."""
+        within = torch.ones((), dtype=torch.bool, device=self.origins.device)
+        for axis, extent in enumerate(self.shape[2:]):
+            along = self._along(axis)
+            within = within & (along >= 0) & (along < extent)
+        return None if bool(within.all()) else within.expand(-1, *self.sizes)
+
+    def _along(self, axis: int) -> Tensor:
+        """The place along one axis, in a shape that broadcasts to (rows, *sizes)."""
+        size = self.sizes[axis]
+        at = self.origins[:, axis, None] + torch.arange(size, device=self.origins.device)
+        others = (size if i == axis else 1 for i in range(len(self.sizes)))
+        return at.reshape(at.shape[0], *others)
+
+    def read(self, value: Tensor) -> Tensor:
+        """What the windows see: (batch, *any shape with these entries in row-major order) to
+        (batch, rows, channels, *sizes).
+
+        At places beyond the value it is the value at the nearest place, to be multiplied by 0.
+        """
+        if self.axes is not None:
+            own = (self.shape[self.axes.index(i)] for i in range(len(self.axes)))
+            value = value.reshape(value.shape[0], *own)
+            value = value.permute(0, *(a + 1 for a in self.axes))
+        seen = value.reshape(value.shape[0], self.shape[1], -1)[:, :, self.flat]
+        return seen.movedim(1, 2)
+
+    def places(self, positions: Tensor) -> Tensor:
+        """Where in its row's window each position of the value lies, row-major.
+
+        Positions count row-major through the value, (batch, rows, channels, *any); the channel is
+        dropped. One outside the window gives some place in it.
+        """
+        rest = positions % prod(self.shape[2:])
+        lead = (1, -1, 1, *(1 for _ in positions.shape[3:]))
+        found, step = torch.zeros_like(rest), 1
+        for axis in reversed(range(len(self.sizes))):
+            extent, size = self.shape[2 + axis], self.sizes[axis]
+            along = rest % extent - self.origins[:, axis].reshape(lead)
+            found = found + step * along.clamp(0, size - 1)
+            rest, step = rest // extent, step * size
+        return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowRows(Rows):
+    """Rows with `coefficients` in their windows and 0 elsewhere.
+
+    Shape: (batch or 1, rows, channels, *sizes); 0 at places beyond the value.
+    """
+
+    coefficients: Tensor
+    windows: Windows
+
+    @classmethod
+    def padded(cls, coefficients: Tensor, windows: Windows) -> WindowRows:
+        """Rows that give something at places beyond the value, where there is nothing but zeros."""
+        inside = windows.inside
+        kept = coefficients if inside is None else coefficients * inside[:, None]
+        return cls(kept, windows)
+
+    def read(self, value: Tensor) -> Tensor:
+        """What the windows see."""
+        return self.windows.read(value)
+
+    def having(self, coefficients: Tensor) -> WindowRows:
+        """Other coefficients in the same windows."""
+        return WindowRows(coefficients, self.windows)
+
+    def take(self, index: Tensor) -> WindowRows:
+        """The rows at these positions."""
+        windows = replace(self.windows, origins=self.windows.origins[index])
+        return WindowRows(self.coefficients[:, index], windows)
+
+    def at(self, value: Tensor) -> Tensor:
+        """The rows at a value."""
+        return (self.coefficients * self.read(value)).flatten(2).sum(2)
+
+    def dense(self) -> DenseRows:
+        """Spread over the whole value."""
+        shape = self.windows.shape
+        batch, rows, channels = self.coefficients.shape[:3]
+        whole = self.coefficients.new_zeros(batch, rows, channels, prod(shape[2:]))
+        index = self.windows.flat.flatten(1)[None, :, None].expand(batch, rows, channels, -1)
+        whole.scatter_add_(3, index, self.coefficients.flatten(3))
+        whole = whole.reshape(batch, rows, *shape)
+        axes = self.windows.axes
+        if axes is None:
+            return DenseRows(whole)
+        back = (axes.index(i) + 2 for i in range(len(axes)))
+        return DenseRows(whole.permute(0, 1, *back))
+
+    def plus(self, other: WindowRows) -> WindowRows | None:
+        """The sum, in windows that hold both; None where they do not lie alike in all rows, or on
+        values of different shape.
+        """
+        if (self.windows.shape, self.windows.axes) != (other.windows.shape, other.windows.axes):
+            return None
+        distance = other.windows.origins - self.windows.origins
+        if not bool((distance == distance[:1]).all()):
+            return None
+        mine: list[int] = []
+        theirs: list[int] = []
+        firsts: list[int] = []
+        sizes: list[int] = []
+        for start, own, new in zip(
+            distance[0].tolist(), self.windows.sizes, other.windows.sizes, strict=True
+        ):
+            first, end = min(0, start), max(own, start + new)
+            # F.pad counts axes from the last one.
+            mine[:0] = [-first, end - own]
+            theirs[:0] = [start - first, end - start - new]
+            firsts.append(first)
+            sizes.append(end - first)
+        total = F.pad(self.coefficients, mine) + F.pad(other.coefficients, theirs)
+        origins = self.windows.origins + self.windows.origins.new_tensor(firsts)
+        windows = Windows(origins, tuple(sizes), self.windows.shape, self.windows.axes)
+        return WindowRows(total, windows)
+
+    def through(self, op: ops.Conv, weight: Tensor, operand: Shape) -> WindowRows:
+        """The rows as functions of the operand of a convolution, whose shape is `operand`."""
+        reached = spread(op, self.coefficients.flatten(0, 1), weight)
+        reached = reached.unflatten(0, self.coefficients.shape[:2])
+        origins = self.windows.origins
+        strides, pads = origins.new_tensor(op.strides), origins.new_tensor([p[0] for p in op.pads])
+        windows = Windows(origins * strides - pads, tuple(reached.shape[3:]), operand)
+        return WindowRows.padded(reached, windows)
+
+
+def aligned(rows: WindowRows, op: ops.ConvTranspose) -> tuple[Tensor, Tensor]:
+    """Windows on the result of a transposed convolution, moved within larger ones so that each
+    begins where the kernel of an entry of the operand does: `firsts` (rows, axes), these entries,
+    and the coefficients, ready to be convolved.
+    """
+    windows = rows.windows
+    found, firsts = rows.coefficients, torch.empty_like(windows.origins)
+    for axis, (size, stride, (pad, _)) in enumerate(
+        zip(windows.sizes, op.strides, op.pads, strict=True)
+    ):
+        reach = op.dilations[axis] * (op.weight.shape[2 + axis] - 1)
+        # Before anything was cut off; the first kernel that ends there or later.
+        place = windows.origins[:, axis] + pad
+        firsts[:, axis] = torch.div(place - reach, stride, rounding_mode="floor")
+        shift = place - stride * firsts[:, axis]
+        count = (stride + reach + size - 2) // stride + 1
+        extent = (count - 1) * stride + reach + 1
+        at = torch.arange(extent, device=shift.device) - shift[:, None]
+        here = (at >= 0) & (at < size)
+        others = [extent if i == axis else 1 for i in range(len(windows.sizes))]
+        shape = (*found.shape[: 3 + axis], extent, *found.shape[4 + axis :])
+        index = at.clamp(0, size - 1).reshape(1, -1, 1, *others).expand(shape)
+        found = found.gather(3 + axis, index) * here.reshape(1, -1, 1, *others)
+    return firsts, found
+
+
+def one_hot(positions: Tensor, shape: Shape, like: Tensor) -> WindowRows:
+    """Row r is entry `positions[r]` (row-major) of a value of `shape`, (1, channels, *extents)."""
+    extents = shape[2:]
+    rows, size = positions.numel(), prod(extents)
+    coefficients = like.new_zeros(1, rows, shape[1], *(1 for _ in extents))
+    coefficients[0, torch.arange(rows), positions // size] = 1.0
+    rest = positions % size
+    origins: list[Tensor] = []
+    for extent in reversed(extents):
+        origins.insert(0, rest % extent)
+        rest = rest // extent
+    windows = Windows(torch.stack(origins, 1), tuple(1 for _ in extents), shape)
+    return WindowRows(coefficients, windows)
