@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,8 +23,9 @@ class CompiledGraph:
     `graph` is the given one with the same nodes; a product of a node with itself is a square.
     `pre_activations`: the nodes whose value some nonlinear op reads, in topological order.
     `sources`: where their entries come from: these nodes, or those they only pick entries of.
-    `outward`: how every node is rounded, None where rounding is accounted for once at the end.
-    `like`: an empty tensor that carries dtype and device.
+    `boxes`: nodes whose entries are the input's, each once at most, moved or scaled: over a box of
+    inputs they fill a box. `outward`: how every node is rounded, None where rounding is accounted
+    for once at the end. `like`: an empty tensor that carries dtype and device.
     """
 
     graph: Graph
@@ -32,6 +34,7 @@ class CompiledGraph:
     rules: Mapping[NodeId, NonlinearRule]
     pre_activations: tuple[NodeId, ...]
     sources: frozenset[NodeId]
+    boxes: frozenset[NodeId]
     outward: Outward | None
     like: Tensor
 
@@ -59,12 +62,30 @@ def compile_graph(graph: Graph, like: Tensor | None = None) -> CompiledGraph:
     pre_activations = tuple(n for n in graph.order if n in read_nonlinearly)
     outward = Outward.of(graph) if any(r.is_delicate for r in rules.values()) else None
     sources = frozenset(_source(graph, node) for node in pre_activations)
-    return CompiledGraph(graph, kernels, constants, rules, pre_activations, sources, outward, like)
+    boxes = _boxes(graph)
+    return CompiledGraph(
+        graph, kernels, constants, rules, pre_activations, sources, boxes, outward, like
+    )
 
 
 def picks_entries(op: ops.Op) -> bool:
     """Whether an op only picks entries of one operand, once or several times."""
     return isinstance(op, ops.Reshape | ops.Transpose | ops.Select)
+
+
+def _boxes(graph: Graph) -> frozenset[NodeId]:
+    found: set[NodeId] = set()
+    for node, op, operands in graph:
+        if isinstance(op, ops.Input) or (found.issuperset(operands) and _keeps_apart(op)):
+            found.add(node)
+    return frozenset(found)
+
+
+def _keeps_apart(op: ops.Op) -> bool:
+    """Whether every entry depends on an entry of the only operand, and no two on the same."""
+    if isinstance(op, ops.Select):
+        return len(np.unique(op.indices)) == op.indices.size
+    return isinstance(op, ops.Reshape | ops.Transpose | ops.Scale | ops.BatchNorm)
 
 
 def _source(graph: Graph, node: NodeId) -> NodeId:

@@ -232,7 +232,6 @@ def propagate(  # noqa: PLR0913 - what varies between passes, each with a defaul
     graph = compiled.graph
     bounds: dict[NodeId, Interval] = {}
     relaxations = Relaxations()
-    exact: set[NodeId] = set()
 
     def by_crown(
         node: NodeId, wanted: Tensor, _: Mapping[NodeId, Interval], relaxations: Relaxations
@@ -242,7 +241,6 @@ def propagate(  # noqa: PLR0913 - what varies between passes, each with a defaul
     for node, op, operands in graph:
         if isinstance(op, ops.Input):
             bounds[node] = region.interval(op.extent)
-            exact.add(node)
             continue
         rule = compiled.rules.get(node)
         if rule is not None and not checked:
@@ -250,8 +248,6 @@ def propagate(  # noqa: PLR0913 - what varies between passes, each with a defaul
         bounds[node] = interval_step(compiled, node, bounds, region.batch)
         if rule is not None:
             relaxations.lines[node] = rule.relax([bounds[o] for o in operands])
-        elif _intervals_are_exact(op, operands, exact):
-            exact.add(node)
         if compiled.outward is not None:
             _round_outward(compiled, compiled.outward, node, bounds, relaxations)
         if known is not None and node in known:
@@ -259,7 +255,7 @@ def propagate(  # noqa: PLR0913 - what varies between passes, each with a defaul
         if node not in compiled.sources:
             continue
         # One op on the input box is bounded exactly by intervals; a box that is cut is not.
-        settled = region.is_box and len(operands) == 1 and operands[0] in exact
+        settled = region.is_box and len(operands) == 1 and operands[0] in compiled.boxes
         if tighten and not settled:
             bounds[node] = _tighten(compiled, node, bounds, relaxations, ends or by_crown)
     return Propagated(bounds, relaxations)
@@ -288,12 +284,6 @@ def _round_outward(
     relaxations.sizes[node] = found.masked_fill(found.isnan(), torch.inf)
     if not bool(found.isfinite().all()):
         relaxations.unbounded.add(node)
-
-
-def _intervals_are_exact(op: ops.Op, operands: tuple[NodeId, ...], exact: set[NodeId]) -> bool:
-    """Whether the entries are the input's, each once, moved or scaled: together a plain box."""
-    moves = isinstance(op, ops.Reshape | ops.Transpose | ops.Scale | ops.BatchNorm)
-    return moves and operands[0] in exact
 
 
 def _tighten(
