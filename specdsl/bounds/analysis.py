@@ -9,6 +9,7 @@ import torch
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import Interval, NumpyInterval
 from specdsl.bounds.passes.crown import Propagated, entry_ends, propagate
+from specdsl.bounds.passes.few_inputs import crown_pass
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
@@ -27,7 +28,10 @@ def pre_activation_bounds(
     compiled = compile_graph(graph)
     region = input_region(inputs, compiled.like)
     with torch.no_grad():
-        propagated = propagate(compiled, region, tighten=method == "crown")
+        if method == "crown":
+            propagated = crown_pass(compiled, region)
+        else:
+            propagated = propagate(compiled, region, tighten=False)
         bounds = dict(propagated.bounds)
         if method == "crown":
             bounds[graph.output] = _output(compiled, region, propagated)
@@ -52,7 +56,7 @@ def unstable_entries(graph: Graph, inputs: InputSet) -> int:
     """
     compiled = compile_graph(graph)
     with torch.no_grad():
-        bounds = propagate(compiled, input_region(inputs, compiled.like)).bounds
+        bounds = crown_pass(compiled, input_region(inputs, compiled.like)).bounds
     return sum(
         int(rule.unstable(bounds[operand]).sum())
         for node, rule in compiled.rules.items()

@@ -13,6 +13,7 @@ from specdsl.backend import Capabilities, Deadline, OutOfTime
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.margins import bound_margins, deciding_margins, interval_margins, margin_rows
 from specdsl.bounds.passes.crown import propagate
+from specdsl.bounds.passes.few_inputs import crown_pass
 from specdsl.bounds.regions.joint import MANY_STEPS, case_bounds
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.bounds.rounding import rounding_slack
@@ -83,9 +84,10 @@ class Incomplete:
         deadline: Deadline,
     ) -> torch.Tensor:
         """Best bound of each case of the group, less the slack: (1, cases)."""
-        propagated = propagate(
-            compiled, region, tighten=self.method != "interval", deadline=deadline
-        )
+        if self.method == "interval":
+            propagated = propagate(compiled, region, tighten=False)
+        else:
+            propagated = crown_pass(compiled, region, deadline)
         rows = margin_rows(compiled, group)
         by_intervals = interval_margins(group, compiled, propagated) - slack
         if self.method == "interval":

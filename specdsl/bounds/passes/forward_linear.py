@@ -64,7 +64,7 @@ def forward_bounds(
     Raises EmptyInterval where something is NaN, Unsupported where an op may have no value (not with
     `checked`, for parts of a region that passed) or its relaxation has no rule here.
     """
-    step = _Pass(compiled, region, _varying(region))
+    step = _Pass(compiled, region, varying_inputs(region))
     bounds: dict[NodeId, Interval] = {}
     linear: dict[NodeId, LinearBounds] = {}
     last_reader = _last_readers(compiled)
@@ -92,7 +92,7 @@ def forward_lower(compiled: CompiledGraph, rows: Tensor, region: InputRegion) ->
 
     Shapes: rows (batch or 1, rows, *output) to (batch, rows). Raises as `forward_bounds`.
     """
-    columns = _varying(region).numel()
+    columns = varying_inputs(region).numel()
     widest = max(compiled.graph.size(node) for node in compiled.graph.order)
     at_a_time = max(1, MAX_COEFFICIENTS // (columns * widest))
     if region.batch <= at_a_time:
@@ -147,7 +147,7 @@ def _times(weights: Tensor, value: Tensor) -> Tensor:
     return (weights.flatten(2) @ value.flatten(1)[:, :, None])[..., 0]
 
 
-def _varying(region: InputRegion) -> Tensor:
+def varying_inputs(region: InputRegion) -> Tensor:
     """Positions of the inputs that vary in some region; at least one, for the shapes' sake."""
     varies = (region.box.lower < region.box.upper).any(0)
     found = varies.nonzero()[:, 0]
