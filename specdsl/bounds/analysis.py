@@ -8,8 +8,8 @@ import torch
 
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import Interval, NumpyInterval
+from specdsl.bounds.passes.affordable import crown_pass
 from specdsl.bounds.passes.crown import Propagated, entry_ends, propagate
-from specdsl.bounds.passes.few_inputs import crown_pass
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet

@@ -12,8 +12,8 @@ import torch
 from specdsl.backend import Capabilities, Deadline, OutOfTime
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.margins import bound_margins, deciding_margins, interval_margins, margin_rows
+from specdsl.bounds.passes.affordable import crown_pass
 from specdsl.bounds.passes.crown import propagate
-from specdsl.bounds.passes.few_inputs import crown_pass
 from specdsl.bounds.regions.joint import MANY_STEPS, case_bounds
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.bounds.rounding import rounding_slack

@@ -8,9 +8,9 @@ import torch
 
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.passes import few_inputs
+from specdsl.bounds.passes import affordable
+from specdsl.bounds.passes.affordable import crown_pass
 from specdsl.bounds.passes.crown import propagate
-from specdsl.bounds.passes.few_inputs import crown_pass
 from specdsl.bounds.passes.forward_linear import forward_bounds
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph import ops
@@ -60,7 +60,20 @@ def test_forward_bounds_are_taken_only_where_they_are_cheap(
         taken.append(region.box.lower.shape[1])
         return forward_bounds(compiled, region)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(few_inputs, "forward_bounds", noted)
+    monkeypatch.setattr(affordable, "forward_bounds", noted)
     crown_pass(compile_graph(generator(0)), box(0, 3, 0.2))
     crown_pass(compile_graph(generator(0, inputs=40)), box(0, 40, 0.2))
     assert taken == [3]
+
+
+def test_layers_that_are_too_large_keep_the_bounds_they_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph, region = generator(2, inputs=40), box(2, 40, 0.05)
+    compiled = compile_graph(graph)
+    intervals = propagate(compiled, region, tighten=False).bounds
+    second = compiled.pre_activations[1]
+    assert bool((crown_pass(compiled, region).bounds[second].lower > intervals[second].lower).any())
+    monkeypatch.setattr(affordable, "MAX_UNSTABLE", 0)
+    kept = crown_pass(compiled, region).bounds
+    assert all(torch.equal(kept[n].lower, intervals[n].lower) for n in compiled.pre_activations)
