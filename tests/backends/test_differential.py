@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -29,6 +29,7 @@ from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
 from specdsl.evidence import settle
 from specdsl.graph.evaluate import evaluate
+from specdsl.graph.rewrites import restate
 from specdsl.query.query import Query
 from specdsl.query.sets import Box
 from specdsl.verdict import Falsified, Unknown, Verified
@@ -115,6 +116,8 @@ def test_crown_lp_milp_z3_and_samples_are_in_order(cases: int) -> None:
 
 
 def minima_are_in_order(query: Query) -> None:
+    # Only signs of margins are the same for all: Z3 is asked about these, so all others are.
+    query = replace(query, graph=restate(query.graph).graph)
     for case in range(len(query.cases)):
         least = minima(query, case)
         assert least.crown <= least.lp + TOLERANCE
