@@ -7,8 +7,9 @@ from functools import reduce
 import numpy as np
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import BOOLEAN, Computed
 from specdsl.graph.onnx_import import constants
-from specdsl.graph.onnx_import.call import BOOLEAN, Computed, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.read import Tensor
 
 # Integers this wide do not wrap around in any network that makes sense.

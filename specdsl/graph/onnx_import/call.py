@@ -13,43 +13,22 @@ import numpy.typing as npt
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder, NodeId
+from specdsl.graph.import_call import (
+    FLOAT,
+    LARGEST_WHOLE,
+    Computed,
+    Element,
+    GuardedBuilder,
+    ImportCall,
+)
 from specdsl.graph.onnx_import.read import OnnxNode, Tensor
-
-# The largest activation of VGG16, the largest VNN-COMP network, has 3.2 million entries.
-MAX_VALUE_ENTRIES = 2**22
-# Whole numbers up to here are float64 numbers.
-LARGEST_WHOLE = 2**53
-
-Element = np.dtype[Any]
-FLOAT: Element = np.dtype(np.float32)
-BOOLEAN: Element = np.dtype(np.bool_)
-INTEGER: Element = np.dtype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """A value that is not folded: a node of the graph.
-
-    `element` is its type in the model: booleans are the numbers 0 and 1 of the graph, integers
-    whole numbers.
-    """
-
-    node: NodeId
-    shape: ops.Shape
-    element: Element = FLOAT
-
-    @property
-    def size(self) -> int:
-        """Number of entries."""
-        return prod(self.shape)
-
 
 Value = Computed | Tensor
 """What an ONNX name stands for: a node, or a constant."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NodeCall:
+class NodeCall(ImportCall):
     """One ONNX node with its operands resolved; a rule returns the node's results."""
 
     network: str
@@ -57,6 +36,11 @@ class NodeCall:
     node: OnnxNode
     operands: tuple[Value | None, ...]
     builder: GraphBuilder
+
+    @property
+    def part_name(self) -> str:
+        """The node's first result."""
+        return self.node.results[0]
 
     # --- operands ---
 
@@ -171,7 +155,7 @@ class NodeCall:
         """
         shape = op.shape(*(o.shape for o in operands))
         self.guard_size(shape)
-        node = self.builder.add(op, *(o.node for o in operands), name=self.node.results[0])
+        node = self.builder.add(op, *(o.node for o in operands), name=self.part_name)
         return Computed(node, shape, element or (operands[0].element if operands else FLOAT))
 
     def composed(
@@ -182,7 +166,7 @@ class NodeCall:
         **parameters: Any,
     ) -> Computed:
         """What a function of `composites` builds from the operands. Raises ShapeMismatch."""
-        node = build(NamedBuilder(self), *(o.node for o in operands), **parameters)
+        node = build(GuardedBuilder(self), *(o.node for o in operands), **parameters)
         return Computed(node, self.builder.shape(node), element or operands[0].element)
 
     def constant_node(self, value: Tensor) -> Computed:
@@ -199,10 +183,6 @@ class NodeCall:
         """The row-major position of every entry, in the shape of `x`: index this to select."""
         return np.arange(prod(x.shape), dtype=np.int64).reshape(x.shape)
 
-    def reshape(self, x: Computed, shape: ops.Shape) -> Computed:
-        """The same entries in another shape; no node where the shape is the same."""
-        return x if x.shape == shape else self.add(ops.Reshape(shape), x)
-
     def broadcast(self, x: Computed, shape: ops.Shape) -> Computed:
         """The value repeated to a larger shape, as numpy does."""
         if x.shape == shape:
@@ -210,30 +190,7 @@ class NodeCall:
         self.guard_size(shape)
         return self.select(x, np.broadcast_to(self.positions(x), shape).copy())
 
-    def guard_size(self, shape: ops.Shape) -> None:
-        """Refuse values beyond the limit."""
-        if prod(shape) > MAX_VALUE_ENTRIES:
-            text = f"a value of shape {shape}, more than {MAX_VALUE_ENTRIES} entries"
-            self.refuse(text, code="E0602")
-
     def refuse(self, text: str, *, code: str = "E0605", help: str | None = None) -> NoReturn:
         """Raise a diagnostic about this node."""
         message = f"network `{self.network}`: {self.node.title} (`{self.node.op}`): {text}"
         raise SpecError.of(code, message, help=help)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class NamedBuilder:
-    """A graph builder whose nodes have the name and the size limit of one call."""
-
-    call: NodeCall
-
-    def add(self, op: ops.Op, *operands: NodeId, name: str | None = None) -> NodeId:
-        """Add a node. Raises ShapeMismatch, and SpecError where it is too large."""
-        builder = self.call.builder
-        self.call.guard_size(op.shape(*(builder.shape(o) for o in operands)))
-        return builder.add(op, *operands, name=name or self.call.node.results[0])
-
-    def shape(self, node: NodeId) -> ops.Shape:
-        """Shape of a node added earlier."""
-        return self.call.builder.shape(node)

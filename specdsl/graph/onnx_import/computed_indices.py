@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.graph import composites, ops
-from specdsl.graph.onnx_import.call import BOOLEAN, Computed, NodeCall, Value
+from specdsl.graph.import_call import BOOLEAN, Computed
+from specdsl.graph.onnx_import.call import NodeCall, Value
 
 # Pairs of a place and an entry that it may name, each a product in the graph. 2**22 are 32 MiB in
 # every array of values and bounds; 1024 places on an image of 64 x 64 pixels take so many.

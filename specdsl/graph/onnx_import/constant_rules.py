@@ -12,8 +12,9 @@ from math import ceil, prod
 import numpy as np
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import BOOLEAN, FLOAT, Computed, Element
 from specdsl.graph.onnx_import import constants
-from specdsl.graph.onnx_import.call import BOOLEAN, FLOAT, Computed, Element, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.read import Tensor
 
 # Enumeration values of onnx.TensorProto.DataType.

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import Computed
 from specdsl.graph.onnx_import import constants
 from specdsl.graph.onnx_import.arithmetic_rules import common_shape
-from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 
 Rule = Callable[[NodeCall], tuple[Value, ...]]
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import FLOAT, Computed
 from specdsl.graph.onnx_import import computed_indices
-from specdsl.graph.onnx_import.call import FLOAT, Computed, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.layout_rules import rearranged
 from specdsl.graph.onnx_import.read import Tensor
 

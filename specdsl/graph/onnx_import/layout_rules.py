@@ -8,7 +8,8 @@ from math import prod
 import numpy as np
 
 from specdsl.graph import ops
-from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.import_call import Computed
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.read import Tensor
 
 

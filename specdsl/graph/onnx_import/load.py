@@ -13,8 +13,9 @@ import numpy as np
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
+from specdsl.graph.import_call import Computed
 from specdsl.graph.onnx_import import partial_rules
-from specdsl.graph.onnx_import.call import Computed, NodeCall
+from specdsl.graph.onnx_import.call import NodeCall
 from specdsl.graph.onnx_import.differential import compare_with_runtime
 from specdsl.graph.onnx_import.partial_values import AnyValue, Extents, Partial, PartialCall
 from specdsl.graph.onnx_import.read import OnnxModel, OnnxNode, read

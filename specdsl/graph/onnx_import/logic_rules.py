@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import BOOLEAN, Computed
 from specdsl.graph.onnx_import import constants
 from specdsl.graph.onnx_import.arithmetic_rules import common_shape
-from specdsl.graph.onnx_import.call import BOOLEAN, Computed, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.elementwise_rules import Rule
 from specdsl.graph.onnx_import.read import Tensor
 

@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import BOOLEAN, Computed
 from specdsl.graph.onnx_import import partial_shapes as shapes
 from specdsl.graph.onnx_import import rules
-from specdsl.graph.onnx_import.call import BOOLEAN, Computed, NodeCall
+from specdsl.graph.onnx_import.call import NodeCall
 from specdsl.graph.onnx_import.gather_rules import tuple_positions
 from specdsl.graph.onnx_import.partial_shapes import HELP, common, integers_of, listed
 from specdsl.graph.onnx_import.partial_values import (

@@ -8,8 +8,9 @@ from math import prod
 import numpy as np
 
 from specdsl.graph import composites
+from specdsl.graph.import_call import Computed, GuardedBuilder
 from specdsl.graph.onnx_import import rules
-from specdsl.graph.onnx_import.call import Computed, NamedBuilder, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.layout_rules import listed_axes
 from specdsl.graph.onnx_import.partial_values import (
     AnyValue,
@@ -105,7 +106,7 @@ def _presence(
 ) -> Presence:
     (first, begin), (last, stop) = _named(start), _named(end)
     call.guard_size((extent,))
-    node = composites.inside(NamedBuilder(call), begin, stop, extent)
+    node = composites.inside(GuardedBuilder(call), begin, stop, extent)
     return Presence(first, last, extent, node)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import Computed
 from specdsl.graph.onnx_import import constants
-from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.read import Tensor
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import Computed, Element
 from specdsl.graph.onnx_import import constants
-from specdsl.graph.onnx_import.call import Computed, Element, NodeCall, Value
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.read import Tensor
 
 # Enumeration values of onnx.TensorProto.DataType.

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from specdsl.graph import composites
-from specdsl.graph.onnx_import.call import INTEGER, Computed, NodeCall, Value
+from specdsl.graph.import_call import INTEGER, Computed
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.elementwise_rules import Rule
 from specdsl.graph.onnx_import.read import Tensor
 

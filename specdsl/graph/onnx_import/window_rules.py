@@ -6,7 +6,8 @@ import numpy as np
 
 from specdsl.graph import composites, ops
 from specdsl.graph.composites import Window
-from specdsl.graph.onnx_import.call import Computed, NodeCall, Value
+from specdsl.graph.import_call import Computed
+from specdsl.graph.onnx_import.call import NodeCall, Value
 from specdsl.graph.onnx_import.read import Tensor
 
 Pads = tuple[tuple[int, int], ...]

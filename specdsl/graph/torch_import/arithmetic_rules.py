@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from specdsl.graph import composites, ops
-from specdsl.graph.torch_import.call import AtenCall, Computed, Parameter, Result, Value
+from specdsl.graph.import_call import Computed
+from specdsl.graph.torch_import.call import AtenCall, Parameter, Result, Value
 
 Rule = Callable[[AtenCall], Result]
 Operand = Computed | Parameter

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import Computed
 from specdsl.graph.torch_import.arithmetic_rules import Rule
-from specdsl.graph.torch_import.call import AtenCall, Computed, Parameter, Result
+from specdsl.graph.torch_import.call import AtenCall, Parameter, Result
 
 Allowed = npt.NDArray[np.bool_]
 

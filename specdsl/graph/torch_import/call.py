@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite, isnan, prod
+from math import inf, isfinite, isnan
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
@@ -16,12 +16,13 @@ import torch
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder, NodeId
-from specdsl.graph.onnx_import.call import (
+from specdsl.graph.import_call import (
     FLOAT,
     LARGEST_WHOLE,
-    MAX_VALUE_ENTRIES,
     Computed,
     Element,
+    GuardedBuilder,
+    ImportCall,
 )
 
 Value = Computed | torch.Tensor
@@ -58,7 +59,7 @@ DTYPES: Mapping[Element, torch.dtype] = {element: dtype for dtype, element in EL
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AtenCall:
+class AtenCall(ImportCall):
     """One ATen op with its arguments resolved; a rule returns what the op gives.
 
     `arguments`: every argument of the op's schema by name, defaults filled in, values of the module
@@ -74,6 +75,11 @@ class AtenCall:
     dtype: torch.dtype | None
     builder: GraphBuilder
     target: Callable[..., Any] = field(repr=False)
+
+    @property
+    def part_name(self) -> str:
+        """That of the op, as one between its operands and its result."""
+        return f"{self.name}.{INTERNAL}"
 
     # --- operands ---
 
@@ -199,7 +205,7 @@ class AtenCall:
         """A node of the graph. Raises ShapeMismatch."""
         shape = op.shape(*(o.shape for o in operands))
         self.guard_size(shape)
-        node = self.builder.add(op, *(o.node for o in operands), name=f"{self.name}.{INTERNAL}")
+        node = self.builder.add(op, *(o.node for o in operands), name=self.part_name)
         return Computed(node, shape, self.element)
 
     def composed(
@@ -213,41 +219,14 @@ class AtenCall:
         """A constant as a node."""
         return self.add(ops.Constant(self.numbers(value, "a constant")))
 
-    def reshape(self, x: Computed, shape: ops.Shape) -> Computed:
-        """The same entries in another shape; no node where the shape is the same."""
-        return x if x.shape == shape else self.add(ops.Reshape(shape), x)
-
     def typed(self, x: Computed, element: Element | None = None) -> Computed:
         """The same node with the result's element type, or another one."""
         return Computed(x.node, x.shape, element or self.element)
-
-    def guard_size(self, shape: ops.Shape) -> None:
-        """Refuse values beyond the limit."""
-        if prod(shape) > MAX_VALUE_ENTRIES:
-            text = f"a value of shape {shape}, more than {MAX_VALUE_ENTRIES} entries"
-            self.refuse(text, code="E0602")
 
     def refuse(self, text: str, *, code: str = "E0605", help: str | None = None) -> NoReturn:
         """Raise a diagnostic about this op."""
         message = f"network `{self.network}`: `{self.name}` (`aten.{self.op}`{self.place}): {text}"
         raise SpecError.of(code, message, help=help)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class GuardedBuilder:
-    """A graph builder whose nodes have the name and the size limit of one call."""
-
-    call: AtenCall
-
-    def add(self, op: ops.Op, *operands: NodeId, name: str | None = None) -> NodeId:
-        """Add a node. Raises ShapeMismatch, and SpecError where it is too large."""
-        builder = self.call.builder
-        self.call.guard_size(op.shape(*(builder.shape(o) for o in operands)))
-        return builder.add(op, *operands, name=name or f"{self.call.name}.{INTERNAL}")
-
-    def shape(self, node: NodeId) -> ops.Shape:
-        """Shape of a node added earlier."""
-        return self.call.builder.shape(node)
 
 
 def placed(node: torch.fx.Node) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import Computed
 from specdsl.graph.torch_import.arithmetic_rules import Rule, times
-from specdsl.graph.torch_import.call import AtenCall, Computed, Parameter, Result, Value
+from specdsl.graph.torch_import.call import AtenCall, Parameter, Result, Value
 
 # --- products ------------------------------------------------------------------------------------
 

@@ -14,8 +14,9 @@ import numpy.typing as npt
 import torch
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import Computed
 from specdsl.graph.torch_import.arithmetic_rules import Rule
-from specdsl.graph.torch_import.call import AtenCall, Computed, Result, Value
+from specdsl.graph.torch_import.call import AtenCall, Result, Value
 
 Positions = npt.NDArray[np.int64]
 

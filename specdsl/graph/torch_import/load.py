@@ -13,11 +13,11 @@ import torch
 from specdsl.diagnostics import SpecError
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
-from specdsl.graph.onnx_import.call import MAX_VALUE_ENTRIES
+from specdsl.graph.import_call import MAX_VALUE_ENTRIES, Computed
 from specdsl.graph.onnx_import.differential import compare
 from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.graph.to_onnx import export, opset_of
-from specdsl.graph.torch_import.call import AtenCall, Computed, Result, placed
+from specdsl.graph.torch_import.call import AtenCall, Result, placed
 from specdsl.graph.torch_import.replay import TorchOriginal
 from specdsl.graph.torch_import.rules import RULES
 from specdsl.graph.torch_import.trace import CHECKS, Traced, op_name, trace

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from specdsl.graph import composites, ops
+from specdsl.graph.import_call import Computed
 from specdsl.graph.torch_import.arithmetic_rules import Rule
 from specdsl.graph.torch_import.arithmetic_rules import maximum as larger
 from specdsl.graph.torch_import.arithmetic_rules import minimum as smaller
-from specdsl.graph.torch_import.call import AtenCall, Computed, Result
+from specdsl.graph.torch_import.call import AtenCall, Result
 
 # The value of a product of more factors is 0 or beyond float32 unless all of them are near 1.
 MAX_FACTORS = 32

@@ -8,8 +8,9 @@ import numpy as np
 
 from specdsl.graph import composites, ops
 from specdsl.graph.composites import Window
+from specdsl.graph.import_call import Computed
 from specdsl.graph.torch_import.arithmetic_rules import Rule
-from specdsl.graph.torch_import.call import AtenCall, Computed, Result
+from specdsl.graph.torch_import.call import AtenCall, Result
 
 # --- pooling -------------------------------------------------------------------------------------
 
