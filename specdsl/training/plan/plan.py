@@ -1,0 +1,224 @@
+"""`Plan`: one training, as data. The emitter writes it out, the schedule table prints it.
+
+Everything is resolved: presets are expanded, names of attacks replaced by what they stand for,
+properties named with the values of the parameters that a sample does not fill. Numbers are exact
+until they are printed; what varies from epoch to epoch is an expression of named schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
+
+from specdsl.source import Span
+
+# --- numbers that may vary ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """One number."""
+
+    value: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Scheduled:
+    """The value of a schedule of the block, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`left operator right`; or `-right` where `left` is 0 and the operator `-`."""
+
+    operator: Literal["+", "-", "*", "/", "^"]
+    left: Number
+    right: Number
+
+
+Number = Constant | Scheduled | Arithmetic
+"""A number that is a constant or follows schedules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """From `first` to `last` between two points of time, constant before and after.
+
+    Time is counted in epochs and parts of them, from 0: after half of the third epoch it is 2.5.
+    `start` and `end` are such times. Shapes: `linear`; `smooth` rises like a power first and is
+    straight from `middle` of the time on (Shi et al. 2021, arXiv:2103.17268: 0.25 and 4).
+    """
+
+    first: Number
+    last: Number
+    start: Fraction
+    end: Fraction
+    shape: Literal["linear", "smooth"] = "linear"
+    middle: Fraction = Fraction(1, 4)
+    exponent: Fraction = Fraction(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """`first`, and other values in epochs `(from, up to and including, value)`."""
+
+    first: Fraction
+    later: tuple[tuple[int, int, Fraction], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tied:
+    """A function of earlier schedules: `let fade = 1 - eps / eps_max`."""
+
+    value: Number
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A named number on the clock of the block."""
+
+    name: str
+    curve: Ramp | Steps | Tied
+    text: str
+    span: Span
+
+
+# --- what is minimised ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimUse:
+    """A property, and the values of its parameters that a sample does not fill."""
+
+    name: str
+    arguments: Mapping[str, Number] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkUse:
+    """Another declared network: a teacher, a decoder."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A word of one of the closed tables with all its arguments, defaults filled in.
+
+    Words without a value (`by = ibp`) are calls without arguments. An argument that was not given
+    and has no default is None.
+    """
+
+    name: str
+    arguments: Mapping[str, Argument]
+    text: str
+    span: Span
+
+
+Argument = Number | Call | ClaimUse | NetworkUse | str | tuple[Call, ...] | None
+"""Strings are words and texts: `shape = smooth`, a file name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """`weight * call`: a line of what is minimised. `text`: as written, on one line."""
+
+    weight: Number
+    call: Call
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """`constrain measure <= bound by multipliers`."""
+
+    measure: Call
+    bound: Number
+    multipliers: Call
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Some epochs with one set of terms; what a stage does not say it has from the block.
+
+    `before`: what happens once when it begins, such as `prune(...)`. `first` is its first epoch.
+    """
+
+    name: str
+    first: int
+    epochs: int
+    terms: tuple[Term, ...]
+    regularizers: tuple[Term, ...]
+    constraints: tuple[Constraint, ...]
+    optimizer: Call
+    before: tuple[Call, ...] = ()
+
+
+# --- all of it ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Samples of a declared dataset: all, or those from `start` up to `stop`."""
+
+    dataset: str
+    start: int | None = None
+    stop: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """`keep best by measure on part where clean_accuracy >= least_clean`."""
+
+    measure: Call
+    part: Part
+    least_clean: Fraction | None
+    patience: int | None
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The rest of the block. `clip`: the largest norm of a gradient; `budget` in seconds;
+    `init` keep, default or ibp; `threads` None leaves them as they are.
+    """
+
+    epochs: int
+    batch: int
+    seed: int
+    device: Literal["auto", "cpu", "cuda"]
+    threads: int | None
+    clip: Fraction | None
+    budget: Fraction | None
+    init: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One `train` block. `text`: with presets expanded, as the printer would write it.
+
+    `recipe` is a hash of that text and of the declarations it names: two trainings with one recipe,
+    one seed and the same data give the same weights. `folder` is where files are looked for.
+    """
+
+    network: str
+    data: Part
+    settings: Settings
+    schedules: tuple[Schedule, ...]
+    stages: tuple[Stage, ...]
+    selection: Selection | None
+    saves: tuple[Call, ...]
+    text: str
+    recipe: str
+    folder: Path
+    span: Span
