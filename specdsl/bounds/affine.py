@@ -78,10 +78,10 @@ def _(op: ops.Dense, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ConvKernel(AffineKernel):
-    """Structured convolution; never a dense matrix. The model's own batch axis is folded into n."""
+class ConvolutionKernel(AffineKernel):
+    """Structured, never a dense matrix. The model's own batch axis is folded into n."""
 
-    op: ops.Conv
+    op: ops.Conv | ops.ConvTranspose
     weight: Tensor
     magnitude: Tensor
     offset: Tensor | None
@@ -89,60 +89,48 @@ class ConvKernel(AffineKernel):
     result: Shape
 
     def apply(self, index: int, x: Tensor) -> Tensor:
-        return self._convolve(x, self.weight)
+        return self._weighted(x, self.weight)
 
     def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
-        return self._convolve(x, self.magnitude)
+        return self._weighted(x, self.magnitude)
 
-    def _convolve(self, x: Tensor, weight: Tensor) -> Tensor:
-        n = x.shape[0]
+    @abstractmethod
+    def _weighted(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The op with this weight and no bias."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ConvKernel(ConvolutionKernel):
+    """A convolution."""
+
+    op: ops.Conv
+
+    def _weighted(self, x: Tensor, weight: Tensor) -> Tensor:
         padding = [extent for pad in reversed(self.op.pads) for extent in pad]
         padded = F.pad(x.reshape(-1, *self.operand[1:]), padding)
-        return convolve(self.op, padded, weight).reshape(n, *self.result)
+        return convolve(self.op, padded, weight).reshape(x.shape[0], *self.result)
 
     def transpose(self, index: int, y: Tensor) -> Tensor:
-        n = y.shape[0]
         op = self.op
         reached = spread(op, y.reshape(-1, *self.result[1:]), self.weight)
         # Entries past the last kernel position were never read: their coefficients are zero.
         ends = zip(self.operand[2:], reached.shape[2:], op.pads, strict=True)
         crop = [(-first, extent + first - place) for extent, place, (first, _) in ends]
-        return F.pad(reached, [e for ends in reversed(crop) for e in ends]).reshape(
-            n, *self.operand
-        )
-
-
-@affine_kernel.register
-def _(op: ops.Conv, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
-    if len(op.strides) not in AXES:
-        raise Unsupported("bound propagation", f"convolutions over {len(op.strides)} axes")
-    weight = _tensor(op.weight, like)
-    bias = _tensor(op.bias, like).reshape(-1, *(1 for _ in op.strides))
-    return ConvKernel(op, weight, weight.abs(), bias, operands[0], op.shape(*operands))
+        x = F.pad(reached, [e for ends in reversed(crop) for e in ends])
+        return x.reshape(y.shape[0], *self.operand)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ConvTransposeKernel(AffineKernel):
-    """Structured transposed convolution; the model's own batch axis is folded into n.
+class ConvTransposeKernel(ConvolutionKernel):
+    """A transposed convolution.
 
     The full result runs over every place that a kernel reaches, `output_pads` zeros follow, and
     `pads` are cut off both ends.
     """
 
     op: ops.ConvTranspose
-    weight: Tensor
-    magnitude: Tensor
-    offset: Tensor | None
-    operand: Shape
-    result: Shape
 
-    def apply(self, index: int, x: Tensor) -> Tensor:
-        return self._spread(x, self.weight)
-
-    def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
-        return self._spread(x, self.magnitude)
-
-    def _spread(self, x: Tensor, weight: Tensor) -> Tensor:
+    def _weighted(self, x: Tensor, weight: Tensor) -> Tensor:
         op = self.op
         y = spread(op, x.reshape(-1, *self.operand[1:]), weight)
         y = F.pad(y, [e for extra in reversed(op.output_pads) for e in (0, extra)])
@@ -161,13 +149,14 @@ class ConvTransposeKernel(AffineKernel):
 
 
 @affine_kernel.register
-def _(op: ops.ConvTranspose, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
+def _(op: ops.Conv | ops.ConvTranspose, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
     if len(op.strides) not in AXES:
-        what = f"transposed convolutions over {len(op.strides)} axes"
+        what = f"the op {type(op).__name__} over {len(op.strides)} axes"
         raise Unsupported("bound propagation", what)
     weight = _tensor(op.weight, like)
     bias = _tensor(op.bias, like).reshape(-1, *(1 for _ in op.strides))
-    return ConvTransposeKernel(op, weight, weight.abs(), bias, operands[0], op.shape(*operands))
+    facts = weight, weight.abs(), bias, operands[0], op.shape(*operands)
+    return ConvKernel(op, *facts) if isinstance(op, ops.Conv) else ConvTransposeKernel(op, *facts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

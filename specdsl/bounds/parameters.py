@@ -13,8 +13,7 @@ from torch import Tensor
 
 from specdsl.bounds.affine import (
     AffineKernel,
-    ConvKernel,
-    ConvTransposeKernel,
+    ConvolutionKernel,
     DenseKernel,
     ScaleKernel,
 )
@@ -73,7 +72,7 @@ def _leaf(tensor: Tensor) -> Tensor:
 
 def _weight(kernel: AffineKernel | None) -> Tensor | None:
     match kernel:
-        case DenseKernel() | ConvKernel() | ConvTransposeKernel():
+        case DenseKernel() | ConvolutionKernel():
             return kernel.weight
         case ScaleKernel():
             return kernel.scale
@@ -94,7 +93,7 @@ def _with_own(node: NodeId, kernel: AffineKernel | None, own: Parameters) -> Aff
         offset = _reshaped(node, own.offset, offset)
     magnitude = own.weight.abs()
     match kernel:
-        case DenseKernel() | ConvKernel() | ConvTransposeKernel():
+        case DenseKernel() | ConvolutionKernel():
             return replace(kernel, weight=own.weight, magnitude=magnitude, offset=offset)
         case ScaleKernel():
             return replace(kernel, scale=own.weight, magnitude=magnitude, offset=offset)
