@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 # Two cores are the smallest machine this is meant for; more threads than cores slows every solver.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow bench lint types unit wheel clean
+.PHONY: demo test test-slow fuzz bench lint types unit wheel clean
 
 $(VENV)/.stamp: pyproject.toml constraints.txt tools/ensure_torch.py
 	$(PY) -m venv $(VENV)
@@ -36,6 +36,14 @@ wheel: $(VENV)/.stamp
 
 test-slow: $(VENV)/.stamp
 	$(BIN)/python -m pytest -m slow
+
+# Laws of the tests on examples that nobody has seen yet: see docs/decisions/020-fixed-examples.md.
+ROUNDS ?= 3
+fuzz: $(VENV)/.stamp
+	for round in $$(seq $(ROUNDS)); do \
+	  echo "round $$round of $(ROUNDS)"; \
+	  SPECDSL_TESTS=random $(BIN)/python -m pytest -n 2 -m "hypothesis and not slow" || exit 1; \
+	done
 
 # Deciding three families of VNN-COMP; the data lies beside the project. About ten minutes.
 bench: $(VENV)/.stamp

@@ -1,13 +1,25 @@
-"""Fixtures for all tests: golden files, and the data folder beside the project."""
+"""For all tests: what hypothesis draws, golden files, and the data folder beside the project."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+# Here, since `@settings` of a test takes what it leaves open from the profile that is loaded when
+# its module is imported. `fixed` draws the same in every run; `random` draws anew, and says of a
+# failure how to see it again. Shared machines are too uneven to judge by time.
+UNTIMED = settings(
+    settings.get_profile("default"), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("fixed", UNTIMED, derandomize=True, database=None)
+settings.register_profile("random", UNTIMED, print_blob=True)
+settings.load_profile(os.environ.get("SPECDSL_TESTS", "fixed"))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,7 +44,7 @@ class Golden:
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
-    return Golden(request.config.getoption("--update-golden"))
+    return Golden(bool(request.config.getoption("--update-golden")))
 
 
 @pytest.fixture(scope="session")

@@ -38,9 +38,7 @@ FloatArray = npt.NDArray[np.float64]
 SECONDS = 20.0
 quick = settings(
     max_examples=12,
-    derandomize=True,
     deadline=None,
-    database=None,
     suppress_health_check=list(HealthCheck),
 )
 

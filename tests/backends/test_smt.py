@@ -29,9 +29,7 @@ from tests.strategies import generators, margin_query, queries
 FOREVER = Deadline.after(None)
 quick = settings(
     max_examples=25,
-    derandomize=True,
     deadline=None,
-    database=None,
     suppress_health_check=list(HealthCheck),
 )
 

@@ -28,9 +28,7 @@ GAP_TOLERANCE = 100 * BALL_GAP
 ROUNDS = 40
 quick = settings(
     max_examples=40,
-    derandomize=True,
     deadline=None,
-    database=None,
     suppress_health_check=list(HealthCheck),
 )
 

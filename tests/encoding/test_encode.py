@@ -26,7 +26,7 @@ from tests.strategies import boxes, l1_balls, networks, sample
 FOREVER = Deadline.after(None)
 # Solver tolerances of 1e-9 through weights of a few units.
 TOLERANCE = 1e-6
-quick = settings(max_examples=25, derandomize=True, deadline=None, database=None)
+quick = settings(max_examples=25, deadline=None)
 
 
 @dataclass(frozen=True)

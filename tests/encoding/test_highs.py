@@ -18,7 +18,7 @@ from tests.strategies import generators, queries
 
 FOREVER = Deadline.after(None)
 TOLERANCE = 1e-6
-quick = settings(max_examples=25, derandomize=True, deadline=None, database=None)
+quick = settings(max_examples=25, deadline=None)
 
 
 def first_model(data: st.DataObject) -> LinearModel:

@@ -26,7 +26,7 @@ from tests.strategies import generators, random_weights
 
 FOREVER = Deadline.after(None)
 TOLERANCE = 1e-6
-quick = settings(max_examples=30, derandomize=True, deadline=None, database=None)
+quick = settings(max_examples=30, deadline=None)
 FIRST = np.array([0], dtype=np.int64)
 
 

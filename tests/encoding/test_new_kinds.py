@@ -44,7 +44,7 @@ TOLERANCE = 1e-6
 ROUNDING = 1e-12
 # Both functions of an envelope keep this part of the range apart where touches are enough.
 NARROW_PART = 0.021
-quick = settings(max_examples=25, derandomize=True, deadline=None, database=None)
+quick = settings(max_examples=25, deadline=None)
 
 SMOOTH: Mapping[str, tuple[ops.Smooth, tuple[float, float]]] = {
     "exp": (ops.Exp(), (-4, 3)),

@@ -19,7 +19,7 @@ from specdsl.query.sets import Box, exact
 
 FOREVER = Deadline.after(None)
 TOLERANCE = 1e-6
-quick = settings(max_examples=40, derandomize=True, deadline=None, database=None)
+quick = settings(max_examples=40, deadline=None)
 
 
 def graph_of(op: ops.Op, sign: float, scale: float, shift: float) -> Graph:

@@ -38,9 +38,7 @@ def optimum_of_file(path: Path) -> float:
 @given(data=st.data())
 @settings(
     max_examples=15,
-    derandomize=True,
     deadline=None,
-    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 def test_a_file_read_back_has_the_same_optimum(
