@@ -72,6 +72,35 @@ def apply(matrix: SparseAffine, operands: list[np.ndarray]) -> np.ndarray:
     return result
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_the_matrix_of_a_transposed_convolution(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rank, groups = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+    inputs, outputs = groups * int(rng.integers(1, 3)), int(rng.integers(1, 3))
+    kernel = rng.integers(1, 4, rank).tolist()
+    extent = rng.integers(1, 5, rank)
+    # Where pads leave something of the result for certain.
+    pads = rng.integers(0, 2, (rank, 2)) * (extent > 2)[:, None]
+    strides = rng.integers(1, 4, rank).tolist()
+    op = ops.ConvTranspose(
+        weight=rng.normal(size=(inputs, outputs, *kernel)),
+        bias=rng.normal(size=outputs * groups),
+        strides=tuple(strides),
+        pads=tuple((int(a), int(b)) for a, b in pads),
+        dilations=tuple(rng.integers(1, 3, rank).tolist()),
+        output_pads=tuple(int(rng.integers(0, stride)) for stride in strides),
+        groups=groups,
+    )
+    shape = (2, inputs, *extent.tolist())
+    builder = GraphBuilder()
+    graph = builder.build(builder.add(op, builder.add(ops.Input(shape), name="x")))
+    points = rng.normal(size=(3, int(np.prod(shape))))
+    matrix = sparse_affine(op, [shape])
+    values = evaluate(graph, {"x": points.reshape(3, *shape)})[graph.output]
+    for x, y in zip(points, values.reshape(3, -1), strict=True):
+        np.testing.assert_allclose(apply(matrix, [x]), y, atol=1e-12)
+
+
 def test_fractions_stay_exact() -> None:
     weight = np.array([[Fraction(1, 3)]], dtype=object)
     matrix = sparse_affine(ops.Dense(weight, np.array([Fraction(1, 7)], dtype=object)), [(1, 1)])

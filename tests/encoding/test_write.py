@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import highspy
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,7 +17,10 @@ from specdsl.encoding.cases import case_models
 from specdsl.encoding.highs import solve
 from specdsl.encoding.linear_model import LinearModel
 from specdsl.encoding.write import write_lp, write_mps
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, GraphBuilder
 from tests.conftest import Golden
+from tests.encoding.nonlinear import box, model_of
 from tests.encoding.test_highs import small_model
 from tests.strategies import queries
 
@@ -58,3 +63,32 @@ def test_the_lp_file_of_a_small_model(golden: Golden) -> None:
 
 def test_the_mps_file_of_a_small_model(golden: Golden) -> None:
     golden.check("encoding_small.mps", write_mps(small_model(integer=True)))
+
+
+def mixed_graph() -> Graph:
+    """A maximum, a curve without irrational numbers, a threshold and a rounding."""
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((4,)), name="x")
+    node = builder.add(ops.GroupMax(np.array([[0, 1], [2, 3]])), x, name="pool")
+    node = builder.add(ops.HardSwish(), node, name="gate")
+    node = builder.add(ops.Scale(np.array(3.0), np.array(-0.75)), node, name="scaled")
+    whole = builder.add(ops.Round(), node, name="quantised")
+    sign = builder.add(ops.Sign(), node, name="side")
+    return builder.build(builder.add(ops.Sum((1.0, 0.5)), whole, sign, name="total"))
+
+
+def test_files_have_readable_names(golden: Golden) -> None:
+    model = model_of(mixed_graph(), box(-np.ones(4), np.ones(4)))
+    golden.check("encoding_nonlinear.lp", write_lp(model))
+    text = write_mps(model)
+    for name in ("pool_largest(1)", "gate_part_0(1)", "quantised(1)", "side_zero(0)"):
+        assert name in text
+
+
+def test_blocks_are_named_after_the_node() -> None:
+    model = model_of(mixed_graph(), box(-np.ones(4), np.ones(4)))
+    blocks = [*model.column_blocks, *model.row_blocks]
+    known = ("x", "pool", "gate", "scaled", "quantised", "side", "total", "worst", "margin")
+    assert all(block.name.startswith(known) for block in blocks)
+    starts = [block.start for block in model.row_blocks]
+    assert all(a < b for a, b in pairwise(starts))

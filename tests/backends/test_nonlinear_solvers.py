@@ -32,6 +32,7 @@ from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from specdsl.verdict import Answer, Falsified, Unknown, Verified
 from tests.conftest import Golden
+from tests.steps import STEPS
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -42,16 +43,6 @@ quick = settings(
     suppress_health_check=list(HealthCheck),
 )
 
-STEPS: Mapping[str, ops.Step] = {
-    "sign": ops.Sign(),
-    "positive": ops.Positive(),
-    "not_negative": ops.NotNegative(),
-    "is_zero": ops.IsZero(),
-    "floor": ops.Floor(),
-    "ceil": ops.Ceil(),
-    "round": ops.Round(),
-    "truncate": ops.Truncate(),
-}
 CURVES: Mapping[str, ops.Smooth] = {
     "exp": ops.Exp(),
     "sigmoid": ops.Sigmoid(),
@@ -378,15 +369,15 @@ def mixed_query() -> Query:
     return query_of(graph, box(-1, 1, 4))
 
 
-def test_the_smt2_file_of_new_kinds(golden: Golden) -> None:
+def test_the_smt2_file_of_nonlinear_ops(golden: Golden) -> None:
     text = write_smt2(mixed_query())
-    golden.check("smt_new_kinds.smt2", text)
+    golden.check("smt_nonlinear.smt2", text)
     solver = z3.Solver()
     solver.from_string(text)
     assert solver.check() == z3.sat
 
 
-def test_linear_files_of_new_kinds_are_written_through_the_pipeline() -> None:
+def test_linear_files_of_nonlinear_ops_are_written_through_the_pipeline() -> None:
     (case,) = case_models(mixed_query())
     assert case.model is not None
     for text in (write_lp(case.model), write_mps(case.model)):

@@ -28,6 +28,7 @@ from specdsl.graph.graph import Graph, GraphBuilder, NodeId
 from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from specdsl.verdict import Falsified, Unknown, Verdict, Verified
+from tests.steps import STEPS
 from tests.strategies import generators, margin_query, queries, random_weights, sample
 
 FAST_CASES, CASES = 25, 600
@@ -36,10 +37,6 @@ CLEARLY = 1e-6
 POINTS = 20_000
 FOREVER = Deadline.after(None)
 
-STEPS: tuple[ops.Step, ...] = (
-    *(ops.Sign(), ops.Positive(), ops.NotNegative(), ops.IsZero()),
-    *(ops.Floor(), ops.Ceil(), ops.Round(), ops.Truncate()),
-)
 SMOOTH: tuple[ops.Smooth, ...] = (
     *(ops.Exp(), ops.Sigmoid(), ops.Tanh(), ops.Erf(), ops.Softsign(), ops.Softplus()),
     *(ops.Elu(0.5), ops.Gelu(), ops.Silu(), ops.Mish(), ops.HardSwish(), ops.Sin(), ops.Cos()),
@@ -67,7 +64,7 @@ class Maker:
         add, node = self.builder.add, self.dense(node, width)
         match kind:
             case "step":
-                return add(self.one_of(STEPS), node)
+                return add(self.one_of(tuple(STEPS.values())), node)
             case "smooth":
                 return add(self.one_of(SMOOTH), node)
             case "from_one":
@@ -208,7 +205,7 @@ def is_true(query: Query, values: set[Fraction], atom_below: Fraction) -> bool:
 
 
 @pytest.mark.parametrize("backend", [Search(), Incomplete(), Attack(4, 2)], ids=lambda b: b.name)
-@pytest.mark.parametrize("op", STEPS, ids=repr)
+@pytest.mark.parametrize("op", STEPS.values(), ids=repr)
 def test_a_verdict_on_a_step_alone_is_the_truth(op: ops.Step, backend: Backend) -> None:
     """Asked about each of its values: every one is a tie. Search decides them all."""
     for ends, sign in product(ENDS, (1, -1)):
@@ -223,7 +220,7 @@ def test_a_verdict_on_a_step_alone_is_the_truth(op: ops.Step, backend: Backend) 
                 assert found == is_true(query, values, value), (ends, sign, value, strict)
 
 
-@pytest.mark.parametrize("op", STEPS, ids=repr)
+@pytest.mark.parametrize("op", STEPS.values(), ids=repr)
 def test_away_from_the_tie_a_step_is_decided(op: ops.Step) -> None:
     """Both ways: half a value below the least one, and half above it."""
     for ends, sign in product([(-1.25, 0.75), (0.25, 1.75), (-0.75, -0.25)], (1, -1)):
