@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
@@ -157,18 +159,25 @@ def agree(one: Interval, other: Interval) -> bool:
     return True
 
 
+def assert_changes_nothing(
+    compiled: CompiledGraph, region: InputRegion, module: ModuleType, name: str, value: float
+) -> None:
+    """The bounds of all entries, with a constant of the module set to another value."""
+    relaxations = propagate(compiled, region, checked=True).relaxations
+    found = all_ends(compiled, region, relaxations)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, name, value)
+        changed = all_ends(compiled, region, relaxations)
+    for node, ends in found.items():
+        assert agree(ends, changed[node]), node
+
+
 @given(graphs(), st.integers(0, 2**16), st.sampled_from([0.02, 0.2]))
 @settings(deadline=None, max_examples=60)
 def test_windows_give_what_whole_rows_give(graph: Graph, seed: int, radius: float) -> None:
     compiled = compile_graph(graph)
     region = boxes(compiled, seed, radius)
-    relaxations = propagate(compiled, region, checked=True).relaxations
-    found = all_ends(compiled, region, relaxations)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backward, "WORTHWHILE_PART", 0.0)
-        expected = all_ends(compiled, region, relaxations)
-    for node, ends in found.items():
-        assert agree(ends, expected[node]), node
+    assert_changes_nothing(compiled, region, backward, "WORTHWHILE_PART", 0.0)
 
 
 @given(graphs(), st.integers(0, 2**16), st.sampled_from(["l1", "l2"]))
@@ -177,13 +186,7 @@ def test_windows_of_balls_give_what_whole_rows_give(graph: Graph, seed: int, nor
     center = exact(np.random.default_rng(seed).normal(size=INPUTS))
     compiled = compile_graph(graph)
     region = input_region(norm_ball(center, exact(np.array([0.25]))[0], norm), compiled.like)
-    relaxations = propagate(compiled, region, checked=True).relaxations
-    found = all_ends(compiled, region, relaxations)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backward, "WORTHWHILE_PART", 0.0)
-        expected = all_ends(compiled, region, relaxations)
-    for node, ends in found.items():
-        assert agree(ends, expected[node]), node
+    assert_changes_nothing(compiled, region, backward, "WORTHWHILE_PART", 0.0)
 
 
 @given(graphs(), st.integers(0, 2**16))
@@ -207,13 +210,7 @@ def test_bounds_contain_values(graph: Graph, seed: int) -> None:
 def test_chunks_do_not_matter(graph: Graph, seed: int) -> None:
     compiled = compile_graph(graph)
     region = boxes(compiled, seed, 0.1)
-    relaxations = propagate(compiled, region, checked=True).relaxations
-    expected = all_ends(compiled, region, relaxations)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crown, "MAX_COEFFICIENTS", 4000)
-        found = all_ends(compiled, region, relaxations)
-    for node, ends in found.items():
-        assert agree(ends, expected[node]), node
+    assert_changes_nothing(compiled, region, crown, "MAX_COEFFICIENTS", 4000)
 
 
 def test_rows_behind_convolutions_stay_in_windows() -> None:
