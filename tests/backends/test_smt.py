@@ -107,11 +107,17 @@ def test_a_model_is_an_exact_evaluation(query: Query, rng: np.random.Generator) 
     assert solver.check() == z3.sat
     model = solver.model()
     assert exact_point(model, formula.inputs).tolist() == chosen
-    graph = query.graph
-    point = exact(chosen).reshape(graph.shapes[graph.input])
-    margins = evaluate_exact(graph, {graph.input: point})[graph.output].reshape(-1)
+    point = exact(chosen).reshape(query.graph.shapes[query.graph.input])
+    # What is compared may be restated: margins are then others, of the same signs.
+    plain, restated = (
+        evaluate_exact(graph, {graph.input: point})[graph.output].reshape(-1)
+        for graph in (query.graph, restate(query.graph).graph)
+    )
     for atom, margin in zip(query.cases[0].atoms, formula.margins, strict=True):
-        assert model.eval(margin, model_completion=True).as_fraction() == margins[atom.index]
+        value = model.eval(margin, model_completion=True).as_fraction()
+        assert value == restated[atom.index]
+        assert (value > 0) == (plain[atom.index] > 0)
+        assert (value < 0) == (plain[atom.index] < 0)
 
 
 @given(queries())
