@@ -22,6 +22,8 @@ from tests.conftest import Golden
 from tests.language.strategies import programs
 
 ROOT = Path(__file__).resolve().parents[2]
+# Not parsed at all; all other broken specs have a form.
+MALFORMED = {"e0902_unknown_version"}
 
 
 def source(text: str) -> Source:
@@ -97,18 +99,15 @@ def test_the_same_of_many_more_programs(text: str) -> None:
 
 
 def specs() -> list[Path]:
+    """Of the project, but for those that are meant to be malformed."""
     folders = ("specs", "examples", "tests")
-    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.spec"))
+    found = (path for folder in folders for path in (ROOT / folder).rglob("*.spec"))
+    return sorted(path for path in found if path.stem not in MALFORMED)
 
 
 @pytest.mark.parametrize("path", specs(), ids=lambda path: path.stem)
 def test_the_specs_of_the_project_keep_their_meaning(path: Path) -> None:
-    text = path.read_text()
-    try:
-        parse(source(text))
-    except SpecError:
-        pytest.skip("a spec that is meant to be malformed")
-    assert_laws(text)
+    assert_laws(path.read_text())
 
 
 def test_the_design_examples_keep_their_meaning_and_fit(shared: Path) -> None:
