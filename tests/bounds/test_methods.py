@@ -37,6 +37,10 @@ every_pass = pytest.mark.parametrize(
 every_method_for_all_ops = pytest.mark.parametrize(
     "method", [name for name, method in METHODS.items() if method.takes_delicate]
 )
+every_pass_for_all_ops = pytest.mark.parametrize(
+    "method",
+    [name for name, method in METHODS.items() if method.takes_delicate and not method.climbs],
+)
 
 
 def rows_for(seed: int, count: int = 5, outputs: int = 4) -> torch.Tensor:
@@ -54,7 +58,8 @@ def test_rows_lie_above_their_bounds(method: str, seed: int) -> None:
     assert bool((lower <= values + ROUNDING * (1 + values.abs().max())).all())
 
 
-@every_method_for_all_ops
+# The same of alpha-CROWN, which climbs, is in test_alpha_crown_soundness.py.
+@every_pass_for_all_ops
 @given(seed=seeds, blocks=st.sampled_from([GENTLE, DELICATE, GENTLE + DELICATE]))
 @settings(max_examples=60, deadline=None)
 def test_rows_lie_above_whatever_the_kinds_of_ops(
@@ -112,7 +117,7 @@ def test_float32_differs_by_its_rounding(method: str, seed: int) -> None:
 
 
 @given(seeds)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_several_methods_are_the_best_of_each(seed: int) -> None:
     graph, inputs = random_graph(seed), random_set(seed)
     compiled, rows = compile_graph(graph), rows_for(seed)
