@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from textwrap import fill
 
 from specdsl.graph.torch_import.rules import RULES
+from tests.docs.pages import with_parts
 
 PAGE = Path(__file__).parents[2] / "docs" / "networks.md"
 WIDTH = 108
@@ -16,13 +16,11 @@ def with_ops(text: str) -> str:
     """The page with the list of ATen ops made anew."""
     public = sorted(name for name in RULES if not name.startswith("_"))
     listed = fill(" ".join(f"`{name}`" for name in public), WIDTH, break_on_hyphens=False)
-    marks = re.compile(r"(<!-- aten -->\n).*?(<!-- end -->)", re.DOTALL)
-    return marks.sub(lambda m: f"{m[1]}\n{listed}\n{m[2]}", text)
+    return with_parts(text, {"aten": f"\n{listed}\n"})
 
 
 def test_the_page_lists_the_ops() -> None:
     text = PAGE.read_text()
-    assert "<!-- aten -->" in text
     assert text == with_ops(text)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from specdsl.language.layer_schemas import INITIALIZERS, LAYERS, SKIPS, WEIGHTS
 from specdsl.language.schemas import BACKENDS, QUERY_REPORTS, READERS, REPORTS, Table
 from specdsl.language.training_schemas import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from tests.docs.pages import with_parts
 from tests.docs.tables import rows
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "language.md"
@@ -28,17 +28,13 @@ TABLES: dict[str, Table] = {
 
 
 def with_tables(text: str) -> str:
-    """The page with every table between its marks made anew."""
-    for name, table in TABLES.items():
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-        body = f"\n| word | meaning |\n|---|---|\n{rows(table)}\n"
-        text = marks.sub(lambda m, body=body: m[1] + body + m[2], text)
-    return text
+    """The page with its tables made anew."""
+    head = "\n| word | meaning |\n|---|---|\n"
+    return with_parts(text, {name: f"{head}{rows(table)}\n" for name, table in TABLES.items()})
 
 
 def test_the_reference_has_the_tables() -> None:
     text = REFERENCE.read_text()
-    assert all(f"<!-- {name} -->" in text for name in TABLES)
     assert text == with_tables(text)
 
 
