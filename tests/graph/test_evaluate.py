@@ -224,9 +224,9 @@ def test_exact_evaluation_of_a_dense_network_is_fast() -> None:
         node = builder.add(ops.Relu(), node)
     graph = builder.build(node)
     point = as_exact(rng.random((1, 784)))
-    start = time.perf_counter()
+    start = time.process_time()  # Of this process alone: others may be running.
     exactly(graph, point)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_tensors_without_axes_hold_large_integers_too() -> None:

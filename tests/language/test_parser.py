@@ -183,9 +183,9 @@ def test_depth_is_limited_by_a_diagnostic_and_not_by_python(kind: str) -> None:
 )
 def test_garbage_is_refused_quickly(garbage: str) -> None:
     parser._lark()
-    start = time.perf_counter()
+    start = time.process_time()  # Of this process alone: others may be running.
     assert codes(garbage)
-    assert time.perf_counter() - start < 5  # one second where nothing else runs
+    assert time.process_time() - start < 5  # usually one second
 
 
 def test_a_long_text_is_refused_unread() -> None:
