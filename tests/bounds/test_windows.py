@@ -84,6 +84,7 @@ def test_sums_of_windows(
 
 def test_windows_that_lie_differently_are_no_window() -> None:
     rows = one_hot(torch.tensor([0, 7]), (1, 1, 4, 4), LIKE)
-    origins = rows.windows.origins + torch.tensor([[0, 0], [1, 0]])
-    moved = WindowRows(rows.coefficients, Windows(origins, (1, 1), (1, 1, 4, 4)))
+    origins = rows.windows.row_origins + torch.tensor([[0, 0], [1, 0]])
+    windows = Windows(origins, torch.arange(2), (1, 1), (1, 1, 4, 4))
+    moved = WindowRows(rows.coefficients, windows)
     assert rows.plus(moved) is None

@@ -49,8 +49,7 @@ class Layout:
         """That of the rows at these positions."""
         if self.windows is None:
             return self
-        windows = replace(self.windows, origins=self.windows.origins[index])
-        return Layout(self.extents, windows)
+        return Layout(self.extents, self.windows.take(index))
 
     def require(self, rows: Rows) -> None:
         """Raise RowsMoved unless rows lie so: what was read for other entries is not sound."""

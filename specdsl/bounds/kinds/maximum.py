@@ -135,7 +135,8 @@ class GroupRelaxation:
             (n - 1) * s + k for n, s, k in zip(old.sizes, reach.strides, reach.sizes, strict=True)
         )
         origins = old.origins * old.origins.new_tensor(reach.strides)
-        windows = Windows(origins + origins.new_tensor(reach.firsts), sizes, self.operand)
+        origins = origins + origins.new_tensor(reach.firsts)
+        windows = Windows(origins, old.patch_of, sizes, self.operand)
         below, above = by_sign(rows)
         positive, negative = below.coefficients, above.coefficients
         batch, count, channels = max(len(positive), len(self.below)), rows.count, self.operand[1]

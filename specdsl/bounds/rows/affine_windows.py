@@ -48,7 +48,7 @@ def _(
     origins, coefficients = aligned(rows, kernel.op)
     found = convolve(kernel.op, coefficients.flatten(0, 1), kernel.weight)
     found = found.unflatten(0, coefficients.shape[:2])
-    windows = Windows(origins, tuple(found.shape[3:]), operand)
+    windows = Windows(origins, rows.windows.patch_of, tuple(found.shape[3:]), operand)
     return WindowRows.padded(found, windows)
 
 
@@ -90,4 +90,5 @@ def _(kernel: ConcatKernel, index: int, rows: WindowRows, operand: Shape) -> Win
         return WindowRows(rows.coefficients.narrow(2, first, extent), windows)
     origins = rows.windows.origins.clone()
     origins[:, axis - 3] -= first
-    return WindowRows.padded(rows.coefficients, Windows(origins, rows.windows.sizes, operand))
+    windows = replace(rows.windows, origins=origins, shape=operand)
+    return WindowRows.padded(rows.coefficients, windows)

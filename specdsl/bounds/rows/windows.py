@@ -24,12 +24,14 @@ from specdsl.graph.ops import Shape
 class Windows:
     """One window for each row on a value of `shape`, (1, channels, *extents).
 
-    `origins` (rows, axes): the first place of each; windows may reach beyond the value. `sizes`:
-    their extents. `axes`: where the value itself lies transposed, which of its axes are those of
-    `shape`.
+    `origins` (patches, axes): the first place of each patch that a window covers; it may reach
+    beyond the value. `patch_of` (rows,): the patch of each row. Many rows share one, as rows of
+    different channels do, and what a patch is and sees is found out once. `sizes`: the extents of
+    windows. `axes`: where the value itself lies transposed, which of its axes are those of `shape`.
     """
 
     origins: Tensor
+    patch_of: Tensor
     sizes: Shape
     shape: Shape
     axes: tuple[int, ...] | None = None
@@ -44,10 +46,29 @@ class Windows:
         same = found == tuple(range(len(found)))
         return replace(self, axes=None if same else found)
 
+    def take(self, index: Tensor) -> Windows:
+        """Those of the rows at these positions."""
+        return replace(self, patch_of=self.patch_of[index])
+
+    @property
+    def row_origins(self) -> Tensor:
+        """The first place of the window of each row: (rows, axes)."""
+        return self.origins.index_select(0, self.patch_of)
+
     def same_as(self, other: Windows) -> bool:
         """Whether the rows of both read the same entries in the same order."""
         alike = (self.sizes, self.shape, self.axes) == (other.sizes, other.shape, other.axes)
-        return alike and torch.equal(self.origins, other.origins)
+        return alike and torch.equal(self.row_origins, other.row_origins)
+
+    def distance(self, other: Windows) -> list[int] | None:
+        """From the origins of these windows to those of others; None where it is not the same in
+        all rows.
+        """
+        if self.patch_of is other.patch_of:
+            distance = other.origins - self.origins
+        else:
+            distance = other.row_origins - self.row_origins
+        return distance[0].tolist() if bool((distance == distance[:1]).all()) else None
 
     @property
     def part(self) -> float:
@@ -56,8 +77,8 @@ class Windows:
 
     @cached_property
     def flat(self) -> Tensor:
-        """Row-major position in the extents of every place, the nearest one for places beyond:
-        (rows, *sizes).
+        """Row-major position in the extents of every place of the patches, the nearest one for
+        places beyond: (patches, *sizes).
         """
         at = self.origins.new_zeros(())
         for axis, extent in enumerate(self.shape[2:]):
@@ -66,7 +87,7 @@ class Windows:
 
     @cached_property
     def inside(self) -> Tensor | None:
-        """Whether each place is one of the value, (rows, *sizes); None where all are."""
+        """Whether each place is one of the value, (patches, *sizes); None where all are."""
         within = torch.ones((), dtype=torch.bool, device=self.origins.device)
         for axis, extent in enumerate(self.shape[2:]):
             along = self._along(axis)
@@ -74,7 +95,7 @@ class Windows:
         return None if bool(within.all()) else within.expand(-1, *self.sizes)
 
     def _along(self, axis: int) -> Tensor:
-        """The place along one axis, in a shape that broadcasts to (rows, *sizes)."""
+        """The place along one axis, in a shape that broadcasts to (patches, *sizes)."""
         size = self.sizes[axis]
         at = self.origins[:, axis, None] + torch.arange(size, device=self.origins.device)
         others = (size if i == axis else 1 for i in range(len(self.sizes)))
@@ -90,8 +111,9 @@ class Windows:
             own = (self.shape[self.axes.index(i)] for i in range(len(self.axes)))
             value = value.reshape(value.shape[0], *own)
             value = value.permute(0, *(a + 1 for a in self.axes))
-        seen = value.reshape(value.shape[0], self.shape[1], -1)[:, :, self.flat]
-        return seen.movedim(1, 2)
+        whole = value.reshape(value.shape[0], self.shape[1], -1)
+        seen = whole.index_select(2, self.flat.flatten()).unflatten(2, self.flat.shape)
+        return seen.movedim(1, 2).index_select(1, self.patch_of)
 
     def places(self, positions: Tensor) -> Tensor:
         """Where in its row's window each position of the value lies, row-major.
@@ -102,9 +124,10 @@ class Windows:
         rest = positions % prod(self.shape[2:])
         lead = (1, -1, 1, *(1 for _ in positions.shape[3:]))
         found, step = torch.zeros_like(rest), 1
+        origins = self.row_origins
         for axis in reversed(range(len(self.sizes))):
             extent, size = self.shape[2 + axis], self.sizes[axis]
-            along = rest % extent - self.origins[:, axis].reshape(lead)
+            along = rest % extent - origins[:, axis].reshape(lead)
             found = found + step * along.clamp(0, size - 1)
             rest, step = rest // extent, step * size
         return found
@@ -123,9 +146,10 @@ class WindowRows(Rows):
     @classmethod
     def padded(cls, coefficients: Tensor, windows: Windows) -> WindowRows:
         """Rows that give something at places beyond the value, where there is nothing but zeros."""
-        inside = windows.inside
-        kept = coefficients if inside is None else coefficients * inside[:, None]
-        return cls(kept, windows)
+        if windows.inside is None:
+            return cls(coefficients, windows)
+        inside = windows.inside.to(coefficients.dtype).index_select(0, windows.patch_of)
+        return cls(coefficients * inside[:, None], windows)
 
     def read(self, value: Tensor) -> Tensor:
         """What the windows see."""
@@ -137,8 +161,7 @@ class WindowRows(Rows):
 
     def take(self, index: Tensor) -> WindowRows:
         """The rows at these positions."""
-        windows = replace(self.windows, origins=self.windows.origins[index])
-        return WindowRows(self.coefficients[:, index], windows)
+        return WindowRows(self.coefficients[:, index], self.windows.take(index))
 
     def at(self, value: Tensor) -> Tensor:
         """The rows at a value."""
@@ -149,7 +172,8 @@ class WindowRows(Rows):
         shape = self.windows.shape
         batch, rows, channels = self.coefficients.shape[:3]
         whole = self.coefficients.new_zeros(batch, rows, channels, prod(shape[2:]))
-        index = self.windows.flat.flatten(1)[None, :, None].expand(batch, rows, channels, -1)
+        index = self.windows.flat.flatten(1).index_select(0, self.windows.patch_of)
+        index = index[None, :, None].expand(batch, rows, channels, -1)
         whole.scatter_add_(3, index, self.coefficients.flatten(3))
         whole = whole.reshape(batch, rows, *shape)
         axes = self.windows.axes
@@ -164,16 +188,14 @@ class WindowRows(Rows):
         """
         if (self.windows.shape, self.windows.axes) != (other.windows.shape, other.windows.axes):
             return None
-        distance = other.windows.origins - self.windows.origins
-        if not bool((distance == distance[:1]).all()):
+        distance = self.windows.distance(other.windows)
+        if distance is None:
             return None
         mine: list[int] = []
         theirs: list[int] = []
         firsts: list[int] = []
         sizes: list[int] = []
-        for start, own, new in zip(
-            distance[0].tolist(), self.windows.sizes, other.windows.sizes, strict=True
-        ):
+        for start, own, new in zip(distance, self.windows.sizes, other.windows.sizes, strict=True):
             first, end = min(0, start), max(own, start + new)
             # F.pad counts axes from the last one.
             mine[:0] = [-first, end - own]
@@ -182,23 +204,24 @@ class WindowRows(Rows):
             sizes.append(end - first)
         total = F.pad(self.coefficients, mine) + F.pad(other.coefficients, theirs)
         origins = self.windows.origins + self.windows.origins.new_tensor(firsts)
-        windows = Windows(origins, tuple(sizes), self.windows.shape, self.windows.axes)
-        return WindowRows(total, windows)
+        return WindowRows(total, replace(self.windows, origins=origins, sizes=tuple(sizes)))
 
     def through(self, op: ops.Conv, weight: Tensor, operand: Shape) -> WindowRows:
         """The rows as functions of the operand of a convolution, whose shape is `operand`."""
         reached = spread(op, self.coefficients.flatten(0, 1), weight)
         reached = reached.unflatten(0, self.coefficients.shape[:2])
-        origins = self.windows.origins
-        strides, pads = origins.new_tensor(op.strides), origins.new_tensor([p[0] for p in op.pads])
-        windows = Windows(origins * strides - pads, tuple(reached.shape[3:]), operand)
+        old = self.windows
+        strides = old.origins.new_tensor(op.strides)
+        pads = old.origins.new_tensor([pad[0] for pad in op.pads])
+        sizes = tuple(reached.shape[3:])
+        windows = Windows(old.origins * strides - pads, old.patch_of, sizes, operand)
         return WindowRows.padded(reached, windows)
 
 
 def aligned(rows: WindowRows, op: ops.ConvTranspose) -> tuple[Tensor, Tensor]:
     """Windows on the result of a transposed convolution, moved within larger ones so that each
-    begins where the kernel of an entry of the operand does: `firsts` (rows, axes), these entries,
-    and the coefficients, ready to be convolved.
+    begins where the kernel of an entry of the operand does: `firsts` (patches, axes), these
+    entries, and the coefficients, ready to be convolved.
     """
     windows = rows.windows
     found, firsts = rows.coefficients, torch.empty_like(windows.origins)
@@ -212,7 +235,7 @@ def aligned(rows: WindowRows, op: ops.ConvTranspose) -> tuple[Tensor, Tensor]:
         shift = place - stride * firsts[:, axis]
         count = (stride + reach + size - 2) // stride + 1
         extent = (count - 1) * stride + reach + 1
-        at = torch.arange(extent, device=shift.device) - shift[:, None]
+        at = torch.arange(extent, device=shift.device) - shift[windows.patch_of, None]
         here = (at >= 0) & (at < size)
         others = [extent if i == axis else 1 for i in range(len(windows.sizes))]
         shape = (*found.shape[: 3 + axis], extent, *found.shape[4 + axis :])
@@ -226,11 +249,12 @@ def one_hot(positions: Tensor, shape: Shape, like: Tensor) -> WindowRows:
     extents = shape[2:]
     rows, size = positions.numel(), prod(extents)
     coefficients = like.new_zeros(1, rows, shape[1], *(1 for _ in extents))
-    coefficients[0, torch.arange(rows), positions // size] = 1.0
-    rest = positions % size
+    row = torch.arange(rows, device=positions.device)
+    coefficients[0, row, positions // size] = 1.0
+    rest, patch_of = torch.unique(positions % size, return_inverse=True)
     origins: list[Tensor] = []
     for extent in reversed(extents):
         origins.insert(0, rest % extent)
         rest = rest // extent
-    windows = Windows(torch.stack(origins, 1), tuple(1 for _ in extents), shape)
+    windows = Windows(torch.stack(origins, 1), patch_of, tuple(1 for _ in extents), shape)
     return WindowRows(coefficients, windows)
