@@ -41,7 +41,7 @@ def pre_activation_bounds(
 
 def _output(compiled: CompiledGraph, region: InputRegion, propagated: Propagated) -> Interval:
     graph = compiled.graph
-    everything = torch.arange(graph.size(graph.output))
+    everything = torch.arange(graph.size(graph.output), device=compiled.like.device)
     found = entry_ends(compiled, graph.output, everything, region, propagated.relaxations)
     shape = (region.batch, *graph.shapes[graph.output])
     return propagated.bounds[graph.output].intersect(

@@ -29,7 +29,8 @@ def margin_rows(compiled: CompiledGraph, group: CaseGroup) -> Tensor:
     """Selects the group's margins from the graph's output: (1, rows, outputs)."""
     size = compiled.graph.size(compiled.graph.output)
     rows = compiled.like.new_zeros(1, len(group.rows), size)
-    rows[0, torch.arange(len(group.rows)), torch.as_tensor(group.rows)] = 1.0
+    chosen = torch.as_tensor(group.rows, device=rows.device)
+    rows[0, torch.arange(len(group.rows), device=rows.device), chosen] = 1.0
     return rows
 
 
@@ -48,8 +49,8 @@ def bound_margins(
 def interval_margins(group: CaseGroup, compiled: CompiledGraph, propagated: Propagated) -> Tensor:
     """Lower bounds of the margins by intervals alone, less rounding: (batch, rows)."""
     bounds = propagated.bounds[compiled.graph.output]
-    lower = bounds.lower.flatten(1)[:, torch.as_tensor(group.rows)]
-    upper = bounds.upper.flatten(1)[:, torch.as_tensor(group.rows)]
+    chosen = torch.as_tensor(group.rows, device=compiled.like.device)
+    lower, upper = bounds.lower.flatten(1)[:, chosen], bounds.upper.flatten(1)[:, chosen]
     return lower - ROUNDING_PART * torch.maximum(lower.abs(), upper.abs())
 
 

@@ -396,7 +396,7 @@ class _Side:
             low, high = low.where(rising, middle), middle.where(rising, high)
         touches = (low, high, piece.start, piece.last)
         tangents = [self._below_tangent(slopes, self._touch(p), piece) for p in touches]
-        chosen = torch.as_tensor(convex)
+        chosen = torch.as_tensor(convex, device=slopes.device)
         value = torch.stack(tangents).amax(0).where(chosen, found.value)
         return Lowest(value, low.where(chosen, found.point))
 
@@ -411,7 +411,7 @@ class _Side:
                 touches = (points.clamp(piece.start, last), piece.start, last)
                 bounds = [self._below_tangent(slopes, self._touch(p), piece) for p in touches]
                 tangent = torch.stack(bounds).amax(0)
-                found = tangent.where(torch.as_tensor(convex), found)
+                found = tangent.where(torch.as_tensor(convex, device=slopes.device), found)
             least = least.minimum(found)
         return least
 

@@ -94,7 +94,7 @@ def case_bounds(
     candidates &= _all_bounded(group, margins)
     if not isfinite(slack) or not bool(candidates.any()):
         return CaseBounds(least, ())
-    pairs, atoms = candidates.nonzero(), _padded(group)
+    pairs, atoms = candidates.nonzero(), _padded(group, margins.proven.device)
     size = max(1, atoms.shape[1] * region.box.lower.shape[1])
     found: list[Mixtures] = []
     for part in pairs.split(max(1, MAX_COEFFICIENTS // size)):
@@ -115,11 +115,12 @@ def _all_bounded(group: CaseGroup, margins: MarginBounds) -> Tensor:
     return torch.stack(columns, dim=1)
 
 
-def _padded(group: CaseGroup) -> Tensor:
+def _padded(group: CaseGroup, device: torch.device) -> Tensor:
     """Rows of each case's atoms, the last one repeated up to the longest case: (cases, atoms)."""
     longest = max(len(atoms) for atoms in group.atoms)
     rows = [[a.index for a in atoms] or [0] for atoms in group.atoms]
-    return torch.tensor([r + r[-1:] * (longest - len(r)) for r in rows], dtype=torch.int64)
+    padded = [r + r[-1:] * (longest - len(r)) for r in rows]
+    return torch.tensor(padded, dtype=torch.int64, device=device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -76,11 +76,11 @@ class Balls:
             met = [g for g in groups if any(places & set(b.positions.tolist()) for b in g)]
             groups = [g for g in groups if g not in met]
             groups.append([*(b for g in met for b in g), ball])
-        free = torch.ones(inputs, dtype=torch.bool)
+        free = torch.ones(inputs, dtype=torch.bool, device=balls[0].center.device)
         for ball in balls:
             free[ball.positions] = False
         made = tuple(BallGroup.of(tuple(group), inputs) for group in groups)
-        return cls(made, free.nonzero()[:, 0].to(balls[0].center.device))
+        return cls(made, free.nonzero()[:, 0])
 
     @property
     def all(self) -> tuple[Ball, ...]:
