@@ -18,7 +18,7 @@ from torch import Tensor
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import EmptyInterval, Interval
-from specdsl.bounds.methods import METHODS, BoundMethod
+from specdsl.bounds.methods import METHODS, BoundMethod, RowBounds
 from specdsl.bounds.regions.given import Box, NormBall, Region
 from specdsl.bounds.regions.given_arrays import numbers, stacked
 from specdsl.bounds.regions.given_regions import GivenRegion, read_region
@@ -33,6 +33,10 @@ from specdsl.graph.rewrites.simplify import simplify, simplify_exactly
 from specdsl.graph.torch_import.load import load_module
 
 FloatArray = npt.NDArray[np.floating]
+
+# Where nothing is said of rows, they are the entries of the output, this many coefficients at a
+# time (32 MiB of float64): all of them would be a matrix as wide as it is high.
+MAX_UNIT_COEFFICIENTS = 2**22
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -104,7 +108,7 @@ def bound(  # noqa: PLR0913 - what varies between calls, each with a default but
         slack = region_slack(plain, given.region)
         ends = _output_ends(chosen, compiled, given.region, wanted, slack[graph.output])
         inner = _layers(chosen, plain, given.region) if layers else {}
-    shape = _per_sample(graph.shapes[graph.output]) if rows is None else (wanted.shape[1],)
+    shape = _per_sample(graph.shapes[graph.output]) if wanted is None else (wanted.shape[1],)
     lower, upper = (_array(end.reshape(-1, *shape), given) for end in (ends.lower, ends.upper))
     found = {node: _layer(bounds, slack[node], given) for node, bounds in inner.items()}
     return NetworkBounds(lower, upper, names, MappingProxyType(found))
@@ -189,11 +193,11 @@ def _per_sample(shape: Shape) -> Shape:
 
 def _read_rows(
     rows: npt.ArrayLike | None, graph: Graph, given: GivenRegion, like: Tensor
-) -> Tensor:
-    """(batch or 1, rows, outputs)."""
+) -> Tensor | None:
+    """(batch or 1, rows, outputs); None for the entries of the output themselves."""
     outputs = graph.size(graph.output)
     if rows is None:
-        return torch.eye(outputs, dtype=like.dtype, device=like.device)[None]
+        return None
     found = stacked("rows", rows, (None, outputs), f"(rows, {outputs})")
     if found.is_batch and len(found.values) != given.region.batch:
         _refuse(f"`rows` is for {len(found.values)} regions, and there are {given.region.batch}")
@@ -220,19 +224,38 @@ def _output_ends(
     methods: Sequence[BoundMethod],
     compiled: CompiledGraph,
     region: InputRegion,
-    rows: Tensor,
+    rows: Tensor | None,
     slack: Tensor,
 ) -> Interval:
-    """Bounds of the rows, moved outward by what rounding may hide: (batch, rows)."""
+    """Of the rows, or of all entries, moved outward by what rounding may hide: (batch, rows)."""
+    bounding = [method.rows(compiled, region) for method in methods]
+    parts = (rows,) if rows is not None else _units(compiled)
+    found = [_rows_ends(bounding, compiled, part, slack) for part in parts]
+    return Interval(
+        torch.cat([ends.lower for ends in found], 1), torch.cat([ends.upper for ends in found], 1)
+    )
+
+
+def _units(compiled: CompiledGraph) -> Generator[Tensor]:
+    """The entries of the output as rows, some at a time: (1, rows, outputs)."""
+    size, like = compiled.graph.size(compiled.graph.output), compiled.like
+    at_a_time = max(1, MAX_UNIT_COEFFICIENTS // size)
+    for entries in torch.arange(size, device=like.device).split(at_a_time):
+        rows = like.new_zeros(entries.numel(), size)
+        yield rows.scatter_(1, entries[:, None], 1.0)[None]
+
+
+def _rows_ends(
+    bounding: Sequence[RowBounds], compiled: CompiledGraph, rows: Tensor, slack: Tensor
+) -> Interval:
     shaped = torch.cat([rows, -rows], dim=1)
     shaped = shaped.reshape(*shaped.shape[:2], *compiled.graph.shapes[compiled.graph.output])
-    found = torch.stack([method.lower(compiled, region, shaped) for method in methods])
+    found = torch.stack([bound_rows(shaped) for bound_rows in bounding])
     # A bound that is not a number says nothing.
     best = found.masked_fill(found.isnan(), -torch.inf).amax(0)
     least, negated = best.chunk(2, dim=1)
     hidden = (rows.abs() @ slack.flatten(1)[:, :, None])[..., 0]
-    lower, upper = (end - hidden for end in (least, negated))
-    return Interval(lower, -upper)
+    return Interval(least - hidden, hidden - negated)
 
 
 def _layers(

@@ -15,22 +15,24 @@ from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.passes.alpha_crown import alpha_crown, alpha_propagate
+from specdsl.bounds.passes.alpha_crown import USUAL_EFFORT, alpha_propagate, alpha_rows
 from specdsl.bounds.passes.crown import Propagated, propagate
-from specdsl.bounds.passes.crown_ibp import crown_ibp_lower
 from specdsl.bounds.passes.fast_lin import with_parallel_lines
 from specdsl.bounds.passes.first_layer import interval_pass
-from specdsl.bounds.passes.forward_linear import forward_bounds, forward_lower
+from specdsl.bounds.passes.forward_linear import forward_bounds, forward_rows
 from specdsl.bounds.passes.lagrangian import lagrangian_bound
 from specdsl.bounds.passes.merging import interval_rows
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.rows.output_rows import backward_rows, in_chunks
 from specdsl.graph.graph import NodeId
 
-Lower = Callable[[CompiledGraph, InputRegion, Tensor], Tensor]
+RowBounds = Callable[[Tensor], Tensor]
 """Lower bounds of rows of the output: (batch or 1, rows, *output) to (batch, rows); -inf where
 nothing is known.
 """
+
+Bounding = Callable[[CompiledGraph, InputRegion], RowBounds]
+"""Work out what is known inside, once; then bound any number of rows on it."""
 
 Inside = Callable[[CompiledGraph, InputRegion], Mapping[NodeId, Interval]]
 """Bounds of every node, (batch or 1, *node)."""
@@ -50,36 +52,33 @@ class BoundMethod:
     whether it bounds graphs that are rounded outward at every node.
     """
 
-    lower: Lower
+    rows: Bounding
     inside: Inside
     climbs: bool = False
     takes_delicate: bool = True
 
+    def lower(self, compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+        """Lower bounds of these rows alone, as `RowBounds` says."""
+        return self.rows(compiled, region)(rows)
+
 
 def _on(inside: Callable[[CompiledGraph, InputRegion], Propagated]) -> BoundMethod:
     """One backward pass for the rows, on relaxations of a pass."""
-    return BoundMethod(
-        lambda compiled, region, rows: backward_rows(
-            compiled, rows, region, inside(compiled, region)
-        ),
-        lambda compiled, region: inside(compiled, region).bounds,
-    )
+
+    def rows(compiled: CompiledGraph, region: InputRegion) -> RowBounds:
+        found = inside(compiled, region)
+        return lambda rows: backward_rows(compiled, rows, region, found)
+
+    return BoundMethod(rows, lambda compiled, region: inside(compiled, region).bounds)
 
 
 def _intervals(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
     return interval_pass(compiled, region).bounds
 
 
-def _interval_rows(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    return interval_rows(compiled, rows, region, _intervals(compiled, region))
-
-
-def _crown_ibp(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    return crown_ibp_lower(compiled, rows, region)
-
-
-def _forward(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
-    return forward_lower(compiled, rows, region)
+def _interval_rows(compiled: CompiledGraph, region: InputRegion) -> RowBounds:
+    bounds = _intervals(compiled, region)
+    return lambda rows: interval_rows(compiled, rows, region, bounds)
 
 
 def _forward_inside(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval]:
@@ -94,13 +93,19 @@ def _parallel_pass(compiled: CompiledGraph, region: InputRegion) -> Propagated:
     return propagate(with_parallel_lines(compiled), region)
 
 
-def _lagrangian(compiled: CompiledGraph, region: InputRegion, rows: Tensor) -> Tensor:
+def _alpha_rows(compiled: CompiledGraph, region: InputRegion) -> RowBounds:
+    found = alpha_propagate(compiled, region)
+    limits = USUAL_EFFORT.output
+    return lambda rows: alpha_rows(compiled, rows, region, found, limits).linear.lower
+
+
+def _lagrangian_rows(compiled: CompiledGraph, region: InputRegion) -> RowBounds:
     propagated = propagate(compiled, region)
 
     def lower(part: Tensor) -> Tensor:
         return lagrangian_bound(compiled, part, region, propagated).lower
 
-    return in_chunks(lower, compiled, rows, region)
+    return lambda rows: in_chunks(lower, compiled, rows, region)
 
 
 METHODS: Mapping[str, BoundMethod] = MappingProxyType(
@@ -108,9 +113,9 @@ METHODS: Mapping[str, BoundMethod] = MappingProxyType(
         # Intervals, balls in the first layer, the last layer merged into the rows.
         "interval": BoundMethod(_interval_rows, _intervals),
         # Linear functions of the inputs carried forward, intersected with intervals.
-        "forward": BoundMethod(_forward, _forward_inside),
+        "forward": BoundMethod(forward_rows, _forward_inside),
         # Intervals inside, one backward pass for the rows.
-        "crown_ibp": BoundMethod(_crown_ibp, _intervals),
+        "crown_ibp": _on(interval_pass),
         # Forward linear bounds inside, one backward pass for the rows.
         "forward_crown": _on(_forward_pass),
         # CROWN with parallel lines; what lies inside intersected with intervals.
@@ -119,13 +124,13 @@ METHODS: Mapping[str, BoundMethod] = MappingProxyType(
         "crown": _on(propagate),
         # CROWN with lines that every row chooses for itself, inside as well.
         "alpha_crown": BoundMethod(
-            alpha_crown,
+            _alpha_rows,
             lambda compiled, region: alpha_propagate(compiled, region).bounds,
             climbs=True,
         ),
         # From CROWN's bound of the rows on towards that of the linear program.
         "lagrangian": BoundMethod(
-            _lagrangian,
+            _lagrangian_rows,
             lambda compiled, region: propagate(compiled, region).bounds,
             climbs=True,
             takes_delicate=False,

@@ -255,3 +255,18 @@ def test_ops_without_a_value_and_networks_with_two_outputs_are_named() -> None:
         specdsl.bound(builder.build(y), ([1], [2]), dtype="float32")
     found = specdsl.bound(builder.build(y), ([1], [2]))
     assert found.lower == pytest.approx([0], abs=1e-9)
+
+
+def test_all_entries_are_bounded_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they are all at once, whatever the method, where each row is bounded by itself."""
+    graph, region = graph_of(3, (3, 8, 5)), (np.zeros((2, 3)), np.full((2, 3), 0.5))
+    whole = {name: specdsl.bound(graph, region, name) for name in METHODS}
+    by_rows = {name: specdsl.bound(graph, region, name, rows=np.eye(5)) for name in METHODS}
+    monkeypatch.setattr("specdsl.bounds.bound.MAX_UNIT_COEFFICIENTS", 10)
+    for name, expected in whole.items():
+        found = specdsl.bound(graph, region, name)
+        # What climbs stops when most of its rows have.
+        tolerance = 1e-2 if METHODS[name].climbs else 1e-9
+        for other in (found, by_rows[name]):
+            np.testing.assert_allclose(other.lower, expected.lower, atol=tolerance)
+            np.testing.assert_allclose(other.upper, expected.upper, atol=tolerance)

@@ -11,7 +11,7 @@ Source: Xu et al. 2020, arXiv:2002.12920, section 3.1 (forward mode); for ReLU n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -92,21 +92,33 @@ def forward_lower(compiled: CompiledGraph, rows: Tensor, region: InputRegion) ->
 
     Shapes: rows (batch or 1, rows, *output) to (batch, rows). Raises as `forward_bounds`.
     """
+    return forward_rows(compiled, region)(rows)
+
+
+def forward_rows(compiled: CompiledGraph, region: InputRegion) -> Callable[[Tensor], Tensor]:
+    """`forward_lower` for any rows; where all regions fit at a time, the graph is passed once."""
     columns = varying_inputs(region).numel()
     widest = max(compiled.graph.size(node) for node in compiled.graph.order)
     at_a_time = max(1, MAX_COEFFICIENTS // (columns * widest))
     if region.batch <= at_a_time:
-        return _rows_lower(compiled, rows, region)
-    places = torch.arange(region.batch, device=rows.device)
-    found = [
-        _rows_lower(compiled, rows if len(rows) == 1 else rows[part], region.take(part))
-        for part in places.split(at_a_time)
-    ]
-    return torch.cat(found)
+        known = forward_bounds(compiled, region)
+        return lambda rows: _rows_lower(compiled, rows, region, known)
+    parts = torch.arange(region.batch, device=compiled.like.device).split(at_a_time)
+
+    def lower(rows: Tensor) -> Tensor:
+        found: list[Tensor] = []
+        for part in parts:
+            some = region.take(part)
+            own = rows if len(rows) == 1 else rows[part]
+            found.append(_rows_lower(compiled, own, some, forward_bounds(compiled, some)))
+        return torch.cat(found)
+
+    return lower
 
 
-def _rows_lower(compiled: CompiledGraph, rows: Tensor, region: InputRegion) -> Tensor:
-    found = forward_bounds(compiled, region)
+def _rows_lower(
+    compiled: CompiledGraph, rows: Tensor, region: InputRegion, found: ForwardBounds
+) -> Tensor:
     merged = merge_rows(compiled, rows, found.bounds)
     step = _Pass(compiled, region, found.columns)
     coefficients = rows.new_zeros(1, rows.shape[1], found.columns.numel())
