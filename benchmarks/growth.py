@@ -1,16 +1,26 @@
 """How the time of bounds grows with the width, the depth and the batch, on a log-log plot.
 
     python -m benchmarks.growth [-o FILE.svg] [--method NAME]... [--repeat N]
+    python -m benchmarks.growth --memory DATA
 
 Random ReLU networks, weights of standard deviation `sqrt(2 / width)`, 32 inputs in a box of radius
 0.02, ten outputs: about half of the neurons are unstable at every depth. One thread; the quickest
 of some passes. The slope printed is the least-squares one over the last points, where the fixed
 cost of a pass no longer matters.
+
+With `--memory`, the most memory that a process ever had against the batch: CROWN in float64 on
+`oval_deep` of DATA (as `benchmarks.bounds` takes it), the box of the case once for each member, a
+process for each batch. What remains of libraries is in all of them, so the slope is that of what a
+batch adds, in MiB for each box.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +29,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.bounds import crown
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.methods import METHODS
 from specdsl.bounds.regions.region import InputRegion
+from specdsl.files import read_bytes
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.graph.onnx_import.load import load_onnx
+from specdsl.graph.rewrites.simplify import simplify
 
 INPUTS = 32
 OUTPUTS = 10
@@ -116,15 +130,59 @@ def draw(found: Mapping[str, object], methods: Sequence[str], path: Path) -> Non
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
+MEMORY_CASE = "oval_deep"
+MEMORY_BATCHES = (1, 8, 16, 32, 64, 128)
+
+
+def peak_mib(data: Path, network: str, batch: int) -> float:
+    """The most memory that this process ever had, after a pass over so many boxes."""
+    graph = simplify(load_onnx(read_bytes(data / network), MEMORY_CASE).graph)
+    compiled = compile_graph(graph)
+    box = np.load(data / "bounds" / f"{MEMORY_CASE}.npz")
+    lower, upper = (
+        compiled.like.new_tensor(box[end]).reshape(1, -1).repeat(batch, 1) for end in ("lb", "ub")
+    )
+    with torch.no_grad():
+        crown(compiled, InputRegion(Interval(lower, upper)))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def measure_memory(data: Path, say: Callable[[str], None]) -> None:
+    """A line of a table for each batch, and the slope over all."""
+    with (data / "bounds" / "reference.csv").open(newline="") as file:
+        network = next(r["network"] for r in csv.DictReader(file) if r["case"] == MEMORY_CASE)
+    say("| boxes | peak MiB |")
+    say("|---|---|")
+    peaks: list[float] = []
+    for batch in MEMORY_BATCHES:
+        command = [sys.executable, "-m", "benchmarks.growth", "--memory", str(data.resolve())]
+        command += ["--alone", network, "--batch", str(batch)]
+        root = Path(__file__).parents[1]
+        result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root)
+        peaks.append(float(result.stdout))
+        say(f"| {batch} | {peaks[-1]:.0f} |")
+    slope_of, at_none = np.polyfit(MEMORY_BATCHES, peaks, 1)
+    say(f"{slope_of:.2f} MiB for each box, beside {at_none:.0f} MiB")
+
+
 def main() -> None:
     """Measure, print, draw."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("-o", type=Path, help="draw the plot there, as SVG")
     parser.add_argument("--method", action="append", choices=METHODS)
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--memory", type=Path, metavar="DATA", help="measure memory instead")
+    parser.add_argument("--alone", metavar="NETWORK", help="measure memory in this process")
+    parser.add_argument("--batch", type=int, default=1, help="boxes, with --alone")
     options = parser.parse_args()
     methods = options.method or ["interval", "crown_ibp", "crown", "alpha_crown"]
     torch.set_num_threads(1)
+    if options.alone:
+        sys.stdout.write(f"{peak_mib(options.memory, options.alone, options.batch)}\n")
+        return
+    if options.memory:
+        measure_memory(options.memory, print)
+        return
     found = measure(methods, options.repeat, print)
     if options.o is not None:
         draw(found, methods, options.o)
