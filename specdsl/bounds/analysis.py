@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -17,9 +19,15 @@ from specdsl.query.sets import InputSet
 Method = Literal["interval", "crown"]
 
 
-def pre_activation_bounds(
-    graph: Graph, inputs: InputSet, method: Method = "crown"
-) -> dict[NodeId, NumpyInterval]:
+@dataclass(frozen=True, slots=True, eq=False)
+class GraphBounds:
+    """Bounds of the nodes asked for. `coarse`: as `Propagated` has it."""
+
+    bounds: Mapping[NodeId, NumpyInterval]
+    coarse: Mapping[NodeId, int]
+
+
+def graph_bounds(graph: Graph, inputs: InputSet, method: Method = "crown") -> GraphBounds:
     """Sound bounds for the input, for every node that a nonlinear op reads, and for the output.
 
     `crown` is intersected with intervals, so it is never looser. Arrays are float64 in the node's
@@ -36,7 +44,15 @@ def pre_activation_bounds(
         if method == "crown":
             bounds[graph.output] = _output(compiled, region, propagated)
     wanted = {graph.input, *compiled.pre_activations, graph.output}
-    return {node: bounds[node].numpy() for node in graph.order if node in wanted}
+    found = {node: bounds[node].numpy() for node in graph.order if node in wanted}
+    return GraphBounds(found, propagated.coarse)
+
+
+def pre_activation_bounds(
+    graph: Graph, inputs: InputSet, method: Method = "crown"
+) -> dict[NodeId, NumpyInterval]:
+    """The bounds of `graph_bounds`, for those to whom all are as good as they are: sound."""
+    return dict(graph_bounds(graph, inputs, method).bounds)
 
 
 def _output(compiled: CompiledGraph, region: InputRegion, propagated: Propagated) -> Interval:
@@ -52,7 +68,8 @@ def _output(compiled: CompiledGraph, region: InputRegion, propagated: Propagated
 def unstable_entries(graph: Graph, inputs: InputSet) -> int:
     """How many entries that nonlinear ops read CROWN bounds leave with more than one linear piece.
 
-    An entry counts for every op that reads it.
+    An entry counts for every op that reads it. Layers that kept looser bounds count as they are,
+    and have more such entries than any use of this number allows.
     """
     compiled = compile_graph(graph)
     with torch.no_grad():

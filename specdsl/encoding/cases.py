@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
-from specdsl.bounds import pre_activation_bounds
+from specdsl.bounds.analysis import GraphBounds, graph_bounds
 from specdsl.encoding.balls import OuterBall
 from specdsl.encoding.enclosed import EnclosedNode
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
 from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
-from specdsl.graph.graph import Graph
+from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import CaseGroup, group_cases
 from specdsl.query.query import Query
@@ -23,7 +23,8 @@ class CaseModel:
     """`model` is None for a case without atoms: it has a point where its inputs have one.
 
     `balls`: the l2 balls that `model` holds from outside; `enclosed`: the nodes that it does not
-    state exactly. `empty`: the inputs have no point.
+    state exactly. `empty`: the inputs have no point. `coarse`: the layers on looser bounds than
+    CROWN's, and how many of their neurons were unstable.
     """
 
     case: int
@@ -31,6 +32,7 @@ class CaseModel:
     balls: tuple[OuterBall, ...] = ()
     enclosed: tuple[EnclosedNode, ...] = ()
     empty: bool = False
+    coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
 
 def case_models(query: Query) -> Iterator[CaseModel]:
@@ -52,14 +54,16 @@ def case_models(query: Query) -> Iterator[CaseModel]:
 def _group_models(
     query: Query, graph: Graph, group: CaseGroup, inputs: InputSet
 ) -> Iterator[CaseModel]:
+    found: GraphBounds | None = None
     encoded: EncodedGraph | None = None
     for member in group.members:
         atoms = query.cases[member].atoms
         if not atoms:
             yield CaseModel(member, None)
             continue
-        if encoded is None:
-            bounds = pre_activation_bounds(graph, inputs)
-            encoded = encode_graph(graph, inputs, bounds, query.groups(), query.integers)
+        if found is None or encoded is None:
+            found = graph_bounds(graph, inputs)
+            encoded = encode_graph(graph, inputs, found.bounds, query.groups(), query.integers)
         model = encode_case(encoded, atoms, f"{query.name}_case_{member}")
-        yield CaseModel(member, model, encoded.balls, encoded.enclosed)
+        balls, enclosed, coarse = encoded.balls, encoded.enclosed, found.coarse
+        yield CaseModel(member, model, balls, enclosed, coarse=coarse)

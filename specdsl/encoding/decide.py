@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from specdsl.backend import Deadline
+from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.encoding.balls import cut_off, excess
 from specdsl.encoding.cases import CaseModel, case_models
 from specdsl.encoding.emptiness import proven_empty
@@ -62,6 +63,11 @@ class _Progress:
     def solved(self) -> bool:
         """Whether some case needed a solver; bounds settled the others."""
         return "columns" in self.statistics
+
+    def note(self, case_model: CaseModel) -> None:
+        """What looser bounds than CROWN's a case's model stands on."""
+        for name, value in count_coarse(case_model.coarse).items():
+            self.statistics[name] = max(self.statistics.get(name, 0.0), value)
 
     def leave(self, reason: str, timeout: bool = False) -> None:
         """A case stays open; the first reason is kept."""
@@ -128,6 +134,7 @@ def _settle_case(
 ) -> Witness | None:
     """Settle one case or note why it stays open; a confirmed witness comes back."""
     case, model = case_model.case, case_model.model
+    progress.note(case_model)
     if case_model.empty:
         return None
     if model is None:
@@ -173,6 +180,7 @@ class _CaseSearch:
         self.case = case_model.case
         self.balls = case_model.balls
         self.enclosed = case_model.enclosed
+        self.coarse = case_model.coarse
         self.model = model.relaxed() if method.relax else model
         self.solution: Solution | None = None
         self.suspected: Suspected | None = None
@@ -266,7 +274,9 @@ def _reason(
     if solution.status != OPTIMAL or solution.objective is None:
         return f"HiGHS ended with `{solution.status}`, which proves nothing here; {bound}"
     if method.relax and solution.objective <= 0:
-        return f"the linear relaxation does not settle it; {bound}"
+        coarse = search.coarse
+        loose = f"; {describe_coarse(coarse)}" if coarse else ""
+        return f"the linear relaxation does not settle it; {bound}{loose}"
     if solution.objective <= 0 and solution.point is not None:
         gap = widest_gap(search.enclosed, solution.point)
         if gap is not None:

@@ -10,7 +10,7 @@ from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.passes import affordable
 from specdsl.bounds.passes.affordable import crown_pass
-from specdsl.bounds.passes.crown import propagate
+from specdsl.bounds.passes.crown import propagate, unstable_in
 from specdsl.bounds.passes.forward_linear import forward_bounds
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph import ops
@@ -73,7 +73,15 @@ def test_layers_that_are_too_large_keep_the_bounds_they_have(
     compiled = compile_graph(graph)
     intervals = propagate(compiled, region, tighten=False).bounds
     second = compiled.pre_activations[1]
-    assert bool((crown_pass(compiled, region).bounds[second].lower > intervals[second].lower).any())
+    usual = crown_pass(compiled, region)
+    assert bool((usual.bounds[second].lower > intervals[second].lower).any())
+    assert not usual.coarse
     monkeypatch.setattr(affordable, "MAX_UNSTABLE", 0)
-    kept = crown_pass(compiled, region).bounds
+    found = crown_pass(compiled, region)
+    kept = found.bounds
     assert all(torch.equal(kept[n].lower, intervals[n].lower) for n in compiled.pre_activations)
+    # The first layer is as tight as can be; of the others, those that ReLUs read are named.
+    later = compiled.pre_activations[1:]
+    assert found.coarse == {
+        node: int(unstable_in(compiled, node, intervals[node]).sum()) for node in later
+    }

@@ -2,14 +2,15 @@
 
 Where few inputs vary, forward linear bounds come first, so that fewer rows walk back: they cost as
 much as a row for each input that varies, whatever the number of neurons. A generator with five
-inputs has tens of thousands of neurons that intervals leave unstable, and a few hundred that
+inputs has tens of thousands of neurons that intervals leave unstable, and a few thousand that
 forward bounds do. Where a layer has more unstable entries than can be walked back in minutes, it
-keeps the bounds it has.
+keeps the bounds it has, and the result names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -33,19 +34,23 @@ from specdsl.graph.graph import NodeId
 WORTHWHILE = 8
 # Coefficients of a forward pass on one value: 128 MiB of float64.
 MAX_COEFFICIENTS = 2**24
-# Unstable entries of one layer that rows are walked back for. A row takes a millisecond behind ten
-# convolutions.
+# Unstable entries of one layer that rows are walked back for. Measured on a busy core: 44,000 rows
+# of a second convolution (carvana) took 26 s, and rows of deeper layers walk further.
 MAX_UNSTABLE = 2**15
+# So many layers are named one by one.
+NAMED_LAYERS = 3
 
 
 def crown_pass(
     compiled: CompiledGraph, region: InputRegion, deadline: Deadline = FOREVER
 ) -> Propagated:
     """Bounds as `propagate` gives them, intersected with forward ones where these are cheap, and
-    without backward ones for layers where these are not.
+    without backward ones for layers where these are not: those are `coarse` in the result.
 
     Raises as `propagate` does.
     """
+
+    coarse: dict[NodeId, int] = {}
 
     def ends(
         node: NodeId,
@@ -54,12 +59,31 @@ def crown_pass(
         relaxations: Relaxations,
     ) -> Interval:
         if wanted.numel() > MAX_UNSTABLE:
+            coarse[node] = wanted.numel()
             found = bounds[node]
             return Interval(entries(found.lower, 1)[:, wanted], entries(found.upper, 1)[:, wanted])
         return entry_ends(compiled, node, wanted, region, relaxations, deadline)
 
     known = _forward(compiled, region)
-    return propagate(compiled, region, known=known, ends=ends, deadline=deadline)
+    found = propagate(compiled, region, known=known, ends=ends, deadline=deadline)
+    return replace(found, coarse=coarse)
+
+
+def describe_coarse(coarse: Mapping[NodeId, int]) -> str:
+    """A sentence part that names the layers which kept looser bounds; there is at least one."""
+    largest = sorted(coarse.items(), key=lambda item: -item[1])
+    named = ", ".join(f"`{node}` ({count:,})" for node, count in largest[:NAMED_LAYERS])
+    if len(largest) > NAMED_LAYERS:
+        named += f" and {len(largest) - NAMED_LAYERS} more"
+    have = "1 layer has" if len(largest) == 1 else f"{len(largest)} layers have"
+    return f"{have} too many unstable neurons for backward bounds: {named}"
+
+
+def count_coarse(coarse: Mapping[NodeId, int]) -> dict[str, float]:
+    """The same as statistics of an answer; nothing where no layer kept looser bounds."""
+    if not coarse:
+        return {}
+    return {"coarse_layers": float(len(coarse)), "coarse_neurons": float(sum(coarse.values()))}
 
 
 def _forward(compiled: CompiledGraph, region: InputRegion) -> Mapping[NodeId, Interval] | None:

@@ -183,10 +183,15 @@ def affine_rows(compiled: CompiledGraph, node: NodeId, rows: Tensor) -> AffineRo
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Propagated:
-    """Interval bounds of every node of a graph on a region, and relaxations of nonlinear nodes."""
+    """Interval bounds of every node of a graph on a region, and relaxations of nonlinear nodes.
+
+    `coarse`: the nodes that kept looser bounds because too many of their entries were unstable to
+    be bounded backward, and how many were.
+    """
 
     bounds: Mapping[NodeId, Interval]
     relaxations: Relaxations
+    coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
 
 class EntryEnds(Protocol):
