@@ -63,6 +63,11 @@ class Ball:
         norm = "l1" if ball.norm == "l1" else "l2"
         return cls(positions, like.new_tensor(center), like.new_tensor(scale), radius, norm)
 
+    def double(self) -> Ball:
+        """The same in float64."""
+        center, scale = self.center.double(), self.scale.double()
+        return Ball(self.positions, center, scale, self.radius, self.norm)
+
     @property
     def unit(self) -> Tensor:
         """How far the ball reaches along each entry: (batch or 1, entries)."""
@@ -180,7 +185,7 @@ class CutBall:
         spread = slopes.expand(batch, -1, -1)
         step = max(1, MAX_COEFFICIENTS // (batch * entries))
         low, high = self.low[:, None], self.high[:, None]
-        bound = _l1_bound if self.ball.norm == "l1" else _l2_bound
+        bound = l1_bound if self.ball.norm == "l1" else l2_bound
         return torch.cat([bound(part, low, high) for part in spread.split(step, dim=1)], dim=1)
 
     def minimiser(self, coefficients: Tensor) -> Tensor:
@@ -220,7 +225,7 @@ def _l1_multiplier(slopes: Tensor, room: Tensor, left: Tensor) -> Tensor:
     return multiplier.where(count <= last, torch.zeros_like(multiplier))
 
 
-def _l1_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def l1_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Least value of `slopes . y` over the box and `sum |y| <= 1`: (batch, rows).
 
     Source: Dantzig 1957, Discrete-variable extremum problems: the knapsack's linear relaxation.
@@ -245,7 +250,7 @@ def _l1_point(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
 # --- l2: one multiplier --------------------------------------------------------------------------
 
 
-def _l2_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def l2_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Least value of `slopes . y` over the box and `sum y^2 <= 1`: (batch, rows).
 
     With a multiplier p >= 0, y minimises `slopes . y + p / 2 (sum y^2 - 1)` over the box: entry by
@@ -253,7 +258,7 @@ def _l2_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """
     with torch.no_grad():
         size = slopes.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(slopes.dtype).tiny)
-        inverse = _l2_inverse(slopes / size, low, high)
+        inverse = l2_inverse(slopes / size, low, high)
     slopes = slopes / size
     point = (-slopes.detach() * inverse).clamp(low, high)
     square = (point * point).sum(-1)
@@ -266,10 +271,10 @@ def _l2_bound(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
 def _l2_point(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     size = slopes.abs().amax(-1, keepdim=True).clamp(min=torch.finfo(slopes.dtype).tiny)
     slopes = slopes / size
-    return (-slopes * _l2_inverse(slopes, low, high)).clamp(low, high)
+    return (-slopes * l2_inverse(slopes, low, high)).clamp(low, high)
 
 
-def _l2_inverse(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def l2_inverse(slopes: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """1 / multiplier, where the norm of the minimiser is 1 (or as large as can be): (..., 1).
 
     With the slopes at most 1 in size. The square of the minimiser's norm is piecewise linear in the

@@ -10,12 +10,13 @@ from torch import Tensor
 
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.regions.balls import Ball, CutBall
+from specdsl.bounds.regions.cells import Cell
 from specdsl.bounds.regions.halfspaces import (
     HalfSpaces,
     Oracle,
     Solution,
     least_over,
-    least_over_box,
+    least_over_cells,
 )
 from specdsl.graph.ops import Shape
 from specdsl.query.sets import FloatArray, InputSet
@@ -82,6 +83,17 @@ class Balls:
         made = tuple(BallGroup.of(tuple(group), inputs) for group in groups)
         return cls(made, free.nonzero()[:, 0])
 
+    def double(self) -> Balls:
+        """The same in float64."""
+        groups = tuple(
+            BallGroup(
+                tuple(ball.double() for ball in group.balls),
+                tuple(tuple(part.double() for part in parts) for parts in group.shares),
+            )
+            for group in self.groups
+        )
+        return Balls(groups, self.rest)
+
     @property
     def all(self) -> tuple[Ball, ...]:
         """The balls, group by group."""
@@ -123,6 +135,17 @@ class InputRegion:
         return InputRegion(box, balls, self.halfspaces.take(index) if self.halfspaces else None)
 
     @cached_property
+    def _in_float64(self) -> InputRegion:
+        """Constrained regions are worked on in float64: the best multipliers may be large, and what
+        they are multiplied with nearly cancels.
+        """
+        if self.box.lower.dtype == torch.float64:
+            return self
+        box = Interval(self.box.lower.double(), self.box.upper.double())
+        halfspaces = self.halfspaces.double() if self.halfspaces else None
+        return InputRegion(box, self.balls.double() if self.balls else None, halfspaces)
+
+    @cached_property
     def farthest(self) -> Tensor:
         """The largest numbers that values at each entry are computed from: (batch, inputs)."""
         size = torch.maximum(self.box.lower.abs(), self.box.upper.abs())
@@ -151,7 +174,8 @@ class InputRegion:
         """
         if self.halfspaces is None:
             return self._anchor
-        return self._constrained(torch.zeros_like(self.box.lower[:, None])).points[:, 0]
+        nothing = torch.zeros_like(self.box.lower[:, None])
+        return self._constrained(nothing).points[:, 0].to(nothing.dtype)
 
     @property
     def _anchor(self) -> Tensor:
@@ -193,10 +217,12 @@ class InputRegion:
 
     def _shut_out(self, halfspaces: HalfSpaces) -> Tensor:
         """Whether some weighted sum of the constraints is broken everywhere: (batch,)."""
-        nothing = torch.zeros_like(self.box.lower[:, None])
-        mixed, paid = halfspaces.lagrangian(nothing, self._constrained(nothing).multipliers)
-        size = (mixed.abs() * self.farthest[:, None]).sum(-1) + paid.abs()
-        return (self._unconstrained(mixed) - paid > rounding_part(mixed.dtype) * size)[:, 0]
+        precise, part = self._in_float64, rounding_part(self.box.lower.dtype)
+        nothing = torch.zeros_like(precise.box.lower[:, None])
+        multipliers = precise._constrained(nothing).multipliers
+        mixed, paid = halfspaces.double().lagrangian(nothing, multipliers)
+        size = (mixed.abs() * precise.farthest[:, None]).sum(-1) + paid.abs()
+        return (precise._unconstrained(mixed) - paid > part * size)[:, 0]
 
     def _separated(self, ball: CutBall, other: CutBall) -> Tensor:
         """Whether the plane between the two balls' points nearest to the anchor parts them."""
@@ -217,30 +243,38 @@ class InputRegion:
         """A lower bound of `coefficients . x` over each region.
 
         Exact up to rounding where no two balls share entries, else the best of what each ball says
-        together with what the others say of the remaining entries. With linear constraints exact
-        for boxes, and near for the others. The gradient is the minimiser.
+        together with what the others say of the remaining entries. With linear constraints as exact
+        where no two balls share entries, and near elsewhere. The gradient is the minimiser.
         Shapes: (batch or 1, rows, inputs) to (batch, rows).
         """
         if self.halfspaces is None:
             return self._unconstrained(coefficients)
+        dtype = coefficients.dtype
         with torch.no_grad():
             solution = self._constrained(coefficients)
-            mixed, paid = self.halfspaces.lagrangian(coefficients, solution.multipliers)
-            least = torch.maximum(
-                self._unconstrained(mixed) - paid, self._unconstrained(coefficients)
-            )
-            # Bounds on nothing must not cross: all of them hold at the anchor as well.
-            least = torch.minimum(least, (coefficients @ self.anchor[:, :, None])[..., 0])
+            least = self._in_float64._at(coefficients.double(), solution.multipliers).to(dtype)
         if not coefficients.requires_grad:
             return least
-        return least + ((coefficients - coefficients.detach()) * solution.points).sum(-1)
+        points = solution.points.to(dtype)
+        return least + ((coefficients - coefficients.detach()) * points).sum(-1)
+
+    def _at(self, coefficients: Tensor, multipliers: Tensor) -> Tensor:
+        """The bound by given multipliers, or by none where that is better."""
+        assert self.halfspaces is not None
+        mixed, paid = self.halfspaces.lagrangian(coefficients, multipliers)
+        least = torch.maximum(self._unconstrained(mixed) - paid, self._unconstrained(coefficients))
+        # Bounds on nothing must not cross: all of them hold at the anchor as well.
+        return torch.minimum(least, (coefficients @ self.anchor[:, :, None])[..., 0])
 
     def _constrained(self, coefficients: Tensor) -> Solution:
-        """Multipliers of the linear constraints for each row."""
+        """Multipliers of the linear constraints for each row, in float64."""
+        if self._in_float64 is not self:
+            return self._in_float64._constrained(coefficients.double())
         assert self.halfspaces is not None
-        first = least_over_box(self.halfspaces, self.box, coefficients)
-        if self.balls is None:
-            return first
+        if all(len(balls) == 1 for balls in self.cut):
+            cell = Cell.of(self.box, [ball for (ball,) in self.cut])
+            return least_over_cells(self.halfspaces, cell, coefficients)
+        first = least_over_cells(self.halfspaces, Cell.of(self.box), coefficients)
         oracle = Oracle(self._unconstrained, self._free_minimiser)
         return least_over(self.halfspaces, first, coefficients, oracle)
 
@@ -270,7 +304,7 @@ class InputRegion:
         Shapes: (batch, rows, inputs) to the same.
         """
         if self.halfspaces is not None:
-            return self._constrained(coefficients).points
+            return self._constrained(coefficients).points.to(coefficients.dtype)
         return self._free_minimiser(coefficients)
 
     def _free_minimiser(self, coefficients: Tensor) -> Tensor:
