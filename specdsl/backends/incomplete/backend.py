@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 import torch
 
@@ -25,6 +25,8 @@ from specdsl.query.groups import CaseGroup, group_cases
 from specdsl.query.query import Query
 from specdsl.query.sets import EmptySet
 from specdsl.verdict import Answer, Certificate, Unknown, Verdict, Verified
+
+Method = Literal["interval", "crown", "best"]
 
 
 @dataclass(slots=True)
@@ -46,9 +48,9 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True)
 class Incomplete:
-    """`method`: `interval`, `crown`, or `best` of both."""
+    """`method`: `interval`, `crown`, or `best` of both; ValueError for any other."""
 
-    method: Literal["interval", "crown", "best"] = "best"
+    method: Method = "best"
     timeout: float | None = None
     name: ClassVar[str] = "incomplete"
     capabilities: ClassVar[Capabilities] = Capabilities(
@@ -58,6 +60,11 @@ class Incomplete:
         norms=frozenset({"l1", "l2"}),
         nonlinear=True,
     )
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            listed = ", ".join(get_args(Method))
+            raise ValueError(f"`{self.method}` is no method of `incomplete`; there are {listed}")
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified where bounds settle every case, else Unknown with the worst case's bound."""

@@ -54,9 +54,27 @@ def estimate_bounds(
     square root. Differentiable in the weights, but for the choice of crossing neurons. Raises
     Unsupported where the graph is no chain of affine layers and ReLUs.
     """
-    layers = chain_of(compiled)
-    walk = _Walk(layers, center, radius, norm, count, generator)
-    return walk.run(compiled)
+    return _Walk(chain_of(compiled), center, radius, norm, count, generator).run(compiled)
+
+
+def estimate_rows(  # noqa: PLR0913 - what `estimate_bounds` takes, and rows
+    compiled: CompiledGraph,
+    center: Tensor,
+    radius: float,
+    rows: Tensor,
+    *,
+    norm: Literal["linf", "l2"] = "linf",
+    count: int = 50,
+    generator: torch.Generator | None = None,
+) -> Estimate:
+    """Estimates of `rows . output`, such as differences of two outputs; the rest as
+    `estimate_bounds`.
+
+    Shapes: rows (batch or 1, rows, *output) to (batch, rows).
+    """
+    walk = _Walk(chain_of(compiled), center, radius, norm, count, generator)
+    walk.run(compiled)
+    return walk.ends_of(rows)
 
 
 class _Walk:
@@ -75,13 +93,16 @@ class _Walk:
         self.gaussian = norm == "l2"
         self.count = count
         self.generator = generator
+        # As far as the walk has come. What the input may add, and every ReLU that crosses: at
+        # random signs and sizes, and in one sum.
+        self.value = center
+        self.carried: list[Tensor] = []
+        self.charges: list[Tensor] = []
 
     def run(self, compiled: CompiledGraph) -> dict[NodeId, Estimate]:
         graph = compiled.graph
         batch = self.center.shape[0]
         value = self.center.reshape(batch, *graph.shapes[graph.input])
-        # Of the input first, then of every ReLU that crosses: what it may add, at random signs and
-        # sizes, and in one sum.
         carried = [self._draw(value, gaussian=self.gaussian)]
         charges: list[Tensor] = []
         found: dict[NodeId, Estimate] = {}
@@ -107,7 +128,16 @@ class _Walk:
             added = (-slopes * z.lower.clamp(max=0)).where(z.upper > 0, torch.zeros_like(slopes))
             carried.append(self._draw(value, gaussian=False) * added[:, None])
             charges.append(added)
+        self.value, self.carried, self.charges = value, carried, charges
         return found
+
+    def ends_of(self, rows: Tensor) -> Estimate:
+        """Of rows of the output, once the walk is done."""
+        last = rows.flatten(2).transpose(1, 2)
+        value, *charges = (
+            (v.flatten(1)[:, None] @ last)[:, 0] for v in (self.value, *self.charges)
+        )
+        return self._ends(value, [c.flatten(2) @ last for c in self.carried], charges)
 
     def _draw(self, like: Tensor, *, gaussian: bool) -> Tensor:
         shape = (like.shape[0], self.count, *like.shape[1:])
