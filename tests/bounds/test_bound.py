@@ -153,6 +153,23 @@ def test_rows_are_tighter_than_the_bounds_of_their_entries() -> None:
     assert margin.lower[0] > whole.lower[0] - whole.upper[1]
 
 
+@given(seeds, st.sets(methods, min_size=2, max_size=3))
+@settings(max_examples=5, deadline=None)
+def test_several_methods_give_the_intersection(seed: int, names: set[str]) -> None:
+    several = sorted(names)
+    graph, region = random_graph(seed), specdsl.Box(np.full(40, -0.1), np.full(40, 0.1))
+    found = specdsl.bound(graph, region, several, layers=True)
+    alone = [specdsl.bound(graph, region, name, layers=True) for name in several]
+    assert found.methods == tuple(several)
+    assert np.array_equal(found.lower, np.max([a.lower for a in alone], axis=0))
+    assert np.array_equal(found.upper, np.min([a.upper for a in alone], axis=0))
+    for node, layer in found.layers.items():
+        each = [a.layers[node] for a in alone]
+        # Ends that cross by rounding alone are moved apart.
+        assert layer.lower == pytest.approx(np.max([b.lower for b in each], axis=0), abs=1e-9)
+        assert layer.upper == pytest.approx(np.min([b.upper for b in each], axis=0), abs=1e-9)
+
+
 def test_the_methods_are_in_order() -> None:
     widths = {}
     for method in METHODS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,8 @@ from specdsl.graph.to_onnx import export
 PAGE = Path(__file__).parents[2] / "docs" / "bounds.md"
 
 
-def block(language: str) -> str:
-    found = re.search(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def xor() -> bytes:
@@ -32,10 +31,19 @@ def xor() -> bytes:
     return export(builder.build(y), "xor")
 
 
-def test_the_example_prints_what_is_shown(
+def test_the_examples_do_what_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("xor.onnx").write_bytes(xor())
-    exec(block("python"), {})
-    assert capsys.readouterr().out == block("text")
+    first, several, training = blocks("python")
+    names: dict[str, Any] = {}
+    exec(first, names)
+    assert [capsys.readouterr().out] == blocks("text")
+    exec(several, names)
+    pair, bound = names["pair"], names["specdsl"].bound
+    alone = [bound("xor.onnx", names["region"], m, rows=[[1, -1]]) for m in pair.methods]
+    assert pair.lower[0] == max(found.lower[0] for found in alone)
+    assert pair.upper[0] == min(found.upper[0] for found in alone)
+    exec(training, names)
+    assert all(bool(p.weight.grad.isfinite().all()) for p in names["parameters"].values())
