@@ -51,7 +51,7 @@ def graph_bounds(graph: Graph, inputs: InputSet, method: Method = "crown") -> Gr
 def pre_activation_bounds(
     graph: Graph, inputs: InputSet, method: Method = "crown"
 ) -> dict[NodeId, NumpyInterval]:
-    """The bounds of `graph_bounds`, for those to whom all are as good as they are: sound."""
+    """The bounds of `graph_bounds`, for callers whom looser ones on some layers only cost time."""
     return dict(graph_bounds(graph, inputs, method).bounds)
 
 

@@ -34,6 +34,10 @@ every_method = pytest.mark.parametrize("method", METHODS)
 every_pass = pytest.mark.parametrize(
     "method", [name for name, method in METHODS.items() if not method.climbs]
 )
+# Their steps depend on rounding, so they differ from batch to batch and from dtype to dtype.
+every_climb = pytest.mark.parametrize(
+    "method", [name for name, method in METHODS.items() if method.climbs]
+)
 every_method_for_all_ops = pytest.mark.parametrize(
     "method", [name for name, method in METHODS.items() if method.takes_delicate]
 )
@@ -114,6 +118,37 @@ def test_float32_differs_by_its_rounding(method: str, seed: int) -> None:
     assert found.dtype == torch.float32
     expected = lower_bounds(compile_graph(graph), region, rows, method)
     assert torch.allclose(found.double(), expected, rtol=1e-2, atol=1e-2)
+
+
+@every_climb
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@given(seed=seeds)
+@settings(max_examples=8, deadline=None)
+def test_what_climbs_lies_between_crown_and_the_values(
+    method: str, dtype: torch.dtype, seed: int
+) -> None:
+    """Alone or in a batch, in either dtype. One hidden layer: what lies inside is the same to both,
+    and with that no row is looser than where it started.
+    """
+    like, allowed = torch.empty(0, dtype=dtype), 1e-9 if dtype == torch.float64 else 1e-4
+    graph, region = chain(seed, (3, 6, 2)), boxes(seed, 4, 3)
+    compiled, rows = compile_graph(graph, like), rows_for(seed, 3, 2).reshape(1, 3, 1, 2)
+    share = torch.rand(200, 4, 3, dtype=torch.float64, generator=torch.manual_seed(seed))
+    box = Interval(region.box.lower.to(dtype), region.box.upper.to(dtype))
+    ends = box.lower.double(), box.upper.double()
+    points = ends[0] + share * (ends[1] - ends[0])
+    values = evaluate(compile_graph(graph), points.flatten(0, 1)) @ rows.reshape(3, 2).T
+    least = values.reshape(200, 4, 3).amin(0)
+    started = lower_bounds(compiled, InputRegion(box), rows.to(dtype), "crown").double()
+    together = lower_bounds(compiled, InputRegion(box), rows.to(dtype), method)
+    assert together.dtype == dtype
+    size = allowed * (1 + values.abs().max())
+    for i in range(4):
+        part = InputRegion(box).take(torch.tensor([i]))
+        alone = lower_bounds(compiled, part, rows.to(dtype), method)
+        for found in (together[i], alone[0]):
+            assert bool((found.double() >= started[i] - size).all())
+            assert bool((found.double() <= least[i] + size).all())
 
 
 @given(seeds)
