@@ -171,6 +171,7 @@ class _Optimum:
             graph = simplify(reference)
             ends: list[tuple[Fraction, Fraction]] = []
             for inputs in {id(c.inputs): c.inputs for c in query.cases}.values():
+                # Where a bisection starts: looser bounds only cost it steps.
                 bounds = pre_activation_bounds(graph, inputs)[graph.output]
                 slack = Fraction(rounding_slack(reference, inputs))
                 low, high = bounds.lower.reshape(-1)[row], bounds.upper.reshape(-1)[row]
