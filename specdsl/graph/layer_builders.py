@@ -76,8 +76,10 @@ def _conv_transpose(call: LayerCall) -> NodeId:
 
 def _weight(call: LayerCall) -> ExactArray:
     if not call.has("weight"):
-        text = f"layer `{call.kind}` has no `weight`: training it is not supported yet"
-        help_ = "give `weight = [[...]]` and `bias = [...]`, or load the network with `onnx(...)`"
+        text = f"layer `{call.kind}` has no `weight`"
+        help_ = (
+            "write `weight = [[...]]`, read `weights = safetensors(...)`, or `train` the network"
+        )
         call.refuse("E0622", text, help=help_)
     return call.tensor("weight")
 
@@ -171,7 +173,7 @@ def _average_pool(call: LayerCall) -> NodeId:
 def _batch_norm(call: LayerCall) -> NodeId:
     """With given statistics; every parameter is one number, or one for each channel."""
     if not (call.has("mean") and call.has("variance")):
-        text = "layer `batch_norm` has no `mean` and `variance`: training it is not supported yet"
+        text = "layer `batch_norm` has no `mean` and `variance`"
         call.refuse("E0622", text, help="give `mean = [...]` and `variance = [...]`")
     parameters = [
         _channelwise(call, name, Fraction(default))

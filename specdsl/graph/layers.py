@@ -11,10 +11,10 @@ from types import MappingProxyType
 
 from specdsl.diagnostics import Diagnostics, SpecError, suggestion
 from specdsl.graph import ops
-from specdsl.graph.graph import GraphBuilder, NodeId
+from specdsl.graph.graph import Graph, GraphBuilder, NodeId
 from specdsl.graph.layer_builders import BUILDERS
 from specdsl.graph.layer_call import Evaluate, LayerCall
-from specdsl.graph.layer_weights import WeightSource, expected_shape
+from specdsl.graph.layer_weights import Unweighted, WeightSource, expected_shape
 from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.graph.to_onnx import export, opset_of
 from specdsl.language import syntax
@@ -42,6 +42,46 @@ def build_network(
     the layers: E0620 unknown layer or arguments, E0621 shapes that do not fit, E0622 weights
     missing.
     """
+    graph = lay_out(layers, input_shape, evaluate, weights).graph
+    values = {n: n for n, op, _ in graph if not isinstance(op, ops.Input)}
+    return ImportedNetwork(name, graph, export(graph, name), opset_of(graph), values, graph.outputs)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LaidLayer:
+    """A layer in its place: `call.operand` is what arrives, `node` what it gives. `source`: what
+    its tensors in a file are called after.
+    """
+
+    call: LayerCall
+    node: NodeId
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaidSkip:
+    """A sum of two values."""
+
+    left: NodeId
+    right: NodeId
+    node: NodeId
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """The graph of some layers, and what each of them adds to it, in order."""
+
+    graph: Graph
+    steps: tuple[LaidLayer | LaidSkip, ...]
+
+
+def lay_out(
+    layers: Sequence[syntax.Layer | syntax.Skip | syntax.Setting],
+    input_shape: ops.Shape,
+    evaluate: Evaluate,
+    weights: WeightSource | None = None,
+) -> Layout:
+    """What `build_network` builds, layer by layer. Raises as it does."""
     builder = GraphBuilder()
     start = builder.add(ops.Input((1, *input_shape)), name=INPUT)
     line = _Line(builder, start, evaluate, {INPUT: start}, weights)
@@ -53,9 +93,7 @@ def build_network(
             found.extend(error.at(layer.span))
             break
     found.raise_errors()
-    graph = builder.build(line.node)
-    values = {n: n for n, op, _ in graph if not isinstance(op, ops.Input)}
-    return ImportedNetwork(name, graph, export(graph, name), opset_of(graph), values, graph.outputs)
+    return Layout(builder.build(line.node), tuple(line.steps))
 
 
 @dataclass(slots=True)
@@ -68,6 +106,8 @@ class _Line:
     named: dict[str, NodeId] = field(default_factory=dict[str, NodeId])
     weights: WeightSource | None = None
     count: int = 0
+    skips: int = 0
+    steps: list[LaidLayer | LaidSkip] = field(default_factory=list[LaidLayer | LaidSkip])
 
     def add(self, layer: syntax.Layer | syntax.Skip | syntax.Setting) -> None:
         """One more line of the block."""
@@ -83,17 +123,17 @@ class _Line:
             case syntax.Setting():
                 pass
 
-    def _layer(
-        self, value: syntax.Expr, name: str | None, operand: NodeId, source: str | None = None
-    ) -> NodeId:
+    def _layer(self, value: syntax.Expr, name: str | None, operand: NodeId, source: str) -> NodeId:
         """`source`: what its tensors in a file are called after."""
         call = _call(self.builder, operand, value, name, self.evaluate)
-        if self.weights is not None and source is not None:
-            given = frozenset(call.arguments)
-            found = self.weights.of(call.kind, source, given, call.span)
-            call = replace(call, weights=found)
-            _check_weight(call, source)
-        return BUILDERS[call.kind](call)
+        if self.weights is not None:
+            given, expected = frozenset(call.arguments), _expected(call)
+            layer = Unweighted(call.kind, source, given, call.shape, expected, call.span)
+            call = replace(call, weights=self.weights.of(layer))
+            _check_weight(call, source, expected)
+        node = BUILDERS[call.kind](call)
+        self.steps.append(LaidLayer(call, node, source))
+        return node
 
     def _skip(self, layer: syntax.Skip) -> NodeId:
         """`add(from = c1, by = layer)`: the sum of the last value and what comes from `c1`."""
@@ -113,25 +153,32 @@ class _Line:
         arrived = self.named[start.name]
         by = ends.get("by")
         if by is not None:
-            arrived = self._layer(by, None, arrived)
+            arrived = self._layer(by, None, arrived, f"skip{self.skips}")
+        self.skips += 1
         try:
-            return self.builder.add(ops.Sum((1.0, 1.0)), self.node, arrived, name=schema.name)
+            node = self.builder.add(ops.Sum((1.0, 1.0)), self.node, arrived, name=schema.name)
         except ops.ShapeMismatch as error:
             text = f"skip `{schema.name}`: {error}"
             raise SpecError.of("E0621", text, value.span) from error
+        self.steps.append(LaidSkip(self.node, arrived, node))
+        return node
 
 
-def _check_weight(call: LayerCall, source: str) -> None:
-    """Refuse (E0621) a weight from a file that is not as large as the layer says."""
-    if "weight" not in call.weights:
-        return
+def _expected(call: LayerCall) -> ops.Shape | None:
+    """The shape of a weight that the layer's size asks for."""
 
     def integers(name: str) -> tuple[int, ...] | None:
         if not call.has(name):
             return None
         return tuple(int(v) for v in call.tensor(name).reshape(-1))
 
-    expected = expected_shape(call.kind, call.shape, integers)
+    return expected_shape(call.kind, call.shape, integers)
+
+
+def _check_weight(call: LayerCall, source: str, expected: ops.Shape | None) -> None:
+    """Refuse (E0621) a weight from a file that is not as large as the layer says."""
+    if "weight" not in call.weights:
+        return
     found = call.weights["weight"].shape
     if expected is not None and found != expected:
         text = f"the tensor `{source}.weight` is {list(found)}, the layer takes {list(expected)}"

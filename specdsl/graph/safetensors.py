@@ -51,6 +51,7 @@ class TensorFile:
     title: str
     places: Mapping[str, Place]
     content: memoryview = field(repr=False)
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def tensor(self, name: str) -> FloatArray:
         """The numbers of one tensor, exactly.
@@ -84,7 +85,14 @@ def read_tensors(content: bytes, title: str) -> TensorFile:
         for name, entry in header.items()
         if name != METADATA
     }
-    return TensorFile(title, MappingProxyType(places), numbers)
+    return TensorFile(title, MappingProxyType(places), numbers, _metadata(header))
+
+
+def _metadata(header: Mapping[str, Any]) -> Mapping[str, str]:
+    """Texts that whoever wrote the file put into it; what is no text is left out."""
+    found = header.get(METADATA)
+    known: dict[Any, Any] = cast("dict[Any, Any]", found) if isinstance(found, dict) else {}
+    return {str(k): v for k, v in known.items() if isinstance(v, str)}
 
 
 def _header(text: bytes, title: str) -> dict[str, Any]:

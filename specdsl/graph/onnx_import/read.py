@@ -111,6 +111,11 @@ def read(content: bytes, name: str, supported: Iterable[str]) -> OnnxModel:
     )
 
 
+def properties_of(content: bytes, name: str) -> Mapping[str, str]:
+    """What whoever wrote the file noted in it, by name. Raises SpecError as `read`."""
+    return {p.key: p.value for p in _decode(content, name).metadata_props}
+
+
 def _decode(content: bytes, name: str) -> onnx.ModelProto:
     import onnx
     from google.protobuf.message import DecodeError

@@ -28,7 +28,8 @@ FIRST_LINE = 300
 class Traced:
     """A module and its ops, every one of which has a rule or is refused.
 
-    `constants`: the value of every placeholder that is a parameter, a buffer or a constant.
+    `constants`: the value of every placeholder that is a parameter, a buffer or a constant;
+    `targets`: how the module calls the parameters and buffers among them (`0.weight`).
     `inputs`: the placeholders that are inputs, in order.
     """
 
@@ -36,6 +37,7 @@ class Traced:
     module: torch.nn.Module = field(repr=False)
     graph: torch.fx.GraphModule = field(repr=False)
     constants: dict[str, torch.Tensor] = field(repr=False)
+    targets: dict[str, str] = field(repr=False)
     inputs: tuple[str, ...]
 
 
@@ -57,7 +59,7 @@ def trace(module: torch.nn.Module, shapes: Sequence[ops.Shape], network: str) ->
             program = program.run_decompositions(table)
     constants, inputs = _placeholders(program, network)
     _refuse_ops(program, inputs, network)
-    return Traced(network, module, program.graph_module, constants, inputs)
+    return Traced(network, module, program.graph_module, constants, _targets(program), inputs)
 
 
 # --- before --------------------------------------------------------------------------------------
@@ -239,6 +241,13 @@ def _placeholders(
             _refuse(network, f"`{target}` is no tensor", "keep to tensors in `forward`")
         values[spec.arg.name] = value.detach().clone()
     return values, tuple(inputs)
+
+
+def _targets(program: ExportedProgram) -> dict[str, str]:
+    """How the module calls the parameter or buffer behind a placeholder."""
+    named = program.state_dict
+    specs = program.graph_signature.input_specs
+    return {spec.arg.name: spec.target for spec in specs if spec.target in named}
 
 
 def _first_line(error: Exception) -> str:

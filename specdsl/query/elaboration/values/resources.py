@@ -13,7 +13,7 @@ from specdsl.files import read_bytes
 from specdsl.graph import ops
 from specdsl.graph.exact import evaluate_exact
 from specdsl.graph.graph import GraphBuilder
-from specdsl.graph.layer_weights import WeightSource
+from specdsl.graph.layer_weights import TensorSource
 from specdsl.graph.layers import build_network
 from specdsl.graph.onnx_import.load import ImportedNetwork, load_onnx
 from specdsl.graph.safetensors import TensorFile, read_tensors
@@ -23,6 +23,7 @@ from specdsl.language.spec import (
     ExactArray,
     NetworkDeclaration,
     Spec,
+    TrainDeclaration,
     WeightFile,
 )
 from specdsl.language.types import TupleType
@@ -129,15 +130,31 @@ class Resources:
             return evaluate(expression, spec.values, spec.functions)  # type: ignore[arg-type]
 
         source = None if declaration.weights is None else self._weights(declaration.weights)
+        trained = next((t for t in spec.trainings if t.network == name and t.saved), None)
+        if source is None and trained is not None:
+            path = _finished(trained)
+            if path.suffix == ".onnx":
+                return _once(self._imported, path, lambda: load_onnx(read_bytes(path), name))
+            source = self._weights(WeightFile(path, "", trained.span))
         return build_network(name, declaration.layers, shape, value, source)  # type: ignore[arg-type]
 
-    def _weights(self, file: WeightFile) -> WeightSource:
+    def _weights(self, file: WeightFile) -> TensorSource:
         path = file.path
         try:
             tensors = _once(self._tensors, path, lambda: read_tensors(read_bytes(path), path.name))
         except SpecError as error:
             raise error.at(file.span) from error
-        return WeightSource(tensors, file.prefix)
+        return TensorSource(tensors, file.prefix)
+
+
+def _finished(training: TrainDeclaration) -> Path:
+    """The file of a trained network: ONNX, where there is one. Raises SpecError E0623."""
+    found = [path for path in training.saved if path.exists()]
+    if not found:
+        names = ", ".join(f"`{path.name}`" for path in training.saved)
+        text = f"`{training.network}` has not been trained: there is no {names}"
+        raise SpecError.of("E0623", text, training.span, help="run `specdsl train` on this file")
+    return next((path for path in found if path.suffix == ".onnx"), found[0])
 
 
 def _handed_over(given: object, declaration: NetworkDeclaration, spec: Spec) -> ImportedNetwork:
