@@ -287,9 +287,11 @@ def _plane_above(one: Interval, two: Interval, least: Tensor) -> _Plane:
     An infinite end leaves slope 1 where that holds, and an infinite intercept where no plane does.
     """
     width, other_width = one.upper - one.lower, two.upper - two.lower
-    chord = (one.upper * other_width + two.upper * width - width * other_width) / (
-        width + other_width
-    )
+    # Where a quotient is not used it is one by 1: its gradient must stay finite as well.
+    both = width + other_width
+    none = both == 0
+    chord = one.upper * other_width + two.upper * width - width * other_width
+    chord = (chord / both.masked_fill(none, 1.0)).masked_fill(none, torch.inf)
     highest = two.upper.where(two.upper.isfinite(), least)
     t = chord.where(chord.isfinite(), highest).maximum(least).minimum(two.upper)
     first, second = _share(one.upper, t, width), _share(two.upper, t, other_width)
@@ -307,7 +309,9 @@ def _plane_above(one: Interval, two: Interval, least: Tensor) -> _Plane:
 def _share(upper: Tensor, t: Tensor, width: Tensor) -> Tensor:
     """`(upper - t) / width`: the slope of the chord of `relu(x - t)`, 1 in the limit."""
     excess = (upper - t).clamp(min=0)
-    share = (excess / width.clamp(min=torch.finfo(width.dtype).tiny)).clamp(max=1)
+    none = width < torch.finfo(width.dtype).tiny
+    share = (excess / width.masked_fill(none, 1.0)).clamp(max=1)
+    share = share.where(~none, (excess > 0).to(share.dtype))
     return share.masked_fill(share.isnan(), 1.0)
 
 

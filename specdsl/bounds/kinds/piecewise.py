@@ -113,8 +113,9 @@ def _from_ends(points: _Points) -> list[Tensor]:
     found: list[Tensor] = []
     for end, value in points[:2]:
         for at, other in points[2:]:
-            slope = (other - value) / (at - end)
-            found.append(slope.where(at != end, 0.0))
+            # Divided by 1 where the quotient is not used: its gradient must stay finite as well.
+            run = (at - end).masked_fill(at == end, 1.0)
+            found.append(((other - value) / run).masked_fill(at == end, 0.0))
     return found
 
 

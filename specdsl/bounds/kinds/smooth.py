@@ -337,7 +337,8 @@ class _Side:
         low, high = self.z.lower, self.z.upper
         width = high - low
         narrow = width <= NARROW_PART * (low.abs() + high.abs())
-        steep = (self._value(high) - self._value(low)) / width
+        # Divided by 1 where the quotient is not used: its gradient must stay finite as well.
+        steep = (self._value(high) - self._value(low)) / width.masked_fill(narrow, 1.0)
         slope = self._slope(low / 2 + high / 2).where(narrow, steep)
         return slope.clamp(-self.op.steepest, self.op.steepest)
 
@@ -371,8 +372,10 @@ class _Side:
             right = (self._overshoot(middle, through) > 0) ^ (way > 0)
             start, end = middle.where(right, start), end.where(right, middle)
         first, last = (self._overshoot(p, through) for p in (start, end))
-        share = (first / (first - last)).nan_to_num(nan=0.0).clamp(0, 1)
-        return start + share * (end - start)
+        drop = first - last
+        nothing = ~(drop.abs() > torch.finfo(drop.dtype).tiny)  # Also where it is not a number.
+        share = first.masked_fill(nothing, 0.0) / drop.masked_fill(nothing, 1.0)
+        return start + share.clamp(0, 1) * (end - start)
 
     def _overshoot(self, at: Tensor, through: Tensor) -> Tensor:
         """How far a tangent passes above the function at another point."""

@@ -235,8 +235,11 @@ def _slopes(points: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
     # Points turned over lie along slope -1; a slope that does not fit is not taken.
     found = [torch.full_like(points[0][0], slope) for slope in (1.0, -1.0)]
     for i, j in pairs:
-        slope = (points[j][1] - points[i][1]) / (points[j][0] - points[i][0])
-        found.append(slope.where(slope.isfinite(), torch.zeros_like(slope)))
+        run = points[j][0] - points[i][0]
+        # Divided by 1 where points coincide: the gradient must stay finite as well.
+        none = run == 0
+        slope = (points[j][1] - points[i][1]) / run.masked_fill(none, 1.0)
+        found.append(slope.masked_fill(none | ~slope.isfinite(), 0.0))
     return found
 
 

@@ -42,7 +42,7 @@ class Estimate:
 def estimate_bounds(
     compiled: CompiledGraph,
     center: Tensor,
-    radius: float,
+    radius: float | Tensor,
     *,
     norm: Literal["linf", "l2"] = "linf",
     count: int = 50,
@@ -50,7 +50,8 @@ def estimate_bounds(
 ) -> Mapping[NodeId, Estimate]:
     """Estimates for every pre-activation and the output, over balls around `center`.
 
-    Shapes: center (batch, inputs). `count`: random vectors for each norm; the error falls with its
+    Shapes: center (batch, inputs); radius a number, or of every entry, (batch or 1, inputs): boxes,
+    and balls in a weighted norm. `count`: random vectors for each norm; the error falls with its
     square root. Differentiable in the weights, but for the choice of crossing neurons. Raises
     Unsupported where the graph is no chain of affine layers and ReLUs.
     """
@@ -60,7 +61,7 @@ def estimate_bounds(
 def estimate_rows(  # noqa: PLR0913 - what `estimate_bounds` takes, and rows
     compiled: CompiledGraph,
     center: Tensor,
-    radius: float,
+    radius: float | Tensor,
     rows: Tensor,
     *,
     norm: Literal["linf", "l2"] = "linf",
@@ -82,7 +83,7 @@ class _Walk:
         self,
         layers: tuple[Layer, ...],
         center: Tensor,
-        radius: float,
+        radius: float | Tensor,
         norm: Literal["linf", "l2"],
         count: int,
         generator: torch.Generator | None,
@@ -103,7 +104,11 @@ class _Walk:
         graph = compiled.graph
         batch = self.center.shape[0]
         value = self.center.reshape(batch, *graph.shapes[graph.input])
-        carried = [self._draw(value, gaussian=self.gaussian)]
+        # Of the input first, then of every ReLU that crosses: what it may add, at random signs and
+        # sizes, and in one sum.
+        reach = torch.as_tensor(self.radius, dtype=value.dtype, device=value.device)
+        reach = reach.expand(self.center.shape).reshape(value.shape)
+        carried = [self._draw(value, gaussian=self.gaussian) * reach[:, None]]
         charges: list[Tensor] = []
         found: dict[NodeId, Estimate] = {}
         for position, layer in enumerate(self.layers):
@@ -151,7 +156,7 @@ class _Walk:
         return kernel.apply(0, vectors.flatten(0, 1)).unflatten(0, vectors.shape[:2])
 
     def _ends(self, value: Tensor, carried: list[Tensor], charges: list[Tensor]) -> Estimate:
-        spread = self.radius * self._norm(carried[0], gaussian=self.gaussian)
+        spread = self._norm(carried[0], gaussian=self.gaussian)
         lower, upper = value - spread, value + spread
         for vectors, total in zip(carried[1:], charges, strict=True):
             # With coefficients w on what is added, least is sum min(w, 0) = sum (w - |w|) / 2.
