@@ -2,7 +2,7 @@
 
 E01 syntax, E02 names, E03 types and shapes, E04 units, sets and numbers, E05 files and data,
 E06 networks, E07 properties and queries, E08 settings and options, E09 not supported yet,
-E10 VNN-LIB, W warnings.
+E10 VNN-LIB, E11 training, W warnings.
 """
 
 from __future__ import annotations
@@ -458,8 +458,13 @@ CODES: dict[str, Code] = {
     ),
     "E0622": Code(
         "layer without weights",
-        "A layer given by its size alone gets its weights from training, which this version does "
-        "not do. Give `weight` and `bias`, or load the network with `onnx(...)`.",
+        "A layer given by its size alone has weights from a file, `weights = safetensors(...)`, or "
+        "from training: a `train` block that saves the network, run by `specdsl train`.",
+    ),
+    "E0623": Code(
+        "network not trained yet",
+        "A network whose layers have no weights is read from what its `train` block saves. A check "
+        "never trains: run `specdsl train` first.",
     ),
     "E0630": Code(
         "cannot be exported to ONNX",
@@ -551,6 +556,31 @@ CODES: dict[str, Code] = {
         "input or output without a name",
         "A network with several inputs or outputs names each of them in its type: "
         "`(image: Camera, speed: real) -> (steering: real, throttle: real)`.",
+    ),
+    "E0720": Code(
+        "clock of a training",
+        "All schedules of a training run on one clock: its epochs, counted from 0 through all "
+        "stages. A schedule ends with the last epoch, the epochs of the stages add up to those of "
+        "the block, and schedules are declared in the block.",
+    ),
+    "E0721": Code(
+        "weights selected by tested samples",
+        "`keep best` chooses among weights by how they do on some samples. If a `check` or query "
+        "of the file reads the same samples, its figures are too good to be true. Keep samples of "
+        "the training data apart: `train net on d[0:9000]`, `keep best by ... on d[9000:10000]`.",
+    ),
+    "E0730": Code(
+        "property that cannot be trained for",
+        "A training makes a claim true at all points of a set, by bounds of one network. So each "
+        "variable is quantified by `forall` over a bounded set of real numbers; what is claimed "
+        "compares linear expressions of the outputs of the network that is trained, joined by "
+        "`and`, `or`, `=>` and `not`. `check` decides more than that.",
+    ),
+    "E0731": Code(
+        "property that a standalone script has no bounds for",
+        "A script of `specdsl emit --standalone` has interval bounds of its own, over boxes: one "
+        "variable in a linf ball or a box, the network applied to that variable, and inequalities "
+        "that all hold. Without `--standalone` the script takes all that can be trained for.",
     ),
     "E0750": Code(
         "too many cases",
@@ -647,6 +677,11 @@ CODES: dict[str, Code] = {
         "stage cannot be printed",
         "This stage has no meaning for the query, for example an LP file for a norm that is not "
         "linear, or one stream for several obligations where each needs its own file.",
+    ),
+    "E0859": Code(
+        "which training",
+        "`specdsl train` and `specdsl emit` are about one `train` block. A spec with several says "
+        "which by `--network`.",
     ),
     "E0860": Code(
         "malformed sweep",
@@ -747,6 +782,39 @@ CODES: dict[str, Code] = {
         "comparisons of exact decimals; version 1.0 about one network and linear constraints. "
         "What a query asks beyond that cannot be written as a file without changing the question.",
     ),
+    # --- E11 training ---
+    "E1101": Code(
+        "training broke down",
+        "A term of what is minimised, or its gradient, became NaN or infinite; no step is taken "
+        "with such numbers. Mostly steps are too long: lower the learning rate, clip gradients, or "
+        "let the radius grow more slowly.",
+    ),
+    "E1102": Code(
+        "checkpoint cannot be resumed",
+        "The file is damaged, was written by another version, or belongs to a training with "
+        "another text, data or networks. Resuming it would not give the weights that the training "
+        "describes.",
+    ),
+    "E1103": Code(
+        "not the log of a training",
+        "A log has one JSON object a line, with the number of its epoch, as `specdsl train` "
+        "writes it.",
+    ),
+    "E1104": Code(
+        "picture of a training",
+        "Pictures are drawn of logs with at least one epoch, end in `.svg` or `.png`, and need "
+        "matplotlib.",
+    ),
+    "E1105": Code(
+        "no GPU",
+        "A training asks for `cuda`, and PyTorch sees no GPU. With `device = auto` it takes one "
+        "where there is one, and the processor elsewhere.",
+    ),
+    "E1106": Code(
+        "layer that cannot be trained",
+        "A layer with its weights written out has nothing to train. Give its size alone, as in "
+        "`dense(10)`, or import a whole network with `onnx(...)` and train that.",
+    ),
     # --- warnings ---
     "W0750": Code(
         "vacuous property",
@@ -772,5 +840,10 @@ CODES: dict[str, Code] = {
         "nothing is checked",
         "A property states something; `check` asks whether it holds. The file has properties, and "
         "no `check` and no query.",
+    ),
+    "W0903": Code(
+        "trained by another text",
+        "The file of a trained network bears the hash of the `train` block that made it, with all "
+        "that the block names. The text has changed since: what is checked is not what it says.",
     ),
 }

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Literal
 
 Kind = Literal[
@@ -26,20 +28,26 @@ Kind = Literal[
     "property",
     "bool",
     "layer",
+    "network",
+    "counts",
+    "loss",
+    "preset",
 ]
 """What an option's value is.
 
 A `word` is one of its choices, written bare; a `tensor` is a number or lists of numbers; a `path`
 names a file that is read; `affine` is `affine(scale =, shift =)`; a `method` is a word of the
 option's `table`, with arguments of its own. In a `train` block a `weight` is a number or a
-schedule, and a `rate` may also write the schedule out; `epochs` are `10..80`; a `property`, and a
-`layer` above, are named.
+schedule, and a `rate` may also write the schedule out; `epochs` are `10..80`; a `property`, a
+`network` and a `layer` are named; `counts` are whole numbers that grow, `[4, 7]`; a `loss` is a
+word of the option's `table`; a `preset` too, and stands for lines of a `train` block.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One argument. `minimum` is inclusive; `default` is shown in documentation.
+    """One argument. `minimum` and `maximum` are inclusive, and 0 is not `positive`; `default` is
+    shown in documentation.
 
     `required` options have no default. `unit` is what a number is in, where that matters. `table`
     holds the words of a `method`.
@@ -51,9 +59,11 @@ class Option:
     default: int | str | None = None
     required: bool = False
     choices: tuple[str, ...] = ()
-    minimum: int | None = None
+    minimum: int | Fraction | None = None
     unit: str | None = None
     table: Table | None = None
+    maximum: int | None = None
+    positive: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +71,7 @@ class Schema:
     """A word with arguments, or a `block` of settings in braces.
 
     The first `positional` options may be given by position. `stages`: whether values for later
-    epochs may follow, `value for e in 130..200`.
+    epochs may follow, `value for e in 130..200`. `rest`: what any number of further arguments are.
     """
 
     name: str
@@ -70,6 +80,7 @@ class Schema:
     positional: int = 0
     block: bool = False
     stages: bool = False
+    rest: Option | None = None
 
     def option(self, name: str) -> Option | None:
         """The option of that name, or None."""
@@ -81,13 +92,15 @@ class Table:
     """All words of one sort.
 
     `to_come`: those that are checked with the rest of a spec, but refused when it runs. `later`:
-    words of the language that this version does not even check.
+    words of the language that this version does not even check. `refused`: words that mean
+    something elsewhere, and why they do not here.
     """
 
     noun: str
     schemas: Mapping[str, Schema]
     later: frozenset[str] = field(default_factory=frozenset[str])
     to_come: frozenset[str] = field(default_factory=frozenset[str])
+    refused: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def available(self) -> tuple[str, ...]:

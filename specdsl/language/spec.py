@@ -127,6 +127,7 @@ class DatasetDeclaration:
     """`reader` is one of `idx`, `npz`, `csv`, `sklearn`; its arguments are constants.
 
     `settings` (for example `scale`) are constants too; `paths` are resolved like those of networks.
+    `words`: the arguments of settings that are words with arguments: `{"augment": {"pixels": 2}}`.
     """
 
     name: str
@@ -136,6 +137,7 @@ class DatasetDeclaration:
     arguments: Mapping[str, Value]
     settings: Mapping[str, Value]
     span: Span
+    words: Mapping[str, Mapping[str, Value]] = field(default_factory=dict[str, Mapping[str, Value]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,12 +213,21 @@ class SearchDeclaration:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainDeclaration:
-    """`train network on data { ... }`: names and types are checked; `items` keep their syntax."""
+    """`train network on data { ... }`: names and types are checked; `items` keep their syntax.
+
+    The lines of a preset stand in `items` as if they had been written, in place of the setting
+    `method`. Samples from `start` up to `stop` of the dataset are used; None: up to its ends.
+    `data` is that as written. `saved`: the files that the trained network is written to.
+    """
 
     network: str
     dataset: str
-    items: tuple[syntax.TrainItem | syntax.Setting, ...]
+    items: tuple[syntax.TrainLine, ...]
     span: Span
+    start: int | None = None
+    stop: int | None = None
+    data: syntax.Expr | None = None
+    saved: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,8 +5,13 @@ A weight is a number that is a constant or follows a schedule of the block.
 
 from __future__ import annotations
 
-from specdsl.language.schemas import Option, Schema, Table, table
+from fractions import Fraction
 
+from specdsl.language.preset_schemas import PRESETS
+from specdsl.language.schemas import Option, Schema, Table, table
+from specdsl.language.training_methods import ATTACKS, BOUND_METHODS, SOUND_BOUNDS
+
+HALF = Fraction(1, 2)
 _SEED = Option("seed", "int", "seed of the random numbers", default=0, minimum=0)
 
 SCHEDULES: Table = table(
@@ -21,10 +26,19 @@ SCHEDULES: Table = table(
             Option(
                 "shape",
                 "word",
-                "a straight line, or one that begins and ends gently",
+                "a straight line, or one that begins like a power",
                 default="linear",
                 choices=("linear", "smooth"),
             ),
+            Option(
+                "middle",
+                "real",
+                "of `smooth`: the share of the time at which it becomes straight",
+                default="1/4",
+                positive=True,
+                maximum=1,
+            ),
+            Option("exponent", "real", "of `smooth`: the power", default=4, minimum=1),
         ),
         positional=2,
     ),
@@ -38,74 +52,149 @@ SCHEDULES: Table = table(
 )
 """What a `let` in a `train` block may be, and a learning rate."""
 
-BOUND_METHODS: Table = table(
-    "bound method",
-    Schema("ibp", "interval bounds: the cheapest"),
-    Schema("crown", "linear bounds through the whole network: the tightest"),
-    Schema(
-        "crown_ibp",
-        "linear bounds of the output over interval bounds inside",
-        (Option("beta", "weight", "share of its bounds; those of `ibp` are the rest", default=1),),
-    ),
-)
+LETS: Table = table("schedule or attack", *SCHEDULES.schemas.values(), *ATTACKS.schemas.values())
+"""What a `let` in a `train` block may be, beside arithmetic with earlier schedules."""
 
-ATTACKS: Table = table(
-    "attack",
-    Schema("fgsm", "one step of the largest size along the sign of the gradient"),
-    Schema(
-        "pgd",
-        "projected gradient descent",
-        (
-            Option("steps", "int", "steps of one start", default=10, minimum=1),
-            Option("restarts", "int", "random starts", default=1, minimum=1),
-            Option("alpha", "weight", "size of a step; without it a quarter of the radius"),
-        ),
-    ),
-)
+# --- what is minimised ----------------------------------------------------------------------------
 
 _PROPERTY = Option("property", "property", "a property of this spec", required=True)
+_OF = Option("property", "property", "a property; without it that of the first certified loss")
 _BOUNDS = Option("by", "method", "how it is bounded", default="ibp", table=BOUND_METHODS)
+_PROVEN = Option("by", "method", "how it is bounded", default="ibp", table=SOUND_BOUNDS)
 _ATTACK = Option("by", "method", "how points are found", default="pgd", table=ATTACKS)
+
+_CERTIFIED = Schema(
+    "certified_loss",
+    "how far proven bounds are from showing the property; 0 where they show it",
+    (
+        _PROPERTY,
+        _BOUNDS,
+        Option("samples", "int", "samples of a batch it is computed of; without it all", minimum=1),
+    ),
+    positional=1,
+)
+_ADVERSARIAL = Schema(
+    "adversarial_loss",
+    "how far the property is violated at points that an attack finds",
+    (_PROPERTY, _ATTACK),
+    positional=1,
+)
+
+MARGIN_LOSSES: Table = table("loss of a property", _CERTIFIED, _ADVERSARIAL)
+"""Losses that are a function of the margins of a property."""
+
+SINGLE_LOSSES: Table = table(
+    "loss",
+    Schema("clean_loss", "cross-entropy of the labels, or squared error of number targets"),
+    _CERTIFIED,
+    _ADVERSARIAL,
+    Schema(
+        "trades_loss",
+        "how much the scores change between a sample and the point where they change most",
+        (_PROPERTY, _ATTACK),
+        positional=1,
+    ),
+    Schema(
+        "distillation_loss",
+        "how far the scores are from those of another network",
+        (
+            Option("teacher", "network", "the other network", required=True),
+            Option(
+                "temperature", "real", "both scores are divided by it", default=1, positive=True
+            ),
+        ),
+    ),
+    Schema(
+        "noisy_loss",
+        "`clean_loss` of samples with normal noise",
+        (Option("sigma", "weight", "standard deviation", required=True, minimum=0),),
+        positional=1,
+    ),
+)
+"""Losses that are not made of others."""
+
+_ALPHA = Option("alpha", "weight", "share of the first one", required=True, minimum=0, maximum=1)
 
 LOSSES: Table = table(
     "loss",
-    Schema("clean_loss", "cross-entropy of the labels, or squared error of number targets"),
+    *SINGLE_LOSSES.schemas.values(),
     Schema(
-        "certified_loss",
-        "how far proven bounds are from showing the property; 0 where they show it",
-        (_PROPERTY, _BOUNDS),
-        positional=1,
+        "convex",
+        "the loss of `alpha` times the margins of one loss and the rest of the other's",
+        (
+            _ALPHA,
+            Option("first", "loss", "a loss of a property", required=True, table=MARGIN_LOSSES),
+            Option("second", "loss", "another of it", required=True, table=MARGIN_LOSSES),
+        ),
+        positional=3,
     ),
     Schema(
-        "adversarial_loss",
-        "how far the property is violated at points that an attack finds",
-        (_PROPERTY, _ATTACK),
-        positional=1,
+        "geometric",
+        "one loss to the power `alpha` times the other to the rest",
+        (
+            _ALPHA,
+            Option("first", "loss", "a loss", required=True, table=SINGLE_LOSSES),
+            Option("second", "loss", "another", required=True, table=SINGLE_LOSSES),
+        ),
+        positional=3,
+    ),
+    Schema(
+        "product",
+        "one loss times the other",
+        (
+            Option("first", "loss", "a loss", required=True, table=SINGLE_LOSSES),
+            Option("second", "loss", "another", required=True, table=SINGLE_LOSSES),
+        ),
+        positional=2,
     ),
 )
 """What `minimize` in a `train` block weighs and adds up."""
 
 _WEIGHTS = Option("of", "word", "what is kept small", required=True, choices=("weights",))
+_PART = Option("tightness", "real", "weight of the widths", default=1, minimum=0)
+_RELU = Option("relu", "real", "weight of the balance of activations", default=1, minimum=0)
 
 REGULARIZERS: Table = table(
     "regulariser",
     Schema(
         "tightness",
-        "how much looser one method's bounds are than another's",
+        "how loose bounds of a property are",
         (
-            Option("by", "method", "the looser one", default="ibp", table=BOUND_METHODS),
-            Option("against", "method", "the tighter one", default="crown", table=BOUND_METHODS),
+            _OF,
+            Option(
+                "measure",
+                "word",
+                "against those of another method; or `d`, against the margin at the point where "
+                "the bound is attained; or `r`, of the activations there",
+                default="gap",
+                choices=("gap", "d", "r"),
+            ),
+            Option("by", "method", "the looser one", default="ibp", table=SOUND_BOUNDS),
+            Option("against", "method", "the tighter one", default="crown", table=SOUND_BOUNDS),
         ),
+        positional=1,
+    ),
+    Schema(
+        "shi",
+        "widths of interval bounds that grow from layer to layer, and activations out of balance",
+        (_OF, _PART, _RELU, Option("tau", "real", "tolerance", default="1/2", positive=True)),
+        positional=1,
     ),
     Schema(
         "relu_stability",
         "how many activations change their side within a radius",
-        (Option("r", "weight", "the radius, in linf", required=True),),
+        (Option("r", "weight", "the radius, in linf", required=True, minimum=0),),
         positional=1,
     ),
     Schema("l1", "sum of absolute values", (_WEIGHTS,), positional=1),
     Schema("l2", "sum of squares", (_WEIGHTS,), positional=1),
+    Schema("lipschitz", "product of the largest singular values of the layers"),
 )
+"""What `regularize` in a `train` block weighs and adds up."""
+
+# --- constraints ----------------------------------------------------------------------------------
+
+_CLASS = Option("class", "int", "only samples of this class; without it all", minimum=0)
 
 MEASURES: Table = table(
     "measure",
@@ -115,7 +204,14 @@ MEASURES: Table = table(
         (_PROPERTY, _ATTACK),
         positional=1,
     ),
-    *LOSSES.schemas.values(),
+    Schema(
+        "certified_error",
+        "share of the samples for which bounds do not show the property",
+        (_PROPERTY, _PROVEN, _CLASS),
+        positional=1,
+    ),
+    Schema("clean_error", "share of the samples classified wrongly", (_CLASS,)),
+    *SINGLE_LOSSES.schemas.values(),
 )
 """What `constrain` bounds."""
 
@@ -125,14 +221,30 @@ MULTIPLIERS: Table = table(
         "lagrangian",
         "a multiplier that grows while the constraint is violated",
         (
-            Option("lr", "weight", "how fast it grows", default="1/100"),
+            Option("lr", "weight", "how fast it grows", default="1/100", minimum=0),
+            Option("init", "real", "its first value", default=0, minimum=0),
+        ),
+    ),
+    Schema(
+        "proxy_lagrangian",
+        "the same, moved by the measure itself while the weights follow a differentiable one",
+        (
+            Option("lr", "weight", "how fast it moves", default="1/100", minimum=0),
             Option("init", "real", "its first value", default=0, minimum=0),
         ),
     ),
 )
+"""What may follow `by` in `constrain`; without it `lagrangian`."""
+
+# --- settings -------------------------------------------------------------------------------------
 
 _RATE = Option(
-    "lr", "rate", "the learning rate: a number or a schedule", required=True, table=SCHEDULES
+    "lr",
+    "rate",
+    "the learning rate: a number or a schedule",
+    required=True,
+    table=SCHEDULES,
+    positive=True,
 )
 _DECAY = Option("decay", "real", "weight decay", default=0, minimum=0)
 
@@ -142,10 +254,22 @@ OPTIMIZERS: Table = table(
     Schema(
         "sgd",
         "stochastic gradient descent",
-        (_RATE, Option("momentum", "real", "of earlier steps", default=0, minimum=0), _DECAY),
+        (
+            _RATE,
+            Option("momentum", "real", "of earlier steps", default=0, minimum=0, maximum=1),
+            _DECAY,
+        ),
         positional=1,
     ),
 )
+
+STARTS: Table = table(
+    "initialisation",
+    Schema("keep", "the weights that the network has"),
+    Schema("default", "random weights as PyTorch draws them"),
+    Schema("ibp", "random weights under which interval bounds neither grow nor vanish"),
+)
+"""What the weights are when training begins."""
 
 WRITERS: Table = table(
     "format to save",
@@ -155,7 +279,49 @@ WRITERS: Table = table(
         (Option("file", "string", "where to write, beside the spec", required=True),),
         positional=1,
     ),
+    Schema(
+        "safetensors",
+        "the weights alone, for `weights = safetensors(...)` in a network written out",
+        (Option("file", "string", "where to write, beside the spec", required=True),),
+        positional=1,
+    ),
 )
+
+PRUNINGS: Table = table(
+    "pruning",
+    Schema(
+        "weights",
+        "weights near 0 become 0 and stay so",
+        (Option("below", "real", "which are", required=True, positive=True),),
+    ),
+    Schema(
+        "relus",
+        "activations that hardly ever change their side become linear, or 0",
+        (
+            Option("stable", "real", "share of samples", "9/10", minimum=HALF, maximum=1),
+            Option("r", "weight", "radius around each sample, in linf", default=0, minimum=0),
+        ),
+    ),
+)
+"""What `prune` does, once, when a stage begins."""
+
+SELECTIONS: Table = table(
+    "measure to select by",
+    Schema(
+        "certified",
+        "share of samples that are classified correctly and for which bounds show the property",
+        (_PROPERTY, Option("by", "method", "how", default="crown_ibp", table=SOUND_BOUNDS)),
+        positional=1,
+    ),
+    Schema(
+        "adversarial",
+        "share of samples that are classified correctly and that an attack cannot break",
+        (_PROPERTY, _ATTACK),
+        positional=1,
+    ),
+    Schema("clean_accuracy", "share of samples classified correctly"),
+)
+"""What may follow `keep best by`."""
 
 TRAIN_SETTINGS = Schema(
     "training",
@@ -165,9 +331,23 @@ TRAIN_SETTINGS = Schema(
         Option("batch", "int", "samples of one step", default=128, minimum=1),
         _SEED,
         Option("device", "word", "where", default="auto", choices=("auto", "cpu", "cuda")),
+        Option("threads", "int", "processor threads; without it as they are", minimum=1),
         Option("optimizer", "method", "how steps are made", required=True, table=OPTIMIZERS),
-        Option("clip", "real", "largest norm of a gradient", minimum=0),
-        Option("budget", "real", "seconds after which training stops", minimum=0, unit="s"),
+        Option("clip", "real", "largest norm of a gradient", positive=True),
+        Option("budget", "real", "after which training stops", positive=True, unit="s"),
+        Option("init", "method", "the first weights", default="keep", table=STARTS),
+        Option("patience", "int", "epochs without a better one before it stops", minimum=1),
+        Option("method", "preset", "lines to begin with", table=PRESETS),
+    ),
+    block=True,
+)
+
+STAGE_SETTINGS = Schema(
+    "stage",
+    "some of the epochs, with lines of their own",
+    (
+        Option("epochs", "int", "passes over the data", required=True, minimum=1),
+        Option("optimizer", "method", "how steps are made", table=OPTIMIZERS),
     ),
     block=True,
 )

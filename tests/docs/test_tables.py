@@ -5,10 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from specdsl.language.layer_schemas import INITIALIZERS, LAYERS, SKIPS, WEIGHTS
-from specdsl.language.schemas import BACKENDS, QUERY_REPORTS, READERS, REPORTS, Table
-from specdsl.language.training_schemas import LOSSES, OPTIMIZERS, REGULARIZERS, SCHEDULES
+from specdsl.language.preset_schemas import PRESETS
+from specdsl.language.schemas import BACKENDS, QUERY_REPORTS, READERS, REPORTS, Schema, Table
+from specdsl.language.training_methods import ATTACKS, BOUND_METHODS
+from specdsl.language.training_schemas import (
+    LOSSES,
+    MEASURES,
+    MULTIPLIERS,
+    OPTIMIZERS,
+    PRUNINGS,
+    REGULARIZERS,
+    SCHEDULES,
+    SELECTIONS,
+    STAGE_SETTINGS,
+    STARTS,
+    TRAIN_SETTINGS,
+    WRITERS,
+)
 from tests.docs.pages import with_parts
-from tests.docs.tables import rows
+from tests.docs.tables import rows, settings
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "language.md"
 TABLES: dict[str, Table] = {
@@ -21,16 +36,33 @@ TABLES: dict[str, Table] = {
     "initializers": INITIALIZERS,
     "weights": WEIGHTS,
     "losses": LOSSES,
+    "bound methods": BOUND_METHODS,
+    "attacks": ATTACKS,
     "optimizers": OPTIMIZERS,
     "regularizers": REGULARIZERS,
+    "measures": MEASURES,
+    "multipliers": MULTIPLIERS,
     "schedules": SCHEDULES,
+    "starts": STARTS,
+    "prunings": PRUNINGS,
+    "selections": SELECTIONS,
+    "writers": WRITERS,
+    "presets": PRESETS,
+}
+BLOCKS: dict[str, Schema] = {
+    "training settings": TRAIN_SETTINGS,
+    "stage settings": STAGE_SETTINGS,
 }
 
 
 def with_tables(text: str) -> str:
-    """The page with its tables made anew."""
-    head = "\n| word | meaning |\n|---|---|\n"
-    return with_parts(text, {name: f"{head}{rows(table)}\n" for name, table in TABLES.items()})
+    """The page with every table between its marks made anew."""
+    bodies = {name: ("word", rows(table)) for name, table in TABLES.items()}
+    bodies |= {name: ("setting", settings(block)) for name, block in BLOCKS.items()}
+    return with_parts(
+        text,
+        {n: f"\n| {head} | meaning |\n|---|---|\n{lines}\n" for n, (head, lines) in bodies.items()},
+    )
 
 
 def test_the_reference_has_the_tables() -> None:

@@ -17,7 +17,21 @@ KEYWORDS = (
     *("spec", "import", "param", "const", "enum", "space", "network", "dataset", "region", "let"),
     *("property", "system", "train", "check", "maximize", "minimize", "largest", "smallest", "as"),
     *("with", "layer", "skip", "show", "state", "action", "noise", "next", "on", "regularize"),
-    *("constrain", "save", "over", "tol", "such", "that", "using", "report", "expect"),
+    *(
+        "constrain",
+        "save",
+        "stage",
+        "prune",
+        "keep",
+        "best",
+        "over",
+        "tol",
+        "such",
+        "that",
+        "using",
+        "report",
+        "expect",
+    ),
     *("by", "normalize", "encode"),
 )
 """Contextual keywords, which are names wherever a name may stand."""
@@ -170,12 +184,15 @@ _quantified_block = declared(
 _system_item = make(s.SystemItem, st.just("state"), names, types, perhaps(small)) | make(
     s.SystemItem, st.sampled_from(["action", "noise", "next"]), names, st.none(), small
 )
-_train_item = (
+_stage_item = (
     settings
-    | make(s.TrainItem, st.sampled_from(["minimize", "regularize", "save"]), small)
+    | make(s.TrainItem, st.sampled_from(["minimize", "regularize", "prune"]), small)
     | make(s.TrainItem, st.just("constrain"), small, by=perhaps(small))
     | make(s.TrainItem, st.just("let"), small, name=names)
 )
+_keep = make(s.Keep, small, small, perhaps(small))
+_stage = make(s.Stage, names, several(_stage_item))
+_train_item = _stage_item | make(s.TrainItem, st.just("save"), small) | _keep | _stage
 _options = make(s.Options, perhaps(names), perhaps(small), several(small), several(small))
 
 KINDS: tuple[st.SearchStrategy[Any], ...] = (
@@ -194,6 +211,7 @@ KINDS: tuple[st.SearchStrategy[Any], ...] = (
     _quantified_block,
     declared(s.System, items=several(_system_item, 1) | st.just(())),
     make(s.Train, small, small, several(_train_item)),
+    make(s.Train, small, small, st.tuples(_keep, _stage)),
     make(s.Check, several(small, 1), _options),
     make(
         s.Optimize,

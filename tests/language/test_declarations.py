@@ -390,16 +390,28 @@ def test_targets_may_be_numbers() -> None:
 
 
 def every_table() -> list[Table]:
-    from specdsl.language import layer_schemas, schemas, training_schemas
+    from specdsl.language import (
+        layer_schemas,
+        preset_schemas,
+        schemas,
+        training_methods,
+        training_schemas,
+    )
 
-    modules = (schemas, layer_schemas, training_schemas)
+    modules = (schemas, layer_schemas, training_methods, preset_schemas, training_schemas)
     return [v for m in modules for v in vars(m).values() if isinstance(v, Table)]
 
 
 def every_schema() -> list[Schema]:
-    from specdsl.language import layer_schemas, schemas, training_schemas
+    from specdsl.language import (
+        layer_schemas,
+        preset_schemas,
+        schemas,
+        training_methods,
+        training_schemas,
+    )
 
-    modules = (schemas, layer_schemas, training_schemas)
+    modules = (schemas, layer_schemas, training_methods, preset_schemas, training_schemas)
     single = [v for m in modules for v in vars(m).values() if isinstance(v, Schema)]
     return [s for t in every_table() for s in t.schemas.values()] + single
 

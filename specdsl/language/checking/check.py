@@ -18,6 +18,7 @@ from specdsl.language.checking.imports import localize, module, no_leaks
 from specdsl.language.checking.networks import dataset, network
 from specdsl.language.checking.parameters import parameter, undeclared
 from specdsl.language.checking.queries import optimize_declaration, search_declaration
+from specdsl.language.checking.selection import refuse_tested
 from specdsl.language.checking.spaces import enumeration, label_spans, space
 from specdsl.language.checking.sweeps import limit_sweeps
 from specdsl.language.checking.systems import system
@@ -115,6 +116,7 @@ def check_expanded(
             message = "this is nested too deeply to be understood"
             context.error("E0209", message, _keyword(item), help="split it with `let`")
     limit_sweeps(context)
+    refuse_tested(program, parts.datasets, parts.values, context)
     localize(session.diagnostics, expanded)
     session.diagnostics.raise_errors()
     spec = parts.spec(program, session)
@@ -163,7 +165,8 @@ class _Parts:
             warnings=tuple(session.diagnostics.warnings),
             queries=tuple(self.queries),
             systems=self.systems,
-            trainings=tuple(self.trainings),
+            # Importing a file runs nothing that is in it.
+            trainings=tuple(t for t in self.trainings if t.span.source is source),
             arrays=session.arrays,
         )
 

@@ -232,6 +232,7 @@ def dataset(item: syntax.Dataset, context: Context) -> tuple[Symbol, DatasetDecl
         _with_defaults(reader.schema, reader.values),
         _with_defaults(DATASET_SETTINGS, transforms.values),
         item.span,
+        {name: matched.values for name, matched in transforms.methods.items()},
     )
 
 

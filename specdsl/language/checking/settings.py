@@ -12,6 +12,7 @@ import numpy as np
 from specdsl.diagnostics import suggestion
 from specdsl.language import constants, syntax, units
 from specdsl.language.checking.schedules import Weight, epochs, stage, weight
+from specdsl.language.checking.training_values import attack_by_name, counts, layer, network
 from specdsl.language.schemas import AFFINE, Option, Schema, Table
 from specdsl.language.spec import Value
 from specdsl.language.types import LabelType, TensorType
@@ -63,6 +64,10 @@ def find(
     if function.name in table.later:
         what = f"the {table.noun} `{function.name}` is"
         context.later(what, expression.span, f"available now: {names}")
+        return None
+    if function.name in table.refused:
+        why = f"`{function.name}` {table.refused[function.name]}"
+        context.error(code, why, function.span, help=f"a {table.noun} here is one of {names}")
         return None
     hint = suggestion(function.name, table.schemas)
     context.error(
@@ -121,6 +126,9 @@ def match_arguments(
         elif not isinstance(result, Weight):
             values[name] = result
     missing = [o.name for o in schema.options if o.required and o.name not in named]
+    placed = [a for a in arguments if not isinstance(a, syntax.NamedArgument)]
+    if schema.rest is not None and len(placed) <= schema.positional:
+        missing.append(schema.rest.name)
     if sound and missing:
         sound = False
         words = " and ".join(f"`{name}`" for name in missing)
@@ -146,7 +154,7 @@ def _usage(schema: Schema) -> str:
         f"{o.name} = ..." if i >= schema.positional else o.name
         for i, o in enumerate(schema.options)
         if o.required or i < schema.positional
-    ]
+    ] + ([f"{schema.rest.name}, ..."] if schema.rest is not None else [])
     return f"write `{schema.name}({', '.join(parts)})`"
 
 
@@ -169,6 +177,9 @@ def _by_name(
             name, value = argument.name, argument.value
         elif position < schema.positional:
             name, value = schema.options[position].name, argument
+        elif schema.rest is not None:
+            fine = _value(schema, schema.rest, argument, context) is not None and fine
+            continue
         else:
             _too_many(schema, argument, context)
             fine = False
@@ -238,7 +249,16 @@ def _value(
         case "rate" if isinstance(expression, syntax.Call):
             return Weight() if _method(option, expression, context) is not None else None
         case "weight" | "rate":
-            return weight(f"`{option.name}`", expression, context)
+            found = weight(f"`{option.name}`", expression, context)
+            if found is None or found.value is None:
+                return found
+            return found if _in_range(schema, option, found.value, expression, context) else None
+        case "counts":
+            return counts(option.name, expression, context)
+        case "network":
+            return network(option.name, expression, context)
+        case "layer":
+            return layer(option.name, expression, context)
         case "epochs":
             return epochs(option.name, expression, context)
         case _:
@@ -316,17 +336,31 @@ def _in_range(
     if isinstance(value, str) and option.choices and value not in option.choices:
         _choice_error(option, value, expression.span, context)
         return False
-    if option.minimum is None or not isinstance(value, Fraction) or value >= option.minimum:
+    wanted = _wanted_range(option, value) if isinstance(value, Fraction) else None
+    if wanted is None:
         return True
-    message = f"`{option.name}` of `{schema.name}` must be at least {option.minimum}, not {value}"
+    message = f"`{option.name}` of `{schema.name}` must be {wanted}, not {value}"
     context.error("E0402", message, expression.span)
     return False
+
+
+def _wanted_range(option: Option, value: Fraction) -> str | None:
+    """What a number should be; None where it is in range."""
+    if option.positive and value <= 0:
+        return "more than 0"
+    if option.minimum is not None and value < option.minimum:
+        return f"at least {option.minimum}"
+    if option.maximum is not None and value > option.maximum:
+        return f"at most {option.maximum}"
+    return None
 
 
 def _method(option: Option, expression: syntax.Expr, context: Context) -> Matched | None:
     """A word whose arguments are in order, with them."""
     if option.table is None:
         return None
+    if attack_by_name(expression, option.table, context):
+        return Matched(Schema(quote(expression), "an attack with a name"), expression.span)
     matched = matched_word(expression, option.table, "E0804", context)
     return matched if matched is not None and matched.sound else None
 

@@ -2,374 +2,298 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
 
-from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
-from specdsl.language.checking.schedules import schedule, weight
-from specdsl.language.checking.settings import find, match_arguments, matched_word, settings
-from specdsl.language.schemas import Option, Schema, Table
+from specdsl.language.checking.preset_expansion import expanded
+from specdsl.language.checking.schedules import last_epochs, weight, within
+from specdsl.language.checking.selection import keep
+from specdsl.language.checking.settings import matched_word, settings
+from specdsl.language.checking.training_data import data_fits, data_part, named, sample_types
+from specdsl.language.checking.training_terms import Training, constraint, weighted
+from specdsl.language.schemas import Schema
 from specdsl.language.spec import TrainDeclaration
 from specdsl.language.training_schemas import (
+    ATTACKS,
+    LETS,
     LOSSES,
-    MEASURES,
-    MULTIPLIERS,
+    PRUNINGS,
     REGULARIZERS,
     SCHEDULES,
+    STAGE_SETTINGS,
     TRAIN_SETTINGS,
     WRITERS,
 )
-from specdsl.language.types import LabelType, NetworkType, SetType, TensorType, TupleType, Type
-from specdsl.language.typing.calls import instantiate
-from specdsl.language.typing.names import Context, Symbol, Typed, quote
+from specdsl.language.types import REAL, FunctionType
+from specdsl.language.typing.builtins import BUILTINS
+from specdsl.language.typing.names import CallSite, Context, Symbol, Typed
 from specdsl.language.typing.paths import check_output
-from specdsl.language.typing.types import as_tensor, fits, squeezed
 from specdsl.source import Span
 
-Argument = syntax.Expr | syntax.NamedArgument | syntax.Comprehension
+Line = syntax.TrainLine
 
 
 def train_declaration(item: syntax.Train, context: Context) -> TrainDeclaration | None:
-    """What a `train` block says; None where something in it was reported (E02 to E08)."""
-    before = len(context.session.diagnostics.errors)
-    network = _named(item.network, "network", context)
-    data = _named(item.data, "dataset", context)
-    sample = _sample(data)
-    if network is not None and data is not None:
-        _data_fits(item, network, data, context)
-    inner = _schedules(item, context)
-    written = [line for line in item.items if isinstance(line, syntax.Setting)]
-    settings(TRAIN_SETTINGS, written, _head(item), inner)
-    _lines(item, _Training(sample, inner))
-    if network is None or data is None or len(context.session.diagnostics.errors) > before:
-        return None
-    return TrainDeclaration(network.name, data.name, item.items, item.span)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Training:
-    """What the lines of a block see: the types of the parts of a sample (none where the dataset
-    was reported), and names.
+    """What a `train` block says, its preset expanded; None where something was reported (E02 to
+    E08).
     """
-
-    sample: tuple[Type, ...]
-    context: Context
+    before = len(context.session.diagnostics.errors)
+    network = named(item.network, "network", context)
+    part = data_part(item.data, context)
+    data = part.symbol if part else None
+    if network is not None and data is not None:
+        data_fits(item, network, data, context)
+    total = _total(item.items, context)
+    own = _names(item.items, context, item)
+    lines = expanded(item.items, total, Training(sample_types(data), own))
+    inner = _names(lines, context, item)
+    block = _Block(item, Training(sample_types(data), inner))
+    block.settings(lines)
+    block.lines(lines)
+    if total is not None:
+        _within(lines, total, block)
+        _stages_fill(item, lines, total, inner)
+    if network is None or part is None or len(context.session.diagnostics.errors) > before:
+        return None
+    return TrainDeclaration(
+        network.name,
+        part.symbol.name,
+        lines,
+        item.span,
+        part.start,
+        part.stop,
+        item.data,
+        tuple(block.saved),
+    )
 
 
 def _head(item: syntax.Train) -> Span:
     return Span(item.span.source, item.span.start, item.data.span.end)
 
 
-def _lines(item: syntax.Train, training: _Training) -> None:
-    objectives = 0
-    for line in item.items:
-        if isinstance(line, syntax.Setting):
-            continue
-        match line.kind:
-            case "minimize":
-                objectives += 1
-                _weighted(line.value, LOSSES, training)
-            case "regularize":
-                _weighted(line.value, REGULARIZERS, training)
-            case "constrain":
-                _constraint(line, training)
-            case "save":
-                _save(line.value, training.context)
-            case _:  # `let`: done before, since every line may use it
-                pass
-    if objectives == 0:
-        training.context.error(
-            "E0712",
-            "the training minimises nothing",
-            _head(item),
-            help="add for example `minimize clean_loss()`",
-        )
+# --- epochs --------------------------------------------------------------------------------------
 
 
-# --- what is trained on what ---------------------------------------------------------------------
+def _total(lines: Sequence[Line], context: Context) -> int | None:
+    """The number of epochs that the block says, or its stages; None where that is not known."""
+    own = _epochs(lines, context)
+    return own if own is not None else _staged(lines, context)
 
 
-def _named(expression: syntax.Expr, kind: str, context: Context) -> Symbol | None:
-    """The symbol of a declared network or dataset; None after a diagnostic."""
-    symbol = context.lookup(expression.name) if isinstance(expression, syntax.Name) else None
-    if isinstance(expression, syntax.Name) and symbol is None:
-        context.unknown_name(expression.name, expression.span)
-        return None
-    if symbol is not None and symbol.kind == kind:
-        return symbol if symbol.typed.known else None
-    if symbol is None:
-        context.type_of(expression)
-    article = "a network" if kind == "network" else "a dataset"
-    context.error(
-        "E0302",
-        f"{article} is needed here, but this is {symbol.description if symbol else 'none'}",
-        expression.span,
-        secondary=[(symbol.span, "declared here")] if symbol else (),
-        help="write `train net on data { ... }` with two declared names",
-    )
-    return None
+def _staged(lines: Sequence[Line], context: Context) -> int | None:
+    """The epochs of all stages; None where there is no stage, or one that does not say them."""
+    stages = [line for line in lines if isinstance(line, syntax.Stage)]
+    counted = [_epochs(stage.items, context) for stage in stages]
+    known = [count for count in counted if count is not None]
+    return sum(known) if stages and len(known) == len(stages) else None
 
 
-def _sample(data: Symbol | None) -> tuple[Type, ...]:
-    """The types of the parts of a sample: its input, and its target if it has one."""
-    kind = data.typed.type if data else None
-    if not isinstance(kind, SetType) or kind.element is None:
-        return ()
-    if isinstance(kind.element, TupleType):
-        return tuple(part for _, part in kind.element.items)
-    return (kind.element,)
-
-
-def _data_fits(item: syntax.Train, network: Symbol, data: Symbol, context: Context) -> None:
-    kind, sample = network.typed.type, _sample(data)
-    if not isinstance(kind, NetworkType) or not sample:
+def _stages_fill(item: syntax.Train, lines: Sequence[Line], total: int, context: Context) -> None:
+    """E0720 where the stages have more or fewer epochs than the block."""
+    staged = _staged(lines, context)
+    if staged is None or staged == total:
         return
-    declared = [(network.span, "the network"), (data.span, "the dataset")]
-    if not fits(sample[0], kind.input):
-        context.error(
-            "E0301",
-            f"`{network.name}` takes {kind.input}, but the inputs of `{data.name}` are {sample[0]}",
-            item.data.span,
-            secondary=declared,
-        )
-    elif len(sample) > 1 and not _target_fits(sample[1], kind.output):
-        context.error(
-            "E0301",
-            f"`{network.name}` gives {kind.output}, which is nothing to compare with the targets "
-            f"of `{data.name}`: {sample[1]}",
-            item.data.span,
-            secondary=declared,
-        )
+    context.error(
+        "E0720",
+        f"the stages have {staged} epochs, but the training has {total}",
+        next((line.span for line in item.items if _is_setting(line, "epochs")), _head(item)),
+        help=f"write `epochs = {staged}`",
+    )
 
 
-def _target_fits(target: Type, output: Type) -> bool:
-    """One score for each class, or one (or two) for two classes; else numbers of the same shape."""
-    if not isinstance(target, LabelType):
-        return fits(output, target)
-    if not isinstance(output, TensorType):
-        return False
-    shape = squeezed(output.shape)
-    return shape == (target.count,) or (shape == () and target.count == 2)
+def _epochs(lines: Sequence[Line], context: Context) -> int | None:
+    value = _setting(lines, "epochs")
+    number = None if value is None else context.type_of(value).value
+    whole = isinstance(number, Fraction) and number.denominator == 1 and number >= 1
+    return int(number) if whole and isinstance(number, Fraction) else None
 
 
-# --- schedules -----------------------------------------------------------------------------------
+def _setting(lines: Sequence[Line], name: str) -> syntax.Expr | None:
+    found = (line.value for line in lines if isinstance(line, syntax.Setting) and line.name == name)
+    return next(found, None)
 
 
-def _schedules(item: syntax.Train, context: Context) -> Context:
-    """The context in which the schedules of the block are known."""
+def _is_setting(line: Line, name: str) -> bool:
+    return isinstance(line, syntax.Setting) and line.name == name
+
+
+def _within(lines: Sequence[Line], total: int, block: _Block) -> None:
+    """E0720 for each schedule that goes on after the last epoch."""
+    for line in lines:
+        below = line.items if isinstance(line, syntax.Stage) else (line,)
+        for each in below:
+            for written in last_epochs(each):
+                within(total, written, block.seen_from(each).context)
+
+
+# --- names of the block --------------------------------------------------------------------------
+
+
+def _names(lines: Sequence[Line], context: Context, item: syntax.Train) -> Context:
+    """The context in which the schedules and attacks of the block are known."""
     first: dict[str, Span] = {}
-    for line in item.items:
+    for line in lines:
         if not isinstance(line, syntax.TrainItem) or line.kind != "let" or line.name is None:
             continue
         if line.name in first:
-            message = f"two schedules are called `{line.name}`"
+            message = f"two lines of the block are called `{line.name}`"
             secondary = [(first[line.name], "first declared here")]
             context.error("E0202", message, line.span, secondary=secondary)
             continue
         first[line.name] = line.span
-        matched_word(line.value, SCHEDULES, "E0804", context)
-        context = context.bind([schedule(line, context)])
+        context = context.bind([_let(line.name, line, _expanded(line, item, context))])
     return context
 
 
-# --- objectives ----------------------------------------------------------------------------------
+def _let(name: str, line: syntax.TrainItem, context: Context) -> Symbol:
+    """A schedule, an attack, or arithmetic with earlier schedules."""
+    value = line.value
+    function = value.function if isinstance(value, syntax.Call) else value
+    word = function.name if isinstance(function, syntax.Name) else ""
+    if context.lookup(word) is None and word in ATTACKS.schemas:
+        matched_word(value, ATTACKS, "E0804", context)
+        return Symbol(name, "attack", line.span, Typed(FunctionType("attack", name)))
+    known = context.lookup(word) is not None or word in BUILTINS
+    if word in SCHEDULES.schemas or (isinstance(value, syntax.Call) and not known):
+        matched_word(value, LETS, "E0804", context)
+    else:
+        weight(f"`{name}`", value, context)
+    return Symbol(name, "schedule", line.span, Typed(REAL))
 
 
-def _weighted(expression: syntax.Expr, table: Table, training: _Training) -> None:
-    """A sum of words of `table` with weights in front."""
-    match expression:
-        case syntax.Binary(operator="+", left=left, right=right):
-            _weighted(left, table, training)
-            _weighted(right, table, training)
-        case syntax.Binary(operator="*", left=left, right=right) if not (
-            _has_term(left, table) and _has_term(right, table)
-        ):
-            term, factor = (left, right) if _has_term(left, table) else (right, left)
-            _positive(factor, training.context)
-            _weighted(term, table, training)
-        case syntax.Binary(operator="/", left=left, right=right):
-            _positive(right, training.context)
-            _weighted(left, table, training)
-        case syntax.Name() | syntax.Call():
-            _term(expression, table, training)
-        case _:
-            names = ", ".join(f"`{name}`" for name in table.schemas)
-            training.context.error(
-                "E0712",
-                f"a sum of weighted terms is needed here, not {quote(expression)}",
-                expression.span,
-                help=f"a term is a {table.noun} with a weight in front: {names}",
-            )
+def _expanded(line: Line, item: syntax.Train, context: Context) -> Context:
+    """The context of a line; what is wrong in a preset is shown with the line that calls it."""
+    if line.span.source is item.span.source:
+        return context
+    method = next((each for each in item.items if _is_setting(each, "method")), item)
+    site = CallSite("method", method.span)
+    return replace(context, calls=(*context.calls, site))
 
 
-def _has_term(expression: syntax.Expr, table: Table) -> bool:
-    """Whether a term stands in a factor: `(a_loss() + b_loss()) * 2`."""
-    match expression:
-        case syntax.Call(function=syntax.Name(name=name)) | syntax.Name(name=name):
-            return name in table.schemas
-        case syntax.Binary(left=left, right=right):
-            return _has_term(left, table) or _has_term(right, table)
-        case _:
-            return False
+# --- lines ---------------------------------------------------------------------------------------
 
 
-def _positive(expression: syntax.Expr, context: Context) -> None:
-    found = weight("the weight", expression, context)
-    if found is None or found.value is None or found.value >= 0:
-        return
-    context.error(
-        "E0402",
-        f"the weight {quote(expression)} is negative, so that more would be better",
-        expression.span,
-    )
+@dataclass(frozen=True, slots=True, eq=False)
+class _Block:
+    """A `train` block and what its lines see; `saved` grows with its lines."""
+
+    item: syntax.Train
+    training: Training
+    saved: list[Path] = field(default_factory=list[Path])
+
+    def seen_from(self, line: Line) -> Training:
+        """What a line sees."""
+        context = _expanded(line, self.item, self.training.context)
+        return replace(self.training, context=context)
+
+    def settings(self, lines: Sequence[Line]) -> None:
+        """The settings of the block: closed, each once."""
+        written = [s for s in lines if isinstance(s, syntax.Setting)]
+        stages = [line for line in lines if isinstance(line, syntax.Stage)]
+        schema = _optional(TRAIN_SETTINGS, {"epochs"} if stages else set())
+        if all(_setting(stage.items, "optimizer") is not None for stage in stages) and stages:
+            schema = _optional(schema, {"optimizer"})
+        settings(schema, written, _head(self.item), self.training.context)
+        patience = next((line for line in written if line.name == "patience"), None)
+        if patience is not None and not any(isinstance(line, syntax.Keep) for line in lines):
+            message = "`patience` waits for a better measure, but nothing is measured"
+            help = "add `keep best by ... on ...`"
+            self.training.context.error("E0805", message, patience.span, help=help)
+
+    def lines(self, lines: Sequence[Line]) -> None:
+        """Everything that is no setting."""
+        stages = [line for line in lines if isinstance(line, syntax.Stage)]
+        kept = [line for line in lines if isinstance(line, syntax.Keep)]
+        for line in lines:
+            self._line(line)
+        for again in kept[1:]:
+            secondary = [(kept[0].span, "given here first")]
+            message = "what is kept is given twice"
+            self.training.context.error("E0803", message, again.span, secondary=secondary)
+        self._stage_names(stages)
+        objectives = _has_objective(lines)
+        # A preset that was refused has left no lines, and has been reported.
+        if stages and not objectives:
+            for stage in stages:
+                if not _has_objective(stage.items):
+                    self._nothing(f"the stage `{stage.name}`", stage.span)
+        elif not objectives and _setting(self.item.items, "method") is None:
+            self._nothing("the training", _head(self.item))
+
+    def _nothing(self, what: str, span: Span) -> None:
+        help = "add for example `minimize clean_loss()`"
+        self.training.context.error("E0712", f"{what} minimises nothing", span, help=help)
+
+    def _stage_names(self, stages: Sequence[syntax.Stage]) -> None:
+        first: dict[str, Span] = {}
+        for stage in stages:
+            if stage.name in first:
+                message = f"two stages are called `{stage.name}`"
+                secondary = [(first[stage.name], "first declared here")]
+                self.training.context.error("E0202", message, stage.span, secondary=secondary)
+            first.setdefault(stage.name, stage.span)
+
+    def _line(self, line: Line) -> None:
+        training = self.seen_from(line)
+        match line:
+            case syntax.TrainItem(kind="minimize", value=value):
+                weighted(value, LOSSES, training)
+            case syntax.TrainItem(kind="regularize", value=value):
+                weighted(value, REGULARIZERS, training)
+            case syntax.TrainItem(kind="constrain"):
+                constraint(line, training)
+            case syntax.TrainItem(kind="save", value=value):
+                path = _save(value, training.context)
+                if path is not None:
+                    self.saved.append(path)
+            case syntax.TrainItem(kind="prune", value=value):
+                matched_word(value, PRUNINGS, "E0801", training.context)
+            case syntax.Keep():
+                keep(line, training)
+            case syntax.Stage():
+                self._stage(line, training.context)
+            case _:  # settings and `let`: done before, since every line may use them
+                pass
+
+    def _stage(self, stage: syntax.Stage, context: Context) -> None:
+        written = [line for line in stage.items if isinstance(line, syntax.Setting)]
+        settings(STAGE_SETTINGS, written, stage.span, context)
+        for line in stage.items:
+            if isinstance(line, syntax.TrainItem) and line.kind == "let":
+                message = "a schedule is declared in the block, not in one of its stages"
+                help = "all stages share one clock: move the line above the first stage"
+                context.error("E0720", message, line.span, help=help)
+            self._line(line)
 
 
-def _term(expression: syntax.Expr, table: Table, training: _Training) -> None:
-    """One loss, regulariser or measure with its arguments."""
-    context = training.context
-    found = find(expression, table, "E0801", context)
-    if found is None:
-        return
-    schema, arguments = found
-    if not any(option.kind == "property" for option in schema.options):
-        match_arguments(schema, arguments, expression.span, context)
-        return
-    _of_property(schema, arguments, expression, training)
+def _has_objective(lines: Sequence[Line]) -> bool:
+    return any(isinstance(line, syntax.TrainItem) and line.kind == "minimize" for line in lines)
 
 
-def _constraint(line: syntax.TrainItem, training: _Training) -> None:
-    context, value = training.context, line.value
-    match value:
-        case syntax.Comparison(operators=("<=" | "<",), operands=(measure, bound)):
-            _term(measure, MEASURES, training)
-            weight("the bound", bound, context)
-        case _:
-            context.error(
-                "E0712",
-                f"a constraint is a measure with an upper bound, not {quote(value)}",
-                value.span,
-                help="for example `constrain violation(robust, r = 1/10) <= 1/100`",
-            )
-    if line.by is not None:
-        matched_word(line.by, MULTIPLIERS, "E0801", context)
+def _optional(schema: Schema, names: set[str]) -> Schema:
+    """The schema where some settings need not be given."""
+    options = tuple(replace(o, required=o.required and o.name not in names) for o in schema.options)
+    return replace(schema, options=options)
 
 
-def _save(expression: syntax.Expr, context: Context) -> None:
+_ENDINGS = {"onnx": (".onnx", "no ONNX file"), "safetensors": (".safetensors", "no such file")}
+
+
+def _save(expression: syntax.Expr, context: Context) -> Path | None:
+    """Where the network is written; None after a diagnostic."""
     matched = matched_word(expression, WRITERS, "E0801", context)
     if matched is None:
-        return
+        return None
     name = matched.values.get("file")
     if not isinstance(name, str) or not check_output(name, matched.spans["file"], context):
-        return
-    if not name.endswith(".onnx"):
-        message = f"`{name}` is no ONNX file by its name"
-        context.error("E0804", message, matched.spans["file"], help="networks end in `.onnx`")
-
-
-# --- properties in losses ------------------------------------------------------------------------
-
-
-def _of_property(
-    schema: Schema,
-    arguments: Sequence[Argument],
-    expression: syntax.Expr,
-    training: _Training,
-) -> None:
-    """`certified_loss(property, parameter = value, ..., by = method)`."""
-    context = training.context
-    first = arguments[0] if arguments else None
-    if first is None or isinstance(first, syntax.NamedArgument | syntax.Comprehension):
-        message = f"`{schema.name}` needs a property"
-        help = f"name it first: `{schema.name}(robust, r = 1/10)`"
-        context.error("E0805", message, expression.span, help=help)
-        return
-    symbol = _property(first, context)
-    if symbol is None or symbol.function is None:
-        return
-    names = tuple(p.name for p in symbol.function.parameters)
-    own = tuple(o for o in schema.options if o.kind != "property" and o.name not in names)
-    given: dict[str, syntax.Expr] = {}
-    rest: list[Argument] = []
-    for argument in arguments[1:]:
-        if not isinstance(argument, syntax.NamedArgument) or argument.name not in names:
-            rest.append(argument)
-        elif argument.name in given:
-            message = f"`{argument.name}` is given twice"
-            secondary = [(given[argument.name].span, "first given here")]
-            context.error("E0803", message, argument.span, secondary=secondary)
-        else:
-            given[argument.name] = argument.value
-    # The parameters are listed so that a typo in one of them gets its suggestion.
-    listed = tuple(Option(name, "weight", f"the parameter `{name}`") for name in names)
-    known = Schema(schema.name, schema.doc, (*own, *listed))
-    if match_arguments(known, rest, expression.span, context).sound:
-        _apply(symbol, first, given, training)
-
-
-def _property(expression: syntax.Expr, context: Context) -> Symbol | None:
-    symbol = context.lookup(expression.name) if isinstance(expression, syntax.Name) else None
-    if symbol is not None and symbol.kind == "property":
-        return symbol
-    if symbol is None and isinstance(expression, syntax.Name):
-        names = [s.name for s in context.session.symbols.values() if s.kind == "property"]
-        hint = suggestion(expression.name, names) or ""
-        known = "properties: " + ", ".join(f"`{n}`" for n in names) if names else None
-        message = f"no property is called `{expression.name}`"
-        context.error("E0201", message, expression.span, label=hint, help=known)
         return None
-    context.error(
-        "E0302",
-        f"a property is needed here, but this is {symbol.description if symbol else 'none'}",
-        expression.span,
-        help="name the property alone: the sample and the named arguments are its parameters",
-    )
-    return None
-
-
-def _apply(
-    symbol: Symbol,
-    where: syntax.Expr,
-    given: Mapping[str, syntax.Expr],
-    training: _Training,
-) -> None:
-    """Type the property on a sample: the parts of one fill the parameters that are not named."""
-    context = training.context
-    parameters = symbol.function.parameters if symbol.function else ()
-    parts = list(training.sample)
-    arguments: list[tuple[syntax.Expr, Typed]] = []
-    for parameter in parameters:
-        value = given.get(parameter.name)
-        if value is not None:
-            typed = _fixed(parameter.name, value, context)
-            if typed is None:
-                return
-            arguments.append((value, typed))
-        elif parts:
-            arguments.append((where, Typed(parts.pop(0))))
-        elif not training.sample:
-            return  # the dataset was reported
-        else:
-            _valueless(symbol, parameter.name, where, training)
-            return
-    instantiate(symbol, arguments, where, context)
-
-
-def _fixed(name: str, expression: syntax.Expr, context: Context) -> Typed | None:
-    """The value of a parameter: a number that may follow a schedule, or another constant."""
-    typed = context.type_of(expression)
-    if typed.known and as_tensor(typed.type) is None and typed.value is not None:
-        return typed
-    return typed if weight(f"`{name}`", expression, context) is not None else None
-
-
-def _valueless(symbol: Symbol, name: str, where: syntax.Expr, training: _Training) -> None:
-    number = len(training.sample)
-    parts = "the input" if number == 1 else "the input and the target"
-    training.context.error(
-        "E0713",
-        f"the parameter `{name}` of `{symbol.name}` has no value",
-        where.span,
-        secondary=[(symbol.span, "declared here")],
-        help=f"a sample fills {parts}; give the others by name: `{name} = ...`",
-    )
+    ending, what = _ENDINGS[matched.schema.name]
+    if not name.endswith(ending):
+        message = f"`{name}` is {what} by its name"
+        help = f"networks end in `{ending}`"
+        context.error("E0804", message, matched.spans["file"], help=help)
+        return None
+    return context.session.folder(expression.span) / name

@@ -176,10 +176,14 @@ class Renamer(ExpressionRenamer):
         return replace(node, items=self._all(node.items, local))
 
     def _train(self, node: syntax.Train) -> syntax.Train:
-        items: list[syntax.TrainItem | syntax.Setting] = []
+        """Schedules and attacks of a `let` are known in the whole block, to a `let` those above."""
+        lets = [i for i in node.items if isinstance(i, syntax.TrainItem) and i.name is not None]
+        every = frozenset(item.name for item in lets if item.name is not None)
+        items: list[syntax.TrainLine] = []
         local = NOTHING_LOCAL
         for item in node.items:
-            items.append(self._node(item, local))
+            is_let = isinstance(item, syntax.TrainItem) and item.name is not None
+            items.append(self._node(item, local if is_let else every))
             if isinstance(item, syntax.TrainItem) and item.name is not None:
                 local |= {item.name}
         network, data = (self.expr(each, NOTHING_LOCAL) for each in (node.network, node.data))

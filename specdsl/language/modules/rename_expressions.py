@@ -74,6 +74,8 @@ class ExpressionRenamer:
                 return cast(_N, self._attribute(node, local))
             case syntax.TypeName():
                 return cast(_N, self._type(node, local))
+            case syntax.NamedArgument(name="after", value=syntax.Name()):
+                return node  # a layer of the network that is trained
             case syntax.Call():
                 return cast(_N, self._call(node, local))
             case syntax.Quantifier() | syntax.Comprehension() | syntax.SetOf():

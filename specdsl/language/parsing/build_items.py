@@ -177,8 +177,17 @@ def _system_item(kind: str) -> Rule:
 
 
 def _train(parts: Parts) -> syntax.Train:
-    items = cast(tuple[syntax.TrainItem | syntax.Setting, ...], parts.all(syntax.Node, 2))
+    items = cast(tuple[syntax.TrainLine, ...], parts.all(syntax.Node, 2))
     return syntax.Train(parts.expr(0), parts.expr(1), items, span=parts.span)
+
+
+def _stage(parts: Parts) -> syntax.Stage:
+    items = cast(tuple[syntax.TrainItem | syntax.Setting, ...], parts.all(syntax.Node, 1))
+    return syntax.Stage(parts.text(0), items, span=parts.span)
+
+
+def _keep(parts: Parts) -> syntax.Keep:
+    return syntax.Keep(parts.expr(0), parts.expr(1), parts.optional_expr(2), span=parts.span)
 
 
 def _train_item(kind: str) -> Rule:
@@ -303,6 +312,9 @@ ITEMS: Mapping[str, Rule] = {
     "objective": _train_item("minimize"),
     "regularize": _train_item("regularize"),
     "save": _train_item("save"),
+    "prune": _train_item("prune"),
+    "stage": _stage,
+    "keep": _keep,
     "constrain": _constrain,
     "schedule": _schedule,
     "settings": lambda parts: parts.all(syntax.Setting),

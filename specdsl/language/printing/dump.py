@@ -29,6 +29,8 @@ _STATEMENTS = (
     syntax.Setting,
     syntax.System,
     syntax.TrainItem,
+    syntax.Keep,
+    syntax.Stage,
 )
 
 

@@ -51,7 +51,7 @@ def print_expression(expr: Expr) -> str:
 
 
 def print_statement(
-    node: syntax.Item | syntax.Layer | syntax.Skip | syntax.Setting | syntax.TrainItem,
+    node: syntax.Item | syntax.Layer | syntax.Skip | syntax.TrainLine,
 ) -> str:
     """One statement, or one line of the block of a network or training."""
     return write(_STATEMENTS[type(node)](node))
@@ -155,13 +155,26 @@ def _system_item(node: syntax.SystemItem) -> Doc:
 
 def _train(node: syntax.Train) -> Doc:
     head = concat("train ", expression(node.network, open=True), " on ")
-    lines = [_train_item(line) for line in node.items]
+    lines = [_STATEMENTS[type(line)](line) for line in node.items]
     return concat(head, expression(node.data, open=True), " ", block(lines))
 
 
-def _train_item(node: syntax.TrainItem | syntax.Setting) -> Doc:
-    if isinstance(node, syntax.Setting):
-        return _setting(node)
+def _stage(node: syntax.Stage) -> Doc:
+    lines = [_STATEMENTS[type(line)](line) for line in node.items]
+    return concat(f"stage {node.name} ", block(lines))
+
+
+def _keep(node: syntax.Keep) -> Doc:
+    parts = [
+        concat("keep best by ", expression(node.measure, open=True)),
+        concat(SPACE, "on ", expression(node.part, open=True)),
+    ]
+    if node.condition is not None:
+        parts.append(concat(SPACE, "where ", expression(node.condition, open=True)))
+    return Group(Nest(concat(*parts)))
+
+
+def _train_item(node: syntax.TrainItem) -> Doc:
     name = f"{node.name} = " if node.name else ""
     by = "" if node.by is None else concat(SPACE, "by ", expression(node.by, open=True))
     return Group(Nest(concat(f"{node.kind} {name}", expression(node.value, open=True), by)))
@@ -258,5 +271,7 @@ _STATEMENTS: Mapping[type, Callable[[Any], Doc]] = {
     syntax.Skip: _layer,
     syntax.Setting: _layer,
     syntax.TrainItem: _train_item,
+    syntax.Keep: _keep,
+    syntax.Stage: _stage,
 }
 """Statement to the function that prints it."""

@@ -203,7 +203,7 @@ class System(Declaration):
 
 @dataclass(frozen=True, slots=True)
 class TrainItem(Node):
-    """A line of a `train`: `kind` is minimize, regularize, constrain, save or let."""
+    """A line of a `train`: `kind` is minimize, regularize, constrain, prune, save or let."""
 
     kind: str
     value: Expr
@@ -212,12 +212,32 @@ class TrainItem(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Keep(Node):
+    """`keep best by measure on part where condition`."""
+
+    measure: Expr
+    part: Expr
+    condition: Expr | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Node):
+    """`stage name { ... }` of a training: some of its epochs, with lines of their own."""
+
+    name: str
+    items: tuple[TrainItem | Setting, ...]
+
+
+TrainLine = TrainItem | Keep | Stage | Setting
+
+
+@dataclass(frozen=True, slots=True)
 class Train(Node):
     """`train network on data { ... }`."""
 
     network: Expr
     data: Expr
-    items: tuple[TrainItem | Setting, ...]
+    items: tuple[TrainLine, ...]
 
 
 @dataclass(frozen=True, slots=True)

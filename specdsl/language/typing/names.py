@@ -90,6 +90,7 @@ SymbolKind = Literal[
     "module",
     "system",
     "schedule",
+    "attack",
 ]
 
 
