@@ -1,12 +1,15 @@
-"""`specdsl explain`: what a diagnostic code means, an example that fails, and one that passes."""
+"""`specdsl explain`: what a diagnostic code means, with examples; what a spec trains."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
+from specdsl.cli import options
 from specdsl.cli.explanations import Example, explanation_of, shown_for
+from specdsl.cli.output import print_diagnostics
 from specdsl.codes import CODES
 from specdsl.diagnostics import SpecError, suggestion
 from specdsl.run.exit_codes import ExitCode
@@ -22,25 +25,54 @@ GROUPS = {
     "E08": "Settings, options and the command line",
     "E09": "Not supported yet",
     "E10": "VNN-LIB",
+    "E11": "Training",
     "W": "Warnings",
 }
 """The beginning of a code to what its group is about, in the order of the list."""
 
 WIDTH = 79
+SPEC = ".spec"
 
 
 @click.command("explain")
-@click.argument("code", required=False)
-def explain_command(code: str | None) -> int:
-    """Explain a diagnostic code such as E0203, with examples. Without CODE: list all codes."""
+@click.argument("code", required=False, metavar="[CODE|SPEC]")
+@options.parameters
+@options.allowed
+def explain_command(
+    code: str | None, parameters: tuple[str, ...], allowed: tuple[Path, ...]
+) -> int:
+    """Explain a diagnostic code such as E0203, with examples. Without CODE: list all codes.
+
+    Of a spec: each of its trainings with presets written out, and its schedules epoch by epoch.
+    """
     if code is None:
         click.echo("\n".join(_overview()))
         return ExitCode.PASSED
+    if code.endswith(SPEC):
+        return _trainings(Path(code), options.parse_parameters(parameters), allowed)
     wanted = code.removeprefix("error").removeprefix("warning").strip("[]").upper()
     if wanted not in CODES:
         help = suggestion(wanted, CODES) or "`specdsl explain` lists all codes"
         raise SpecError.of("E0856", f"there is no diagnostic code `{code}`", help=help)
     click.echo("\n".join(_explanation(wanted)))
+    return ExitCode.PASSED
+
+
+def _trainings(path: Path, parameters: dict[str, str], allowed: tuple[Path, ...]) -> int:
+    """Print what each `train` of a file comes to."""
+    from specdsl.run.pipeline import load_spec
+    from specdsl.training.plan.clock import schedule_table
+    from specdsl.training.plan.resolve import plans_of
+
+    spec = load_spec(path, parameters, allowed)
+    print_diagnostics(spec.warnings)
+    plans = plans_of(spec)
+    if not plans:
+        click.echo(f"{path} trains nothing")
+        return ExitCode.NOTHING
+    for number, plan in enumerate(plans):
+        start = "\n" if number else ""
+        click.echo(f"{start}{plan.text}\n\n{schedule_table(plan)}\n\nrecipe {plan.recipe}")
     return ExitCode.PASSED
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from specdsl.language.spec import Value
 from specdsl.source import Span
 
 # --- numbers that may vary ------------------------------------------------------------------------
@@ -92,12 +93,23 @@ class Schedule:
 # --- what is minimised ----------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fixed:
+    """A constant that is not one number: a norm (`"l2"`), a radius for each entry (an array)."""
+
+    value: Value
+
+
 @dataclass(frozen=True, slots=True)
 class ClaimUse:
-    """A property, and the values of its parameters that a sample does not fill."""
+    """A property, and the values of its parameters that a sample does not fill.
+
+    `text`: the call as written, `robust(r = eps)`.
+    """
 
     name: str
-    arguments: Mapping[str, Number] = field(default_factory=lambda: MappingProxyType({}))
+    arguments: Mapping[str, Number | Fixed] = field(default_factory=lambda: MappingProxyType({}))
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +133,10 @@ class Call:
     span: Span
 
 
-Argument = Number | Call | ClaimUse | NetworkUse | str | tuple[Call, ...] | None
-"""Strings are words and texts: `shape = smooth`, a file name."""
+Argument = Number | Call | ClaimUse | NetworkUse | str | tuple[Call, ...] | tuple[int, ...] | None
+"""Strings are words, texts and names of layers: `shape = smooth`, a file name. Several calls are
+the attacks of `several`; several whole numbers are counts such as `decay_at`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +164,8 @@ class Constraint:
 class Stage:
     """Some epochs with one set of terms; what a stage does not say it has from the block.
 
-    `before`: what happens once when it begins, such as `prune(...)`. `first` is its first epoch.
+    `before`: what happens once when it begins: `weights(below)` and `relus(stable, r)` prune.
+    `first` is its first epoch. A training without stages has one, called `all`.
     """
 
     name: str
@@ -190,7 +205,8 @@ class Selection:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The rest of the block. `clip`: the largest norm of a gradient; `budget` in seconds;
-    `init` keep, default or ibp; `threads` None leaves them as they are.
+    `init` keep, default or ibp; `threads` None leaves them as they are. The `lr` of an optimizer
+    that is written out as a schedule follows one of the plan, called `lr`.
     """
 
     epochs: int
