@@ -1,0 +1,1 @@
+"""What training scripts call: networks, claims, attacks, data, and the parts of a loop."""

@@ -1,0 +1,1 @@
+"""Terms that make a network easier to certify, besides its losses; each differentiable."""
