@@ -1,0 +1,1 @@
+"""What share of a data set is certified: batched bounds from cheap to tight."""
