@@ -1,0 +1,1 @@
+"""Properties as batched claims: what a training script states of a whole batch."""

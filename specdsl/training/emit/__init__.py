@@ -1,0 +1,1 @@
+"""A plan as a Python script: the one that `specdsl train` runs, and one in plain PyTorch."""
