@@ -21,6 +21,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("specdsl.cli.show", "Print the ids of all obligations."),
     "check-syntax": ("specdsl.cli.show", "Parse and type-check; solve nothing."),
     "format": ("specdsl.cli.format", "Write spec files in the one canonical form."),
+    "emit": ("specdsl.cli.train", "Print the script of a training."),
+    "train": ("specdsl.cli.train", "Train as a `train` block says."),
     "compile": ("specdsl.cli.compile", "Print a stage: tree, spec, graph, lp, smt2, vnnlib, ..."),
     "show": ("specdsl.cli.show", "Print and draw the networks of an ONNX file or a spec."),
     "explain": ("specdsl.cli.explain", "Explain a diagnostic code, with examples."),

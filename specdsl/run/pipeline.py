@@ -144,6 +144,7 @@ def verify_combinations(
     """
     # Elaboration brings in the ONNX importer: `check-syntax` uses this module without it.
     from specdsl.query.elaboration.values.resources import Resources
+    from specdsl.run.trained import stale_networks
 
     start = time.monotonic()
     resources = Resources(networks)
@@ -153,6 +154,7 @@ def verify_combinations(
         found.extend(SpecError(combination.spec.warnings))
         _warn_of_no_check(combination.spec, found)
         try:
+            found.extend(SpecError(tuple(stale_networks(combination.spec))))
             tasks.append(_task(combination, resources, options))
         except SpecError as error:
             found.extend(error)

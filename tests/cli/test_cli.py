@@ -42,6 +42,20 @@ check near, far using milp
 """
 
 
+TRAINING = """spec 1.0
+param eps: real = 1/10
+network double: real[2] -> real[2] { layer dense(8)  layer relu  layer dense(2) }
+dataset points: (real[2], label[2]) = csv("points.csv", label = 2)
+property robust(x, y, r) = forall z in norm_ball(x, r, linf): argmax(double(z)) == y
+train double on points[0:80] {
+  epochs = 6  optimizer = adam(1e-3)
+  method = mtl_ibp(robust, r = eps)
+  keep best by certified(robust, r = eps) on points[80:90] where clean_accuracy >= 0.9
+}
+check forall (x, y) in points[90:100]: robust(x, y, eps)
+"""
+
+
 def write(name: str, text: str) -> Path:
     path = Path(name)
     path.write_text(text)
@@ -228,6 +242,17 @@ def test_check_syntax_lists_every_mistake_and_solves_nothing(cli: Cli) -> None:
     assert run.code == 2
     assert run.out.count("error[") == 2
     assert "did you mean `limit`?" in run.out
+
+
+def test_explain_writes_trainings_out(cli: Cli, golden: Golden) -> None:
+    path = write("training.spec", TRAINING)
+    run = cli("explain", path, "-D", "eps=1/5")
+    assert run.code == 0
+    golden.check("cli_explain_training.txt", run.out.replace(str(path), path.name))
+    nothing = cli("explain", write("mixed.spec", MIXED))
+    assert nothing.code == 5
+    assert "trains nothing" in nothing.out
+    assert cli("explain", "missing.spec").code == 2
 
 
 def test_explain_knows_every_code_in_either_case(cli: Cli) -> None:

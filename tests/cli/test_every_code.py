@@ -46,6 +46,20 @@ def spec(text: str) -> tuple[str, ...]:
     return ("check", "f.spec")
 
 
+def training(layer: str, line: str = "", *, check: bool = False) -> tuple[str, ...]:
+    text = (
+        "spec 1.0\n"
+        f"network h: real[2] -> real[2] {{ {layer} }}\n"
+        'dataset d: (real[2], label[2]) = csv("d.csv", label = 2)\n'
+        "property p(x, y) = forall z in norm_ball(x, 1, linf): argmax(h(z)) == y\n"
+        "train h on d {\n  epochs = 1  optimizer = adam(lr = 1/1000)\n"
+        f"  minimize certified_loss(p)\n  {line}\n}}\n"
+    )
+    claim = "check forall z in box([0, 0], [1, 1]): h(z)[0] <= 1\n" if check else ""
+    Path("f.spec").write_text(text + claim)
+    return ("check" if check else "emit", "f.spec")
+
+
 def data(reader: str, content: bytes | str = b"", name: str = "d.csv") -> tuple[str, ...]:
     Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
     return spec(DATA + reader + "\n" + ROBUST)
@@ -132,6 +146,7 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
         "network g: real[2] -> real { layer dense(1) }\n"
         "property p = forall x in box([0, 0], [1, 1]): g(x) <= 9\ncheck p"
     ),
+    "E0623": lambda: training("layer dense(2)", 'save onnx("h.onnx")', check=True),
     "E0650": lambda: (*wrong_size(),),
     "E0651": lambda: claim('forall x in box([0, 0], [1, 1]) show f.hidden("relu_7")(x)[0] <= 1'),
     "E0750": lambda: claim("forall x in box([0, 0], [1, 1]) show " + CLAIMS),
@@ -155,7 +170,9 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
     ),
     "E0856": lambda: ("explain", "E9999"),
     "E0857": lambda: table("onnx,vnnlib\n"),
+    "E0859": lambda: ("emit", *spec("const c = 1")[1:]),
     "E0858": lambda: ("compile", *twice()[1:], "--to", "lp", "-o", "-"),
+    "E1106": lambda: training("layer dense(weight = [[1, 0], [0, 1]], bias = [0, 0])"),
     "E1000": lambda: query("(assert (<= X_0 1)"),
     "E1001": lambda: query("(assert " + "(not " * 200),
     "E1002": lambda: query("(assume (<= X_0 1))"),

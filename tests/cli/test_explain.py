@@ -31,6 +31,7 @@ from tests.language.pasting import pasted
 WITHOUT_EXAMPLES = {
     *("E0519", "E0520", "E0610", "E0611", "E0615", "E0630", "E0752", "E0754", "E0853"),
     *("E0870", "E0871"),
+    *("E1101", "E1102", "E1103", "E1104", "E1105", "W0903"),
 }
 """Codes that no file and no command line provoke; the note of their entry says why."""
 
