@@ -10,8 +10,14 @@ def rows(table: Table) -> str:
     return "\n".join(_row(schema, table) for schema in table.schemas.values())
 
 
+def settings(block: Schema) -> str:
+    """One line for each setting of a block: how it is written, and what it is."""
+    return "\n".join(f"| `{_option(o)}` | {o.doc} |" for o in block.options)
+
+
 def _row(schema: Schema, table: Table) -> str:
-    options = ", ".join(_option(o) for o in schema.options)
+    rest = [f"{schema.rest.name} ..."] if schema.rest is not None else []
+    options = ", ".join([*rest, *(_option(o) for o in schema.options)])
     call = f"{schema.name}({options})" if options else schema.name
     later = " (checked, not run yet)" if schema.name in table.to_come else ""
     return f"| `{call}` | {schema.doc}{later} |".replace("|x|", "\\|x\\|")

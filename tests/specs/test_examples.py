@@ -207,15 +207,15 @@ def test_a_closed_loop_is_typed_and_refused_where_it_stands() -> None:
     assert "`reach` is not supported yet" in refused.value.diagnostics[0].message
 
 
-def test_training_is_typed_and_the_network_without_weights_refused() -> None:
+def test_a_network_that_was_not_trained_is_refused() -> None:
     found = specdsl.load(SPECS / "training.spec").check()
     assert found.results
     for result in found.results:
         assert result.word == "error"
         (diagnostic,) = result.diagnostics
-        assert diagnostic.code == "E0622"
+        assert diagnostic.code == "E0623"
         assert diagnostic.primary is not None
-        assert Path(diagnostic.primary.span.source.name).name == "inline.spec"
+        assert Path(diagnostic.primary.span.source.name).name == "training.spec"
 
 
 def raise_diagnostics(found: Report) -> None:

@@ -68,13 +68,13 @@ def _norm_ball(interpreter: Interpreter, call: syntax.Call, environment: Environ
     reach = interpreter.number(radius, environment)
     how = BallShape(
         norm if isinstance(norm, str) else name.span.text,
-        _scale(arguments.named.get("scale"), middle, interpreter, environment),
-        _only(arguments.named.get("only"), middle, interpreter, environment),
+        weights_of(arguments.named.get("scale"), middle, interpreter, environment),
+        places_of(arguments.named.get("only"), middle, interpreter, environment),
     )
     return regions.ball(middle, reach, how)
 
 
-def _scale(
+def weights_of(
     written: syntax.Expr | None,
     center: Tensor,
     interpreter: Interpreter,
@@ -99,7 +99,7 @@ def _scale(
     return wide.reshape(-1)
 
 
-def _only(
+def places_of(
     written: syntax.Expr | None,
     center: Tensor,
     interpreter: Interpreter,
