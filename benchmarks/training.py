@@ -55,7 +55,7 @@ SMALL = """network net: Image -> real[10] {
   layer conv(16, kernel = 4, stride = 2, padding = 1)
   layer relu
   layer conv(32, kernel = 4, stride = 2, padding = 1)
-  layer relu
+  layer middle = relu
   layer flatten
   layer dense(100)
   layer relu
@@ -69,22 +69,25 @@ DENSE = """network net: Image -> real[10] {
   layer relu
   layer dense(10)
 }"""
+# A property that weighs nothing, and so is not computed: what the network is judged by.
+OFF = "let off = steps(0)\n"
+JUDGED = "off * certified_loss(robust, r = eps)"
 METHODS = {
-    "standard": "method = standard()",
+    "standard": f"{OFF}  minimize clean_loss() + {JUDGED}",
     "fgsm": "method = fgsm(robust, r = eps)",
     "madry": "method = madry(robust, r = eps)",
     "trades": "method = trades(robust, r = eps)",
     "friendly": "method = friendly(robust, r = eps)",
     "free": "method = free(robust, r = eps)",
-    "noise": "method = noise(robust, sigma = 1/4)",
+    "noise": f"{OFF}  minimize noisy_loss(1/4) + {JUDGED}",
     "ibp": "method = ibp(robust, r = eps)",
     "crown_ibp": "method = crown_ibp(robust, r = eps)",
     "sabr": "method = sabr(robust, r = eps)",
     "mtl_ibp": "method = mtl_ibp(robust, r = eps, alpha = 0.1)",
     "cc_ibp": "method = cc_ibp(robust, r = eps)",
     "exp_ibp": "method = exp_ibp(robust, r = eps)",
-    "taps": "method = taps(robust, r = eps, after = 5)",
-    "staps": "method = staps(robust, r = eps, after = 5)",
+    "taps": "method = taps(robust, r = eps, after = middle)",
+    "staps": "method = staps(robust, r = eps, after = middle)",
     "mixtrain": "method = mixtrain(robust, r = eps)",
     "wong_kolter": "method = wong_kolter(robust, r = eps, projections = 50)",
     "xiao": "method = xiao(robust, r = eps)",

@@ -85,7 +85,7 @@ class Certified:
     def __str__(self) -> str:
         parts = [f"clean {_share(self.clean, self.count)}"]
         parts.append(f"adversarial {_share(self.adversarial, self.count)}")
-        parts.append(f"certified {_share(self.certified, self.count)}")
+        parts.append(f"certified {_share(self.certified if self.by else None, self.count)}")
         counts = ", ".join(f"{name} {n}" for name, n in self.by.items())
         return f"{', '.join(parts)} of {self.count} ({counts}; open {len(self.open)})"
 
@@ -97,7 +97,7 @@ class BrokenBound(AssertionError):
 def certify(  # noqa: PLR0913 - what may differ from the usual, by name
     net: Trainable,
     samples: Samples,
-    claim_of: ClaimOf,
+    claim_of: ClaimOf | None,
     *,
     cascade: Mapping[str, Bound] = CASCADE,
     attack: Attack | None = None,
@@ -107,8 +107,11 @@ def certify(  # noqa: PLR0913 - what may differ from the usual, by name
     """Certify every sample that is classified correctly, with a copy of the network in float64.
 
     `attack` thins out first what bounds need not try; where one of its points contradicts a bound,
-    BrokenBound is raised. Raises ValueError for samples without labels.
+    BrokenBound is raised. Without a property only clean accuracy is counted. Raises ValueError for
+    samples without labels.
     """
+    if claim_of is None:
+        claim_of, cascade, attack = _nothing, {}, None
     copy = Trainable.of(deepcopy(net.module).eval(), net.shape, net.name)
     copy.module.double()
     generator = torch.Generator().manual_seed(0) if generator is None else generator
@@ -214,7 +217,8 @@ def accuracies(
     epochs, at little cost. `certify` judges.
     """
     with evaluated(net.module):
-        judge = _Judge(net, claim_of, {name: CASCADE[name]}, None, torch.Generator(), point)
+        cascade = {each: CASCADE[each] for each in dict.fromkeys(("interval", name))}
+        judge = _Judge(net, claim_of, cascade, None, torch.Generator(), point)
         found = judge.all(samples)
     clean = found.certified if found.clean is None else found.clean
     return clean / found.count, found.certified / found.count
@@ -244,6 +248,10 @@ def _classified(scores: Tensor, y: Tensor) -> Tensor:
         return (scores[:, 0] > 0) == (y > 0)
     own = scores.gather(1, y[:, None])
     return (scores >= own).sum(1) == 1
+
+
+def _nothing(x: Tensor, y: Tensor) -> Claim:
+    raise AssertionError("without attack and bounds no property is asked for")
 
 
 def _share(part: int | None, whole: int) -> str:

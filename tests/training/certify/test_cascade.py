@@ -175,3 +175,19 @@ def test_where_nothing_is_classified_correctly_nothing_is_certified() -> None:
         wrong = Samples(given.inputs, (net().at(given.inputs).argmax(1) + 1) % 10)
     found = certify(net(), wrong, Robust(0.0), attack=pgd(2))
     assert (found.clean, found.adversarial, found.certified, len(found.open)) == (0, 0, 0, 0)
+
+
+def test_without_a_property_only_clean_accuracy_is_counted() -> None:
+    found = certify(net(), samples(), None)
+    clean, _ = clean_accuracies(net(), samples())
+    assert found.clean == round(clean * COUNT)
+    assert (found.adversarial, found.certified, len(found.open)) == (None, 0, found.clean)
+    assert "certified n/a" in str(found)
+
+
+@pytest.mark.parametrize("radius", [0.01, 0.03])
+def test_a_choice_by_one_bound_is_one_by_intervals_too(radius: float) -> None:
+    for name in CASCADE:
+        _, certified = accuracies(net(), samples(), Robust(radius), name)
+        _, by_intervals = accuracies(net(), samples(), Robust(radius), "interval")
+        assert certified >= by_intervals
