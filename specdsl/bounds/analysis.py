@@ -11,12 +11,13 @@ import torch
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import Interval, NumpyInterval
 from specdsl.bounds.passes.affordable import crown_pass
+from specdsl.bounds.passes.alpha_crown import alpha_propagate
 from specdsl.bounds.passes.crown import Propagated, entry_ends, propagate
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
 
-Method = Literal["interval", "crown"]
+Method = Literal["interval", "crown", "alpha_crown"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,22 +31,29 @@ class GraphBounds:
 def graph_bounds(graph: Graph, inputs: InputSet, method: Method = "crown") -> GraphBounds:
     """Sound bounds for the input, for every node that a nonlinear op reads, and for the output.
 
-    `crown` is intersected with intervals, so it is never looser. Arrays are float64 in the node's
-    shape. Raises Unsupported for an op without a rule, EmptyInterval where something is NaN.
+    `crown` is intersected with intervals, so it is never looser; `alpha_crown` raises what `crown`
+    leaves unstable, in graphs where no layer is coarse. Arrays are float64 in the node's shape.
+    Raises Unsupported for an op without a rule, EmptyInterval where something is NaN.
     """
     compiled = compile_graph(graph)
     region = input_region(inputs, compiled.like)
     with torch.no_grad():
-        if method == "crown":
-            propagated = crown_pass(compiled, region)
-        else:
-            propagated = propagate(compiled, region, tighten=False)
+        propagated = _propagated(compiled, region, method)
         bounds = dict(propagated.bounds)
-        if method == "crown":
+        if method != "interval":
             bounds[graph.output] = _output(compiled, region, propagated)
     wanted = {graph.input, *compiled.pre_activations, graph.output}
     found = {node: bounds[node].numpy() for node in graph.order if node in wanted}
     return GraphBounds(found, propagated.coarse)
+
+
+def _propagated(compiled: CompiledGraph, region: InputRegion, method: Method) -> Propagated:
+    if method == "interval":
+        return propagate(compiled, region, tighten=False)
+    crown = crown_pass(compiled, region)
+    if method == "crown" or crown.coarse:
+        return crown
+    return alpha_propagate(compiled, region, known=crown.bounds)
 
 
 def pre_activation_bounds(

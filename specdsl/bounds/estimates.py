@@ -24,7 +24,8 @@ class Estimator:
     """Estimates over balls of one norm, by so many random vectors for each norm of a row.
 
     Differentiable in the weights (`bounds.parameters.with_parameters`) and in the center. Raises
-    Unsupported where the graph is no chain of affine layers and ReLUs.
+    Unsupported where the graph is no chain of affine layers and ReLUs. `radius`: a number, or one
+    for each entry (batch or 1, inputs).
     """
 
     norm: Literal["linf", "l2"]
@@ -34,7 +35,7 @@ class Estimator:
         self,
         compiled: CompiledGraph,
         center: Tensor,
-        radius: float,
+        radius: float | Tensor,
         rows: Tensor,
         generator: torch.Generator | None = None,
     ) -> Estimate:
@@ -49,7 +50,7 @@ class Estimator:
         self,
         compiled: CompiledGraph,
         center: Tensor,
-        radius: float,
+        radius: float | Tensor,
         generator: torch.Generator | None = None,
     ) -> Mapping[NodeId, Estimate]:
         """Of every pre-activation and the output: center (batch, inputs) to ends (batch, *node)."""

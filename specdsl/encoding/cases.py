@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from specdsl.bounds.analysis import GraphBounds, graph_bounds
+from specdsl.bounds.analysis import GraphBounds, Method, graph_bounds
 from specdsl.encoding.balls import OuterBall
 from specdsl.encoding.enclosed import EnclosedNode
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
@@ -35,8 +35,8 @@ class CaseModel:
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
 
-def case_models(query: Query) -> Iterator[CaseModel]:
-    """Mixed-integer models of all cases on CROWN bounds, in the order of their input sets.
+def case_models(query: Query, method: Method = "crown") -> Iterator[CaseModel]:
+    """Mixed-integer models of all cases on such bounds, in the order of their input sets.
 
     They are made one at a time, when asked for. Raises Unsupported (from the first step on) for an
     op or input set without a rule.
@@ -48,11 +48,11 @@ def case_models(query: Query) -> Iterator[CaseModel]:
         except EmptySet:
             yield from (CaseModel(member, None, empty=True) for member in group.members)
             continue
-        yield from _group_models(query, graph, group, inputs)
+        yield from _group_models(query, graph, group, inputs, method)
 
 
 def _group_models(
-    query: Query, graph: Graph, group: CaseGroup, inputs: InputSet
+    query: Query, graph: Graph, group: CaseGroup, inputs: InputSet, method: Method
 ) -> Iterator[CaseModel]:
     found: GraphBounds | None = None
     encoded: EncodedGraph | None = None
@@ -62,7 +62,7 @@ def _group_models(
             yield CaseModel(member, None)
             continue
         if found is None or encoded is None:
-            found = graph_bounds(graph, inputs)
+            found = graph_bounds(graph, inputs, method)
             encoded = encode_graph(graph, inputs, found.bounds, query.groups(), query.integers)
         model = encode_case(encoded, atoms, f"{query.name}_case_{member}")
         balls, enclosed, coarse = encoded.balls, encoded.enclosed, found.coarse

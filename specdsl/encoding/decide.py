@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from specdsl.backend import Deadline
+from specdsl.bounds.analysis import Method
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.encoding.balls import cut_off, excess
 from specdsl.encoding.cases import CaseModel, case_models
@@ -38,6 +39,8 @@ FORESEEN = 10.0
 class LinearMethod:
     """`relax`: let binaries be fractional; `gap`: relative gap at which HiGHS may stop.
 
+    `bounds`: how what nonlinear ops read is bounded, which every model starts from.
+
     `trusted` goes into certificates, `advice` into Unknown verdicts.
     """
 
@@ -46,6 +49,7 @@ class LinearMethod:
     gap: float
     trusted: tuple[str, ...]
     advice: str
+    bounds: Method = "crown"
 
 
 @dataclass(slots=True)
@@ -102,7 +106,7 @@ def _method_name(method: LinearMethod, progress: _Progress) -> str:
 def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _Progress) -> Verdict:
     replayer = Replayer(query)
     processed = 0
-    for case_model in case_models(query):
+    for case_model in case_models(query, method.bounds):
         if deadline.passed:
             progress.leave(_timeout(deadline), timeout=True)
             break

@@ -28,7 +28,7 @@ def test_bounds_contain_every_sampled_value(seed: int) -> None:
     graph, inputs = random_graph(seed), random_set(seed)
     points = points_of(inputs, 300, seed).reshape(-1, *INPUT_SHAPE)
     values = reference_evaluate(graph, {graph.input: points})
-    for method in ("interval", "crown"):
+    for method in ("interval", "crown", "alpha_crown"):
         for node, bound in pre_activation_bounds(graph, inputs, method).items():
             slack = ROUNDING * (1 + np.abs(values[node]).max())
             assert (bound.lower - slack <= values[node]).all(), (node, method)
@@ -41,9 +41,11 @@ def test_crown_is_never_looser_than_intervals(seed: int) -> None:
     graph, inputs = random_graph(seed), random_set(seed)
     loose = pre_activation_bounds(graph, inputs, "interval")
     tight = pre_activation_bounds(graph, inputs, "crown")
+    raised = pre_activation_bounds(graph, inputs, "alpha_crown")
     for node, bound in loose.items():
-        assert (bound.lower - ROUNDING <= tight[node].lower).all()
-        assert (tight[node].upper <= bound.upper + ROUNDING).all()
+        for tighter in (tight, raised):
+            assert (bound.lower - ROUNDING <= tighter[node].lower).all()
+            assert (tighter[node].upper <= bound.upper + ROUNDING).all()
 
 
 @given(seeds)

@@ -17,7 +17,9 @@ from torch import Tensor
 from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.passes.alpha_crown import InnerAscent
 from specdsl.bounds.passes.crown import (
+    EntryEnds,
     Propagated,
     Relaxations,
     entry_ends,
@@ -50,9 +52,34 @@ def crown_pass(
     Raises as `propagate` does.
     """
 
+    def ends(
+        node: NodeId,
+        wanted: Tensor,
+        bounds: Mapping[NodeId, Interval],
+        relaxations: Relaxations,
+    ) -> Interval:
+        return entry_ends(compiled, node, wanted, region, relaxations, deadline)
+
+    return _affordable(compiled, region, ends, deadline)
+
+
+def alpha_pass(
+    compiled: CompiledGraph,
+    region: InputRegion,
+    until: Deadline = FOREVER,
+    deadline: Deadline = FOREVER,
+) -> Propagated:
+    """The same with rows raised as alpha-CROWN raises them, as long as `until` has not passed."""
+    inner = InnerAscent(compiled, region, until=until, deadline=deadline)
+    return _affordable(compiled, region, inner.ends, deadline)
+
+
+def _affordable(
+    compiled: CompiledGraph, region: InputRegion, ends: EntryEnds, deadline: Deadline
+) -> Propagated:
     coarse: dict[NodeId, int] = {}
 
-    def ends(
+    def if_few(
         node: NodeId,
         wanted: Tensor,
         bounds: Mapping[NodeId, Interval],
@@ -62,10 +89,10 @@ def crown_pass(
             coarse[node] = wanted.numel()
             found = bounds[node]
             return Interval(entries(found.lower, 1)[:, wanted], entries(found.upper, 1)[:, wanted])
-        return entry_ends(compiled, node, wanted, region, relaxations, deadline)
+        return ends(node, wanted, bounds, relaxations)
 
     known = _forward(compiled, region)
-    found = propagate(compiled, region, known=known, ends=ends, deadline=deadline)
+    found = propagate(compiled, region, known=known, ends=if_few, deadline=deadline)
     return replace(found, coarse=coarse)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds import outward
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
@@ -97,7 +98,7 @@ def alpha_propagate(
     With the bounds of the nodes before a node alike, never looser than CROWN at it. `known` and
     `checked` as there. Raises as `propagate` does.
     """
-    inner = _Inner(compiled, region, effort.intermediate)
+    inner = InnerAscent(compiled, region, effort.intermediate)
     return propagate(compiled, region, known=known, checked=checked, ends=inner.ends)
 
 
@@ -213,13 +214,25 @@ class _Lines:
         return ascend(lower, rows, mixtures, limits, is_open, keep_places)
 
 
-class _Inner:
-    """Raises the bounds of pre-activations: `ends` is an `EntryEnds`."""
+class InnerAscent:
+    """Raises the bounds of pre-activations: `ends` is an `EntryEnds`.
 
-    def __init__(self, compiled: CompiledGraph, region: InputRegion, limits: Limits) -> None:
+    Once `until` has passed, CROWN's bounds stand as they are; `deadline` ends everything.
+    """
+
+    def __init__(
+        self,
+        compiled: CompiledGraph,
+        region: InputRegion,
+        limits: Limits = USUAL_LIMITS,
+        until: Deadline = FOREVER,
+        deadline: Deadline = FOREVER,
+    ) -> None:
         self.compiled = compiled
         self.region = region
         self.limits = limits
+        self.until = until
+        self.deadline = deadline
         self.lines = _Lines(compiled, region)
 
     def ends(
@@ -235,6 +248,7 @@ class _Inner:
 
         def plain(start: NodeId, rows: Rows) -> tuple[Tensor, int]:
             nonlocal size
+            self.deadline.check()
             found = walk_below(self.compiled, start, rows, self.region, relaxations)
             size = max(size, found.size)
             return least(found, self.region), found.size
@@ -245,6 +259,8 @@ class _Inner:
         unstable = known.unstable(entries, lower, upper).nonzero()[:, 0]
         if self.limits.steps > 0 and self.lines.choices and unstable.numel() > 0:
             for part in unstable.split(max(1, MAX_COEFFICIENTS // (2 * batch * size))):
+                if self.until.passed:
+                    break
                 low, high = lower[:, part], upper[:, part]
                 found = self._raised(known, entries[part], low, high)
                 lower = lower.index_copy(1, part, torch.maximum(low, found.lower))

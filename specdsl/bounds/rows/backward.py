@@ -29,6 +29,11 @@ WORTHWHILE_PART = 0.5
 
 Through = Callable[[NodeId, Rows], Passed]
 
+Meet = Callable[[NodeId, Rows], tuple[Rows, Tensor] | None]
+"""What is done to rows when they reach a node, before they pass it, and what that adds to their
+constants, (batch or 1, rows); None where nothing is.
+"""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AtInput:
@@ -49,11 +54,12 @@ def walk(
     rows: Rows,
     through: Through,
     toll: Callable[[NodeId, Rows], Tensor] | None = None,
+    meet: Meet | None = None,
 ) -> AtInput:
     """Rows on the value of `node` as functions of the input, as `through` passes nonlinear ops.
 
     `toll`: what is taken off the constants at every node but the input, before it is passed:
-    (batch or 1, rows).
+    (batch or 1, rows). `meet`: what else is known of the nodes on the way.
     """
     graph = compiled.graph
     pending: dict[NodeId, Rows] = {node: rows}
@@ -64,6 +70,10 @@ def walk(
             continue
         found = pending.pop(current)
         size = max(size, found.size)
+        met = None if meet is None else meet(current, found)
+        if met is not None:
+            found, gained = met
+            constant = constant + gained
         if toll is not None:
             constant = constant - toll(current, found)
         if current in compiled.constants:
