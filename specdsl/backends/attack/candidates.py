@@ -7,25 +7,32 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from specdsl.query.groups import CaseGroup
+from specdsl.backends.attack.objective import Objective
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A point that violates a case in float64. point: (inputs,); `case`: position in the query."""
+    """A point that violates a case in floats. point: (inputs,); `case`: position in the query."""
 
     point: Tensor
     case: int
 
 
-def best_of_each(group: CaseGroup, points: Tensor, distance: Tensor) -> Iterator[Candidate]:
-    """The point deepest inside each case that is met.
+def best_of_each(
+    objective: Objective, points: Tensor, cases: Tensor, distance: Tensor
+) -> Iterator[Candidate]:
+    """The point deepest inside each case that is met, which need not be the one it went for.
 
-    Shapes: points (points, inputs), distance (points, cases), not NaN, and not positive in a case.
+    Shapes: points (points, inputs), cases (points,); distance (points, width), not NaN, and not
+    positive in a case.
     """
-    best = distance.min(0)
-    for member, value, row in zip(
-        group.members, best.values.tolist(), best.indices.tolist(), strict=True
-    ):
-        if value <= 0:
-            yield Candidate(points[row].clone(), member)
+    met = (distance <= 0).nonzero()
+    if not len(met):
+        return
+    order = distance[met[:, 0], met[:, 1]].argsort(stable=True)
+    seen: set[int] = set()
+    for at, slot in met[order].tolist():
+        case = int(objective.members[objective.home[cases[at]], slot])
+        if case not in seen:
+            seen.add(case)
+            yield Candidate(points[at].clone(), case)

@@ -1,128 +1,142 @@
-"""Projected gradient descent on the margins of one group of cases.
+"""Projected gradient descent of many points at once, each towards a case of its own.
 
-Source: Madry et al. 2018, arXiv:1706.06083; restarts per case, since a joint loss over several
-cases follows the nearest one only.
+Points differ in how they move: the first step's size, whether the step is the sign of the gradient
+(Madry et al. 2018, arXiv:1706.06083) or Adam's (Kingma and Ba 2015, arXiv:1412.6980), and whether
+the worst margin of the case or all its positive ones are lowered. No choice is best everywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
 from specdsl.backend import Deadline
 from specdsl.backends.attack.candidates import Candidate, best_of_each
-from specdsl.backends.attack.halfspaces import HalfSpaces
-from specdsl.backends.attack.local_search import Task, wander
-from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.margins import deciding_margins
-from specdsl.bounds.passes.forward import evaluate
+from specdsl.backends.attack.objective import Objective
 from specdsl.bounds.regions.projection import Projector
-from specdsl.bounds.regions.region import input_region
-from specdsl.graph import ops
-from specdsl.query.groups import CaseGroup
-from specdsl.query.sets import IndexArray
+
+# Parts of the set's size: from the middle the first reaches the corner. Steps shrink geometrically
+# down to the last.
+FIRST_STEPS = (0.5, 0.25, 0.1)
+LAST_STEP = 0.002
+# Adam's usual means, with a shorter memory of squares: descents are tens of steps.
+MEAN, MEAN_SQUARE = 0.9, 0.99
+# After so many steps a point is given up that would not arrive at OPTIMISM times its pace.
+PATIENCE = 4
+OPTIMISM = 2.0
+# Of the starts.
+MOSTLY = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Effort:
-    """`restarts` points are spent on every case, `steps` of descent on each."""
+class Walkers:
+    """Points on their way; every field has one row a point.
 
-    steps: int
-    restarts: int
-    seed: int
-
-
-def descend(
-    compiled: CompiledGraph,
-    group: CaseGroup,
-    integers: IndexArray,
-    effort: Effort,
-    deadline: Deadline,
-) -> Iterator[Candidate]:
-    """Candidates as they are met, best of each step first; ends after `steps` or at the deadline.
-
-    At most MAX_POINTS move at a time. Steps shrink from a quarter of the set to a five-hundredth.
-    Whole-number inputs are rounded where margins are computed; what moves is the unrounded point.
-    In a graph with steps as many moves without gradients follow, from where the descent ended.
+    Shapes: points, mean, mean_square (points, inputs); case, first_step, every, adam, best and
+    checked (points,). `best`: the least distance so far; `checked`: what it was when pace was
+    looked at last.
     """
-    region = input_region(group.inputs, compiled.like)
-    if bool(region.is_empty.any()):
-        return
-    projector = Projector(region, torch.as_tensor(integers, device=compiled.like.device))
-    generator = torch.Generator().manual_seed(effort.seed)
-    cases = torch.arange(len(group.members)).repeat_interleave(effort.restarts)
-    conditions = HalfSpaces.of(compiled, group, projector)
-    scale: Tensor | None = None
-    for part in cases.split(_at_once(compiled)):
-        points = conditions.project(projector.sample(len(part), generator), part)
-        if scale is None:
-            scale = _scale(compiled, group, conditions.round(points, part))
-        task = Task(compiled, group, conditions, part, scale)
-        descent = _Descent(task, points, generator)
-        yield from descent.run(effort.steps, deadline)
-        if _has_steps(compiled):
-            yield from wander(task, descent.points, effort.steps, generator, deadline)
+
+    points: Tensor
+    case: Tensor
+    first_step: Tensor
+    every: Tensor
+    adam: Tensor
+    mean: Tensor
+    mean_square: Tensor
+    best: Tensor
+    checked: Tensor
+
+    @classmethod
+    def at(cls, points: Tensor, case: Tensor) -> Walkers:
+        """All ways of moving by turns. Shapes: points (points, inputs), case (points,)."""
+        count = torch.arange(len(points), device=points.device)
+        nothing = torch.zeros_like(points)
+        far = points.new_full((len(points),), torch.inf)
+        steps = points.new_tensor(FIRST_STEPS)[count % len(FIRST_STEPS)]
+        every, adam = count % 2 == 1, count % 4 == 2
+        return cls(points, case, steps, every, adam, nothing, nothing, far, far)
+
+    def take(self, kept: Tensor) -> Walkers:
+        """Those at `kept`, a mask."""
+        return Walkers(*(getattr(self, field.name)[kept] for field in fields(self)))
 
 
 @dataclass(slots=True)
-class _Descent:
-    """`points` (points, inputs) on their way; those without a value start anew somewhere else."""
+class Descent:
+    """`walkers` on their way down; those without a value start anew somewhere else.
 
-    task: Task
-    points: Tensor
+    `flat`: whether no step could be told from the gradient at most of the starts.
+    """
+
+    objective: Objective
+    walkers: Walkers
     generator: torch.Generator
+    flat: bool = False
 
     def run(self, steps: int, deadline: Deadline) -> Iterator[Candidate]:
-        """Move; ends early where no margin depends on the input."""
-        task, conditions = self.task, self.task.conditions
-        projector = conditions.projector
+        """Candidates as they are met; ends after `steps`, or where no point has a prospect.
+
+        Whole-number inputs are rounded where margins are computed; what moves is the unrounded
+        point. Raises OutOfTime.
+        """
+        objective, conditions = self.objective, self.objective.conditions
+        ground = objective.ground(self.walkers.case)
+        start: list[Candidate] = []
         for step in range(steps + 1):
-            if deadline.passed:
-                return
-            rounded = conditions.round(self.points, task.cases).requires_grad_(True)
-            margins = evaluate(task.compiled, rounded)[:, torch.as_tensor(task.group.rows)]
-            # Where a function has no value there is no witness.
-            margins = margins.where(margins.isfinite(), torch.inf)
-            # In units of how much each margin varies: else the one with the largest numbers leads.
-            distance = deciding_margins(task.group, margins / task.scale)
-            yield from best_of_each(task.group, rounded.detach(), distance.detach())
-            own = distance.gather(1, task.cases[:, None])[:, 0]
-            if not own.requires_grad:  # no atom depends on the input
-                return
-            (gradient,) = torch.autograd.grad(own.sum(), rounded)
-            gradient = gradient.where(gradient.isfinite(), 0.0)
-            size = FIRST_STEP * (LAST_STEP / FIRST_STEP) ** (step / max(1, steps))
-            moved = self.points - size * projector.direction(gradient)
-            lost = ~own.detach().isfinite()[:, None]
+            walkers = self.walkers
+            rounded = conditions.round(walkers.points, walkers.case, ground)
+            slope = objective.slope(rounded, walkers.case, walkers.every, deadline)
+            met = best_of_each(objective, rounded, walkers.case, slope.distance)
+            if step == 0 < steps:
+                # One step on, a witness is plainer than where a start was moved to a boundary.
+                start = list(met)
+            else:
+                yield from met
+                yield from start
+                start = []
+            if step == 0:
+                self.flat = bool((slope.gradient == 0).all(1).double().mean() > MOSTLY)
+            walkers = replace(walkers, best=torch.minimum(walkers.best, slope.own))
+            walkers, move = _moved(walkers, slope.gradient, ground, step, steps)
+            moved = walkers.points - move
+            lost = ~slope.own.isfinite()[:, None]
             if bool(lost.any()):
-                moved = projector.anywhere(len(moved), self.generator).where(lost, moved)
-            self.points = conditions.project(projector.approach(moved), task.cases)
+                moved = ground.anywhere(len(moved), self.generator).where(lost, moved)
+            points = conditions.project(ground.approach(moved), walkers.case, ground)
+            self.walkers = replace(walkers, points=points)
+            if step % PATIENCE == 0:
+                self.walkers = with_prospects(self.walkers, steps - step)
+                if not len(self.walkers.case):
+                    return
+                if len(self.walkers.case) < len(walkers.case):
+                    ground = objective.ground(self.walkers.case)
 
 
-FIRST_STEP, LAST_STEP = 0.25, 0.002
-MAX_POINTS = 256
-# Of float64: 512 MiB of values on the way forward, which the way back needs.
-MAX_VALUES = 2**26
+def _moved(
+    walkers: Walkers, gradient: Tensor, ground: Projector, step: int, steps: int
+) -> tuple[Walkers, Tensor]:
+    """The steps of all points, (points, inputs), and what Adam remembers."""
+    size = walkers.first_step * (LAST_STEP / walkers.first_step) ** (step / max(1, steps))
+    direction = ground.direction(gradient)
+    if not ground.balls:
+        slope = gradient * ground.width
+        mean = MEAN * walkers.mean + (1 - MEAN) * slope
+        square = MEAN_SQUARE * walkers.mean_square + (1 - MEAN_SQUARE) * slope * slope
+        walkers = replace(walkers, mean=mean, mean_square=square)
+        late = (1 - MEAN ** (step + 1), 1 - MEAN_SQUARE ** (step + 1))
+        root = (square / late[1]).sqrt().clamp(min=torch.finfo(square.dtype).tiny)
+        by_adam = mean / late[0] / root * ground.width
+        direction = by_adam.where(walkers.adam[:, None], direction)
+    return walkers, size[:, None] * direction
 
 
-def _at_once(compiled: CompiledGraph) -> int:
-    """How many points move at a time: fewer where the graph is large."""
-    values = sum(compiled.graph.size(node) for node in compiled.graph.order)
-    return max(1, min(MAX_POINTS, MAX_VALUES // max(1, values)))
-
-
-def _has_steps(compiled: CompiledGraph) -> bool:
-    return any(isinstance(op, ops.Step) for _, op, _ in compiled.graph)
-
-
-def _scale(compiled: CompiledGraph, group: CaseGroup, points: Tensor) -> Tensor:
-    """Standard deviation of each margin over the first points: (margins,), positive."""
-    with torch.no_grad():
-        margins = evaluate(compiled, points)[:, torch.as_tensor(group.rows)]
-    spread = (margins - margins.mean(0)).square().mean(0).sqrt()
-    size = torch.finfo(spread.dtype).eps * (1 + margins.abs().amax(0))
-    usable = (spread > size) & spread.isfinite()
-    return spread.where(usable, torch.ones_like(spread))
+def with_prospects(walkers: Walkers, left: int) -> Walkers:
+    """Those that would arrive in `left` steps at OPTIMISM times their pace since the last look."""
+    gain = (walkers.checked - walkers.best) / PATIENCE
+    hopeless = walkers.best > OPTIMISM * gain * left
+    kept = ~(hopeless & walkers.best.isfinite())
+    return replace(walkers, checked=walkers.best).take(kept)

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph
-from specdsl.bounds.margins import margin_rows
 from specdsl.bounds.passes.crown import affine_rows
 from specdsl.bounds.regions.projection import Projector
-from specdsl.query.groups import CaseGroup
+from specdsl.bounds.regions.region import InputRegion
 
 # Projections on the condition that is broken most, one after the other.
 ROUNDS = 10
@@ -26,79 +25,81 @@ NEAR_PART = 1e-12
 class HalfSpaces:
     """`normals . x + constants <= 0`, each for the cases that say so.
 
-    Distances are measured in parts of the box's edges. Shapes: normals, moves (conditions, inputs);
-    constants, reach (conditions,); `moves` is what brings a point one unit of the condition's left
-    side down, `reach` how far that side varies over the box; `holds_in` (cases, conditions), which
-    case has which condition.
+    Distances are measured in parts of the edges of the box that a point is in. Shapes: normals
+    (conditions, inputs); constants (conditions,); `holds_in` (cases, conditions), which case has
+    which condition.
     """
 
-    projector: Projector
     normals: Tensor
     constants: Tensor
-    moves: Tensor
-    reach: Tensor
     holds_in: Tensor
 
     @classmethod
-    def of(cls, compiled: CompiledGraph, group: CaseGroup, projector: Projector) -> HalfSpaces:
-        """The linear atoms of a group."""
-        graph = compiled.graph
-        rows = margin_rows(compiled, group)
-        shaped = rows.reshape(1, rows.shape[1], *graph.shapes[graph.output])
-        found = affine_rows(compiled, graph.output, shaped)
-        width = projector.width
-        reach = (found.coefficients.abs() * width).sum(1)
-        used = found.is_affine & (reach > 0)
-        normals = found.coefficients[used]
-        moves = normals * width * width
-        moves = moves / (normals * moves).sum(1, keepdim=True)
-        holds_in = torch.zeros(len(group.atoms), rows.shape[1], dtype=torch.bool)
-        for case, atoms in enumerate(group.atoms):
-            holds_in[case, [a.index for a in atoms]] = True
-        constants = found.constant[used]
-        return cls(projector, normals, constants, moves, reach[used], holds_in[:, used])
+    def of(
+        cls, compiled: CompiledGraph, rows: Tensor, atoms: Tensor, region: InputRegion
+    ) -> HalfSpaces:
+        """The linear ones of some margins of a graph, for cases over a batch of boxes.
 
-    def project(self, points: Tensor, cases: Tensor) -> Tensor:
-        """Points of the box nearer to where all conditions of their case hold.
+        Shapes: rows (margins,), entries of the output; atoms (cases, atoms), which of the margins
+        each case has; numbers past the last one are none.
+        """
+        graph = compiled.graph
+        chosen = compiled.like.new_zeros(1, len(rows), graph.size(graph.output))
+        chosen[0, torch.arange(len(rows), device=rows.device), rows] = 1.0
+        shaped = chosen.reshape(1, len(rows), *graph.shapes[graph.output])
+        found = affine_rows(compiled, graph.output, shaped)
+        width = (region.box.upper - region.box.lower).amax(0)
+        used = found.is_affine & ((found.coefficients.abs() * width).sum(1) > 0)
+        marked = torch.zeros(len(atoms), len(rows) + 2, dtype=torch.bool, device=rows.device)
+        holds_in = marked.scatter(1, atoms, True)[:, : len(rows)]
+        return cls(found.coefficients[used], found.constant[used], holds_in[:, used])
+
+    def project(self, points: Tensor, cases: Tensor, ground: Projector) -> Tensor:
+        """Points of their boxes nearer to where all conditions of their case hold.
 
         Shapes: points (points, inputs), cases (points,).
         """
         if not len(self.constants):
             return points
-        wanted = self.holds_in[cases]
+        width = ground.width
+        reach, square = self._sizes(width)
+        wanted = self.holds_in[cases] & (square > 0)
+        square = square.clamp(min=torch.finfo(square.dtype).tiny)
         for _ in range(ROUNDS):
-            values = points @ self.normals.T + self.constants + INSIDE_PART * self.reach
+            values = points @ self.normals.T + self.constants + INSIDE_PART * reach
             broken = values.clamp(min=0) * wanted
             # By how much of the box each is broken.
-            depth = broken * (self.moves / self.projector.width.clamp(min=1e-300)).norm(dim=1)
-            worst = depth.max(1)
+            worst = (broken / square.sqrt()).max(1)
             if not bool((worst.values > 0).any()):
                 break
-            amount = broken.gather(1, worst.indices[:, None])
-            points = self.projector.approach(points - amount * self.moves[worst.indices])
+            at = worst.indices[:, None]
+            amount = broken.gather(1, at) / square.expand_as(broken).gather(1, at)
+            move = self.normals[worst.indices] * width * width
+            points = ground.approach(points - amount * move)
         return points
 
-    def round(self, points: Tensor, cases: Tensor) -> Tensor:
-        """Points of the set with whole numbers where they must be, which keep the conditions better
-        than the nearest ones do: the sum of entries that say which class it is stays 1.
+    def round(self, points: Tensor, cases: Tensor, ground: Projector) -> Tensor:
+        """Points of their sets with whole numbers where they must be, which keep the conditions
+        better than the nearest ones do: the sum of entries that say which class it is stays 1.
 
         Where a condition is broken, one whole number moves by 1 to mend it, the one that goes least
         out of its way. Shapes as in `project`.
         """
-        projector = self.projector
-        rounded = projector.project(points)
-        integers = projector.integers
+        rounded = ground.project(points)
+        integers = ground.integers
         if not len(self.constants) or not integers.numel():
             return rounded
         normals = self.normals[:, integers]
-        box = projector.region.box
+        box = ground.region.box
         low, high = box.lower[:, integers], box.upper[:, integers]
+        reach, _ = self._sizes(ground.width)
+        wanted = self.holds_in[cases] & (reach > 0)
         for _ in range(ROUNDS):
             values = rounded @ self.normals.T + self.constants
-            broken = (values > NEAR_PART * self.reach) & self.holds_in[cases]
+            broken = (values > NEAR_PART * reach) & wanted
             if not bool(broken.any()):
                 break
-            worst = (values / self.reach).where(broken, torch.zeros_like(values)).argmax(1)
+            worst = (values / reach).where(broken, torch.zeros_like(values)).argmax(1)
             down = -normals[worst].sign()
             moved = rounded[:, integers] + down
             away = (moved - points[:, integers]).abs()
@@ -110,3 +111,10 @@ class HalfSpaces:
             )
             rounded[:, integers] += step * best.values.isfinite()[:, None]
         return rounded
+
+    def _sizes(self, width: Tensor) -> tuple[Tensor, Tensor]:
+        """How far the conditions' left sides vary over boxes of these edges (boxes, inputs), and
+        how far they fall for a unit of their steepest descent: (boxes, conditions) each.
+        """
+        reach = width @ self.normals.abs().T
+        return reach, (width * width) @ (self.normals * self.normals).T
