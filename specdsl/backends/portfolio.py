@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import ClassVar
 
-import numpy as np
-
 from specdsl.backend import Backend, Capabilities, Deadline
 from specdsl.backends.attack import Attack
 from specdsl.backends.incomplete import Incomplete
 from specdsl.backends.milp import Milp
 from specdsl.backends.search import Search
-from specdsl.backends.search.jumps import has_steps
+from specdsl.backends.search.inputs.jumps import has_steps
 from specdsl.bounds.analysis import unstable_entries
 from specdsl.encoding.encode import encode_op
 from specdsl.graph import ops
@@ -23,10 +21,11 @@ from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Verified
 
-# Input splitting doubles the boxes with every input it must cut: past some tens it decides nothing.
-SPLITTABLE_INPUTS = 32
 # HiGHS closes big-M models of about this many binaries within a minute; far above it does not.
 ENCODABLE_UNSTABLE = 300
+# Where `milp` may follow, `search` gets this part of the time that is left, or so many seconds if
+# there is no end. Most of what it decides, it decides early.
+SEARCH_PART, SEARCH_SECONDS = 0.5, 60.0
 # Z3 settles ties and jumps exactly, among some tens of unstable neurons within a minute.
 EXACT_UNSTABLE = 40
 
@@ -54,8 +53,8 @@ class Portfolio:
         start = time.monotonic()
         self.capabilities.require(self.name, query)
         answers: list[Answer] = []
-        for stage in self._stages(query):
-            answers.append(stage.answer(query, deadline))
+        for stage, part in self._stages(query):
+            answers.append(stage.answer(query, _part_of(deadline, part)))
             decided = isinstance(answers[-1].verdict, Verified | Falsified)
             if decided or deadline.passed:
                 break
@@ -63,35 +62,46 @@ class Portfolio:
         statistics = {k: v for answer in answers for k, v in answer.statistics.items()}
         return Answer(verdict, answers[-1].method, time.monotonic() - start, statistics)
 
-    def _stages(self, query: Query) -> Iterator[Backend]:
-        yield Attack(steps=40, restarts=8, seed=self.seed)
-        yield Incomplete()
-        if _varying_inputs(query) <= SPLITTABLE_INPUTS:
-            yield Search(seed=self.seed)
+    def _stages(self, query: Query) -> Iterator[tuple[Backend, float]]:
+        """The stages in order, each with the part of the time left that it may use."""
+        yield Attack(steps=20, restarts=2, seed=self.seed), 1.0
+        yield Incomplete(), 1.0
+        yield Attack(steps=40, restarts=8, seed=self.seed + 1), 1.0
+        search = Search(seed=self.seed)
+        if search.splits_inputs_alone(query):
+            yield search, 1.0
             if has_steps(query.graph):
                 yield from _at_jumps(query)
-        elif _unstable(query) <= ENCODABLE_UNSTABLE:
-            yield Milp()
+            return
+        encodable = _unstable(query) <= ENCODABLE_UNSTABLE
+        # Of many inputs, boxes alone decide nothing, and jumps leave nothing else to split.
+        if has_steps(query.graph):
+            longer = Attack(steps=200, restarts=60, seed=self.seed + 2)
+            yield Milp() if encodable else longer, 1.0
         else:
-            yield Attack(steps=200, restarts=60, seed=self.seed + 1)
+            yield search, SEARCH_PART if encodable else 1.0
+            if encodable:
+                yield Milp(), 1.0
 
 
-def _at_jumps(query: Query) -> Iterator[Backend]:
+def _part_of(deadline: Deadline, part: float) -> Deadline:
+    if part >= 1:
+        return deadline
+    if deadline.end is None:
+        return Deadline.after(SEARCH_SECONDS)
+    return Deadline.after(part * deadline.remaining)
+
+
+def _at_jumps(query: Query) -> Iterator[tuple[Backend, float]]:
     """Who goes on where boxes never get small enough: what places jumps exactly, else nearly."""
     # Few queries come here, and Z3 takes a third of a second to load.
     from specdsl.backends.smt import Smt
 
     unstable = _unstable(query)
     if unstable <= EXACT_UNSTABLE:
-        yield Smt()
+        yield Smt(), 1.0
     elif unstable <= ENCODABLE_UNSTABLE:
-        yield Milp()
-
-
-def _varying_inputs(query: Query) -> int:
-    """The most inputs that vary in any case."""
-    boxes = (case.inputs.box for case in query.cases)
-    return max((int(np.sum(box.lower < box.upper)) for box in boxes), default=0)
+        yield Milp(), 1.0
 
 
 def _unstable(query: Query) -> float:

@@ -237,3 +237,38 @@ def test_backends_are_light_until_they_answer() -> None:
         "assert not {'pyomo', 'highspy', 'z3', 'torch'} & set(sys.modules), sorted(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- bounds of neurons ----------------------------------------------------------------------------
+
+
+def deep(seed: int) -> Graph:
+    """Three hidden layers of ten neurons on two inputs, two outputs."""
+    generator = np.random.default_rng(seed)
+    builder = GraphBuilder()
+    node = builder.add(ops.Input((2,)), name="x")
+    for size in (10, 10, 10):
+        (width,) = builder.shape(node)
+        weight = generator.normal(size=(size, width)) / math.sqrt(width)
+        node = builder.add(ops.Dense(weight, generator.normal(size=size) / 4), node)
+        node = builder.add(ops.Relu(), node)
+    return builder.build(builder.add(ops.Dense(generator.normal(size=(2, 10)), np.zeros(2)), node))
+
+
+def test_tighter_bounds_of_neurons_change_sizes_and_not_verdicts() -> None:
+    binaries: dict[str, float] = {}
+    for seed in range(3):
+        rows = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+        offsets = np.array([0.5, 0.25, 1.0], np.float32)
+        asked = margin_query(deep(seed), UNIT, rows, offsets, tuple((Atom(k),) for k in range(3)))
+        loose = Milp().answer(asked, FOREVER)
+        tight = Milp(bounds="alpha_crown").answer(asked, FOREVER)
+        assert type(loose.verdict) is type(tight.verdict)
+        for name, answer in (("loose", loose), ("tight", tight)):
+            binaries[name] = binaries.get(name, 0) + answer.statistics.get("binaries", 0)
+    assert 0 < binaries["tight"] < binaries["loose"]
+
+
+def test_bounds_of_neurons_are_those_there_are() -> None:
+    with pytest.raises(ValueError, match="crown or alpha_crown, not interval"):
+        Milp(bounds="interval")  # type: ignore[arg-type]

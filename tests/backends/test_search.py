@@ -18,9 +18,9 @@ from specdsl.backends.attack import Attack
 from specdsl.backends.incomplete import Incomplete
 from specdsl.backends.portfolio import Portfolio
 from specdsl.backends.search import Search
-from specdsl.backends.search.clipping import clip
-from specdsl.backends.search.domains import Domains, Lattice
-from specdsl.backends.search.splitting import bisect, sensitivity, splittable
+from specdsl.backends.search.inputs.clipping import clip
+from specdsl.backends.search.inputs.domains import Domains, Lattice
+from specdsl.backends.search.inputs.splitting import bisect, sensitivity, splittable
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 from specdsl.backend import Capabilities, Deadline
 from specdsl.encoding.decide import LinearMethod, decide
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
+
+Bounds = Literal["crown", "alpha_crown"]
+_BOUNDS: tuple[Bounds, ...] = get_args(Bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +24,12 @@ class Milp:
 
     `gap`: HiGHS may stop when its bound is within this part of the best point's margin; verdicts
     rest on the bound and on confirmed points alone, so a gap costs answers but never soundness.
+    `bounds`: of the neurons. Tighter ones leave fewer binaries, and take longer.
     """
 
     timeout: float | None = None
     gap: float = 0.0
+    bounds: Bounds = "crown"
     name: ClassVar[str] = "milp"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
@@ -33,6 +38,8 @@ class Milp:
     def __post_init__(self) -> None:
         if not 0 <= self.gap < 1:
             raise ValueError(f"the gap is a part from 0 to below 1, not {self.gap:g}")
+        if self.bounds not in _BOUNDS:
+            raise ValueError(f"the bounds are {' or '.join(_BOUNDS)}, not {self.bounds}")
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified by the solver's dual bound, Falsified by a confirmed minimiser, else Unknown."""
@@ -43,5 +50,6 @@ class Milp:
             gap=self.gap,
             trusted=("highs", "float64 rounding"),
             advice="raise the timeout, or use `search`; `smt` decides exact ties on small networks",
+            bounds=self.bounds,
         )
         return decide(query, deadline, method)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specdsl.backends.search.domains import Domains
+from specdsl.backends.search.inputs.domains import Domains
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.passes.forward import node_values
 from specdsl.bounds.regions.projection import Projector

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from specdsl.backends.search.domains import Domains, Lattice
+from specdsl.backends.search.inputs.domains import Domains, Lattice
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.passes.crown import LinearLower
 from specdsl.bounds.passes.forward import evaluate

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specdsl.backends.search.domains import Domains
+from specdsl.backends.search.inputs.domains import Domains
 from specdsl.bounds.passes.crown import LinearLower
 from specdsl.bounds.regions.joint import Mixtures
 from specdsl.bounds.regions.region import ROUNDING_PART

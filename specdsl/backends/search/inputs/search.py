@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from specdsl.backend import Deadline
-from specdsl.backends.search.clipping import clip
 from specdsl.backends.search.confirming import Confirmer, only_point
-from specdsl.backends.search.domains import Domains, Lattice, has_point
-from specdsl.backends.search.jumps import crossings, has_steps
-from specdsl.backends.search.plateaus import MAX_JUDGED, TIE_PART, Plateaus
-from specdsl.backends.search.splitting import bisect, sensitivity, splittable
-from specdsl.bounds.compiled import CompiledGraph
+from specdsl.backends.search.inputs.clipping import clip
+from specdsl.backends.search.inputs.domains import Domains, Lattice, has_point
+from specdsl.backends.search.inputs.jumps import crossings, has_steps
+from specdsl.backends.search.inputs.plateaus import MAX_JUDGED, TIE_PART, Plateaus
+from specdsl.backends.search.inputs.splitting import bisect, sensitivity, splittable
+from specdsl.backends.search.problem import Problem, Progress, Searching
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.margins import (
     bound_margins,
@@ -29,64 +28,12 @@ from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.joint import Mixtures, case_bounds
 from specdsl.bounds.regions.projection import Projector
 from specdsl.bounds.regions.region import Balls, InputRegion, input_region
-from specdsl.query.groups import CaseGroup
-from specdsl.query.query import Query
-
-Outcome = Literal["verified", "falsified", "timeout", "exhausted", "jump"]
 
 
-@dataclass(slots=True)
-class Progress:
-    """What a search knows at any time; updated after every batch.
-
-    `bound`: the smallest margin bound of a refuted domain so far; `unmeasured`: whether parts were
-    cut away or judged exactly, of which nothing but a positive margin is known;
-    `open_bound`: the worst bound of a domain still open, `open_domains` their number; `domains` and
-    `leaves`: boxes bounded and boxes refuted.
-    """
-
-    domains: int = 0
-    leaves: int = 0
-    bound: float = float("inf")
-    unmeasured: bool = False
-    open_bound: float = -float("inf")
-    open_domains: int = 0
-
-    def refute(self, count: int, *, bounded: bool = True) -> None:
-        """Count refuted boxes; `bounded` where they were not counted as bounded before."""
-        self.leaves += count
-        self.domains += count if bounded else 0
-
-    def note_open(self, *open_parts: Domains) -> None:
-        """What is left to do."""
-        bounds = torch.cat([part.bound for part in open_parts])
-        self.open_domains = len(bounds)
-        self.open_bound = float(bounds.min())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Problem:
-    """One group of cases of a query over its compiled graph.
-
-    The group's inputs have whole ends where the query's inputs are whole numbers. A margin counts
-    as positive above `slack` only (from `bounds.rounding.rounding_slack`).
-    """
-
-    compiled: CompiledGraph
-    group: CaseGroup
-    slack: float
-    query: Query
-
-
-def search_group(
+def search_inputs(
     problem: Problem, batch: int, confirmer: Confirmer, deadline: Deadline, progress: Progress
-) -> Outcome:
-    """Search one group until it is settled or the time is over.
-
-    `verified`: every box was refuted for every case; `falsified`: a point was confirmed;
-    `exhausted`: all that is left are boxes that cannot be cut any further; `jump`: the claim
-    changes across a jump where bounds never tell, and no witness was met in a while.
-    """
+) -> Searching:
+    """Search one group; a step is a batch of so many boxes."""
     return _Search(problem, batch, confirmer, progress).run(deadline)
 
 
@@ -147,10 +94,11 @@ class _Search:
         self.jumps = has_steps(compiled.graph) and not len(integers)
         self.stuck = self._whole().take(torch.zeros(0, dtype=torch.int64))
 
-    def run(self, deadline: Deadline) -> Outcome:
+    def run(self, deadline: Deadline) -> Searching:
         stack = self._whole()
         while len(stack):
-            self.progress.note_open(stack, self.stuck)
+            yield
+            self._note_open(stack, self.stuck)
             if deadline.passed:
                 return "timeout"
             chosen, stack = stack.pop_worst(self.batch)
@@ -163,13 +111,13 @@ class _Search:
             if self._falsified(bounded) or self._met_at_a_jump(bounded.domains):
                 return "falsified"
             if self.domains_left <= 0:
-                self.progress.note_open(stack, bounded.domains, self.stuck)
+                self._note_open(stack, bounded.domains, self.stuck)
                 return "jump"
             bounded = self._cuttable(bounded)
             if self.confirmer.witness is not None:
                 return "falsified"
             if self.stopped:
-                self.progress.note_open(stack, bounded.domains, self.stuck)
+                self._note_open(stack, bounded.domains, self.stuck)
                 return "exhausted"
             if not len(bounded.domains):
                 continue
@@ -180,9 +128,14 @@ class _Search:
             )
             stack = stack.join(parts)
         if len(self.stuck):
-            self.progress.note_open(self.stuck)
+            self._note_open(self.stuck)
             return "exhausted"
         return "verified"
+
+    def _note_open(self, *open_parts: Domains) -> None:
+        """What is left to do."""
+        bounds = torch.cat([part.bound for part in open_parts])
+        self.progress.note_open(len(bounds), float(bounds.min()))
 
     def _whole(self) -> Domains:
         box, cases = self.root.box, len(self.problem.group.members)

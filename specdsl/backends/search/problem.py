@@ -1,0 +1,61 @@
+"""What a search is given, and what it knows at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+from specdsl.bounds.compiled import CompiledGraph
+from specdsl.query.groups import CaseGroup
+from specdsl.query.query import Query
+
+Outcome = Literal["verified", "falsified", "timeout", "exhausted", "jump"]
+"""`verified`: every part was refuted for every case; `falsified`: a point was confirmed; `timeout`;
+`exhausted`: all that is left cannot be split any further; `jump`: the claim changes across a jump
+where bounds never tell, and no witness was met in a while.
+"""
+
+Searching = Generator[None, None, Outcome]
+"""A search that stops after every batch, so that others may take turns with it."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a search knows at any time; updated after every batch.
+
+    `bound`: the smallest margin bound of a refuted domain so far; `unmeasured`: whether parts were
+    cut away or judged exactly, of which nothing but a positive margin is known;
+    `open_bound`: the worst bound of a domain still open, `open_domains` their number; `domains` and
+    `leaves`: boxes bounded and boxes refuted.
+    """
+
+    domains: int = 0
+    leaves: int = 0
+    bound: float = float("inf")
+    unmeasured: bool = False
+    open_bound: float = -float("inf")
+    open_domains: int = 0
+
+    def refute(self, count: int, *, bounded: bool = True) -> None:
+        """Count refuted boxes; `bounded` where they were not counted as bounded before."""
+        self.leaves += count
+        self.domains += count if bounded else 0
+
+    def note_open(self, count: int, worst: float) -> None:
+        """What is left to do: so many domains, the worst with this bound."""
+        self.open_domains, self.open_bound = count, worst
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """One group of cases of a query over its compiled graph.
+
+    The group's inputs have whole ends where the query's inputs are whole numbers. A margin counts
+    as positive above `slack` only (from `bounds.rounding.rounding_slack`).
+    """
+
+    compiled: CompiledGraph
+    group: CaseGroup
+    slack: float
+    query: Query
