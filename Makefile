@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 # Two cores are the smallest machine this is meant for; more threads than cores slows every solver.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow fuzz bench lint types unit wheel clean
+.PHONY: demo test test-slow fuzz bench vnncomp lint types unit wheel clean
 
 $(VENV)/.stamp: pyproject.toml constraints.txt tools/ensure_torch.py
 	$(PY) -m venv $(VENV)
@@ -50,6 +50,15 @@ bench: $(VENV)/.stamp
 	mkdir -p build
 	$(BIN)/specdsl bench ../shared/data/vnncomp/instances.csv --timeout 60 \
 	  -k "acasxu or mnist_fc or oval21" -o build/bench.csv
+
+# All families, a process for each instance, beside other tools: rewrites docs/vnncomp.md. Hours.
+VNNCOMP ?= ../shared/data/vnncomp
+vnncomp: $(VENV)/.stamp
+	mkdir -p build
+	$(BIN)/specdsl bench $(VNNCOMP)/instances.csv --isolate --memory 16 --timeout 60 \
+	  -o build/vnncomp.jsonl --witnesses build/witnesses
+	$(BIN)/python -m benchmarks.vnncomp $(VNNCOMP)/reference.csv build/vnncomp.jsonl \
+	  --page docs/vnncomp.md --plot docs/vnncomp.svg
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

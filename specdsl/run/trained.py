@@ -10,10 +10,9 @@ from specdsl.files import read_bytes
 from specdsl.graph.onnx_import.read import properties_of
 from specdsl.graph.safetensors import read_tensors
 from specdsl.language.spec import Spec
+from specdsl.training.plan.recipe import KEY
 from specdsl.training.plan.resolve import plans_of
 
-RECIPE = "specdsl.recipe"
-"""What the hash of a training is called in the file of a network."""
 SHOWN = 12
 
 
@@ -23,7 +22,8 @@ def stale_networks(spec: Spec) -> Iterator[Diagnostic]:
     Files without a hash say nothing. What is wrong with a file or a training is reported where it
     is read.
     """
-    used = [t for t in spec.trainings if _is_read(t.network, spec) and any(map(_is_file, t.saved))]
+    read = [t for t in spec.trainings if any(_is_read(name, spec) for name in t.parts)]
+    used = [t for t in read if any(map(_is_file, t.saved))]
     if not used:
         return
     plans = {plan.span: plan for plan in plans_of(spec)}
@@ -54,8 +54,8 @@ def _recipe(path: Path) -> str | None:
     try:
         content = read_bytes(path)
         if path.suffix == ".onnx":
-            return properties_of(content, path.name).get(RECIPE)
-        return read_tensors(content, path.name).metadata.get(RECIPE)
+            return properties_of(content, path.name).get(KEY)
+        return read_tensors(content, path.name).metadata.get(KEY)
     except SpecError:
         # The same comes up, with its place, where the network is loaded.
         return None

@@ -1,6 +1,6 @@
 """Deciding VNN-LIB files for front ends that call any solver: a word, then an assignment.
 
-Beside `run/instances.py` and `query/vnnlib` the only place where `sat` and `unsat` are words.
+Beside `run/instances` and `query/vnnlib` the only place where `sat` and `unsat` are words.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from specdsl.query.vnnlib.reading import decode, version_of
 from specdsl.query.vnnlib.v2_query import BoundQuery, bind
 from specdsl.query.vnnlib.v2_tree import Declaration, Expression, Network, Number, Reference
 from specdsl.run.decide import answer_query
-from specdsl.run.instances import decimal
+from specdsl.run.instances.witness import decimal
 from specdsl.verdict import Falsified, Unknown, Verified, Witness
 
 Word = Literal["sat", "unsat", "unknown", "timed-out"]

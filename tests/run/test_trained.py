@@ -10,8 +10,8 @@ from torch import nn
 import specdsl
 from specdsl.diagnostics import render
 from specdsl.training.plan.resolve import plans_of
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.save import save_onnx, save_safetensors
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.save import save_onnx, save_safetensors
 from tests.conftest import Golden
 
 TEXT = """spec 1.0

@@ -1,0 +1,1 @@
+"""What `specdsl bench` came to, beside what other tools did on the same instances."""

@@ -1,0 +1,95 @@
+"""`specdsl solve`: one VNN-COMP instance."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from specdsl.cli import options
+from specdsl.diagnostics import SpecError
+from specdsl.run.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from specdsl.run.instances.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the instance is decided, within what, and where the answer goes. `memory` in GiB."""
+
+    timeout: float | None
+    memory: float | None
+    using: str
+    seed: int | None
+    results: Path | None
+    record: Path | None
+
+
+@click.command("solve")
+@click.argument("network", type=options.FILE)
+@click.argument("query", type=options.FILE)
+@options.timeout
+@options.memory
+@options.using
+@options.seed
+@click.option("--results", type=options.FILE, metavar="FILE", help="Write the result there too.")
+@click.option(
+    "--record",
+    type=options.FILE,
+    metavar="FILE",
+    help="Write there, as JSON, the verdict, how it came about and what it cost.",
+)
+def solve_command(network: Path, query: Path, **given: Any) -> int:
+    """Decide one instance: NETWORK.onnx and QUERY.vnnlib (1.0 or 2.0), either gzipped.
+
+    Prints `unsat` (the property holds), `sat`, `unknown` or `timeout`; after `sat` the witness.
+    """
+    # Before anything heavy is imported: that counts as well.
+    start = time.monotonic()
+    settings = Settings(**given)
+    if settings.memory is not None:
+        _limit_memory(settings.memory)
+    from specdsl.backends.registry import create
+    from specdsl.run.decide import DEFAULT_TIMEOUT
+    from specdsl.run.instances.outcome import result_text
+    from specdsl.run.instances.solving import refused, solve
+
+    backend = create(settings.using, {}, settings.seed)
+    try:
+        outcome = solve(network, query, backend, settings.timeout or DEFAULT_TIMEOUT, start=start)
+    except SpecError as error:
+        _record(settings.record, refused(error, time.monotonic() - start))
+        raise
+    click.echo(result_text(outcome), nl=False)
+    if outcome.reason:
+        click.echo(outcome.reason, err=True)
+    _write(settings.results, result_text(outcome))
+    _record(settings.record, outcome)
+    return ExitCode.PASSED
+
+
+def _record(path: Path | None, outcome: Outcome) -> None:
+    _write(path, json.dumps(outcome.record()))
+
+
+def _write(path: Path | None, text: str) -> None:
+    from specdsl.report.tables import write_text
+
+    if path is not None:
+        write_text(path, text)
+
+
+def _limit_memory(gib: float) -> None:
+    """What goes beyond the limit fails to be allocated, in this process."""
+    if sys.platform == "win32":
+        raise click.UsageError("--memory needs a system with resource limits")
+    import resource
+
+    size = int(gib * 2**30)
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
