@@ -569,6 +569,12 @@ CODES: dict[str, Code] = {
         "of the file reads the same samples, its figures are too good to be true. Keep samples of "
         "the training data apart: `train net on d[0:9000]`, `keep best by ... on d[9000:10000]`.",
     ),
+    "E0722": Code(
+        "network of a loss without weights",
+        "A loss of a training is about networks that it trains, or whose weights are in a file. "
+        "All that are trained stand behind `train`: `train model, decoder on data`. Of a "
+        "composition, `let model = encoder >> head`, all networks are trained.",
+    ),
     "E0730": Code(
         "property that cannot be trained for",
         "A training makes a claim true at all points of a set, by bounds of one network. So each "
@@ -693,6 +699,11 @@ CODES: dict[str, Code] = {
         "Several swept parameters give every combination of their values, at most 1,000 in all, "
         "and each is a full check of the file.",
     ),
+    "E0862": Code(
+        "script that was edited",
+        "A script of `specdsl emit` or `specdsl train` says a hash of its text. Where the file was "
+        "edited since, it is not overwritten unless `--force` is given: the edits would be lost.",
+    ),
     "E0870": Code(
         "region that nothing can be bounded over",
         "A region given to `specdsl.bound` has finite ends for every input, shapes that fit the "
@@ -814,6 +825,17 @@ CODES: dict[str, Code] = {
         "layer that cannot be trained",
         "A layer with its weights written out has nothing to train. Give its size alone, as in "
         "`dense(10)`, or import a whole network with `onnx(...)` and train that.",
+    ),
+    "E1110": Code(
+        "trials that cannot be compared",
+        "A sweep judges every trial by the same property on the same samples, which are neither "
+        "trained on nor tested: those of `keep best ... on`, or of `--on`. Something must vary, "
+        "and it must be how networks are trained, not what is certified of them.",
+    ),
+    "E1111": Code(
+        "sweep cannot run",
+        "A grid needs listed values, `tpe` needs optuna, and a folder holds one sweep: `--resume` "
+        "goes on with it.",
     ),
     # --- warnings ---
     "W0750": Code(

@@ -148,6 +148,19 @@ def _flatten(call: LayerCall) -> NodeId:
     return call.result(ops.Reshape((1, prod(call.shape))))
 
 
+def _reshape(call: LayerCall) -> NodeId:
+    extents = shape_of(call)
+    if prod(extents) != prod(call.shape):
+        text = f"{list(extents)} has other entries than {list(call.shape[1:])}, which arrives"
+        call.refuse("E0621", text, "shape")
+    return call.result(ops.Reshape((1, *extents)))
+
+
+def shape_of(call: LayerCall) -> tuple[int, ...]:
+    """The shape that a `reshape` gives, without the batch axis."""
+    return call.integers("shape", call.tensor("shape").size, 1)
+
+
 def _hardtanh(call: LayerCall) -> NodeId:
     return call.result(ops.Clip(-1.0, 1.0))
 
@@ -217,6 +230,7 @@ BUILDERS: Mapping[str, LayerBuilder] = MappingProxyType(
         "leaky_relu": _leaky_relu,
         "normalize": _normalize,
         "relu": _relu,
+        "reshape": _reshape,
     }
 )
 """Each layer with a graph, by its name."""

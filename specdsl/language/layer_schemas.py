@@ -138,6 +138,12 @@ LAYERS: Table = table(
     ),
     Schema("flatten", "the same entries as a vector"),
     Schema(
+        "reshape",
+        "the same entries in another shape, row by row",
+        (Option("shape", "tensor", "the shape: `[8, 4, 4]`", required=True),),
+        positional=1,
+    ),
+    Schema(
         "normalize",
         "(x - mean) / std",
         (

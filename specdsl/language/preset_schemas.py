@@ -64,7 +64,13 @@ PRESETS: Table = table(
         Option("replays", "int", "how often", default=4, minimum=1),
     ),
     _of_property("ibp", "interval training (Gowal 2018, Shi 2021)", _FINAL, *_RAMPED),
-    _of_property("crown_ibp", "CROWN-IBP (Zhang et al. 2020)", _FINAL, *_RAMPED),
+    _of_property(
+        "crown_ibp",
+        "CROWN-IBP (Zhang et al. 2020)",
+        _FINAL,
+        *_RAMPED,
+        Option("fused", "bool", "loss fusion (Xu et al. 2020)", default="false"),
+    ),
     _of_property(
         "wong_kolter",
         "training with the dual network (Wong and Kolter 2018, Wong et al. 2018)",
@@ -103,6 +109,7 @@ PRESETS: Table = table(
         _share("alpha", "share of the bounded loss", "1/2"),
         _WARM,
         _RAMP,
+        Option("adaptive", "bool", "weights that follow the losses", default="false"),
     ),
     Schema(
         "noise",

@@ -26,7 +26,7 @@ class Frame:
 
     `epochs` in all; the radius grows from epoch `start` to `end`. `grows`: whether there is a
     radius that can; otherwise only the weights of losses change. `radius`: whether one is known.
-    `given`: the options that were written.
+    `given`: the options that were written; `on`: those that were set to true.
     """
 
     epochs: int
@@ -36,6 +36,7 @@ class Frame:
     radius: bool
     given: frozenset[str] = frozenset()
     finetune: int = 0
+    on: frozenset[str] = frozenset()
 
     @property
     def now(self) -> str:
@@ -140,7 +141,8 @@ def _ibp(frame: Frame) -> str:
 
 def _crown_ibp(frame: Frame) -> str:
     """Linear bounds give way to intervals as the radius grows (arXiv:1906.06316)."""
-    return _mixing(frame, "crown_ibp(beta = fade)")
+    fused = ", fused = true" if "fused" in frame.on else ""
+    return _mixing(frame, f"crown_ibp(beta = fade{fused})")
 
 
 def _wong_kolter(frame: Frame) -> str:
@@ -189,9 +191,13 @@ def _latent(bounds: str) -> Writer:
 
 
 def _mixtrain(frame: Frame) -> str:
+    """The share of the bounded loss grows with the radius: of the weights, or of the sum."""
+    start = frame.clock() + "let share = ALPHA * (1 - fade)\n"
+    if "adaptive" in frame.on:
+        bounded = "certified_loss(GROWING, by = fast_lin, samples = SAMPLES)"
+        return start + f"minimize balanced(share, {bounded}, clean_loss())\n"
     return (
-        frame.clock()
-        + "let share = ALPHA * (1 - fade)\n"
+        start
         + "minimize (1 - share) * clean_loss()\n"
         + "  + share * certified_loss(GROWING, by = fast_lin, samples = SAMPLES)\n"
     )

@@ -29,6 +29,7 @@ Kind = Literal[
     "bool",
     "layer",
     "network",
+    "composition",
     "counts",
     "loss",
     "preset",
@@ -39,8 +40,9 @@ A `word` is one of its choices, written bare; a `tensor` is a number or lists of
 names a file that is read; `affine` is `affine(scale =, shift =)`; a `method` is a word of the
 option's `table`, with arguments of its own. In a `train` block a `weight` is a number or a
 schedule, and a `rate` may also write the schedule out; `epochs` are `10..80`; a `property`, a
-`network` and a `layer` are named; `counts` are whole numbers that grow, `[4, 7]`; a `loss` is a
-word of the option's `table`; a `preset` too, and stands for lines of a `train` block.
+`network` and a `layer` are named; a `composition` is networks joined by `>>`; `counts` are whole
+numbers that grow, `[4, 7]`; a `loss` is a word of the option's `table`; a `preset` too, and stands
+for lines of a `train` block.
 """
 
 
@@ -72,6 +74,7 @@ class Schema:
 
     The first `positional` options may be given by position. `stages`: whether values for later
     epochs may follow, `value for e in 130..200`. `rest`: what any number of further arguments are.
+    `refused`: options that the word takes elsewhere, and why it does not here.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Schema:
     block: bool = False
     stages: bool = False
     rest: Option | None = None
+    refused: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def option(self, name: str) -> Option | None:
         """The option of that name, or None."""
@@ -148,13 +152,26 @@ BACKENDS = table(
         "milp",
         "mixed-integer encoding, complete",
         Option("gap", "real", "relative optimality gap at which to stop", default=0, minimum=0),
+        Option(
+            "bounds",
+            "word",
+            "of the neurons: tighter ones leave fewer of them to branch on, and take longer",
+            default="crown",
+            choices=("crown", "alpha_crown"),
+        ),
     ),
     _backend("smt", "exact rationals in Z3, complete, for small networks"),
     _backend(
         "search",
         "branch and bound, complete",
-        Option("split", "word", "what is split", default="input", choices=("input",)),
-        Option("batch", "int", "domains bounded at once", default=256, minimum=1),
+        Option(
+            "split",
+            "word",
+            "what is split: inputs, or values of neurons",
+            default="auto",
+            choices=("auto", "input", "neuron"),
+        ),
+        Option("batch", "int", "boxes of inputs bounded at once", default=128, minimum=1),
         _SEED,
     ),
     _backend("portfolio", "attack, then bounds, then search", _SEED),

@@ -218,6 +218,9 @@ class TrainDeclaration:
     The lines of a preset stand in `items` as if they had been written, in place of the setting
     `method`. Samples from `start` up to `stop` of the dataset are used; None: up to its ends.
     `data` is that as written. `saved`: the files that the trained network is written to.
+
+    `others`: further networks that are trained, as written. `chain`: the declared networks that
+    `network` is made of, in order; `parts`: all declared networks that are trained.
     """
 
     network: str
@@ -228,6 +231,9 @@ class TrainDeclaration:
     stop: int | None = None
     data: syntax.Expr | None = None
     saved: tuple[Path, ...] = ()
+    others: tuple[syntax.Expr, ...] = ()
+    chain: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

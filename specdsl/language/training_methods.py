@@ -6,6 +6,7 @@ A weight is a number that is a constant or follows a schedule of the block.
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 from specdsl.language.schemas import Option, Schema, Table, table
 
@@ -22,8 +23,13 @@ _BETA = Option(
 
 _PROVEN = (
     Schema("ibp", "interval bounds: the cheapest"),
-    Schema("crown", "linear bounds through the whole network: the tightest"),
-    Schema("crown_ibp", "linear bounds of the output over interval bounds inside", (_BETA,)),
+    Schema("crown", "linear bounds through the whole network: the tightest to train with"),
+    Schema(
+        "crown_ibp",
+        "linear bounds of the output over interval bounds inside",
+        (_BETA,),
+        refused=MappingProxyType({"fused": "bounds a loss, for training: it proves no margin"}),
+    ),
     Schema("fast_lin", "linear bounds with parallel lines around each activation"),
     Schema("forward", "linear bounds carried from the input to the output"),
 )
@@ -145,9 +151,16 @@ _GRADIENT = Option(
     positive=True,
 )
 
+_FUSED = Option(
+    "fused",
+    "bool",
+    "the loss is bounded as a whole, by one row instead of one a margin; for training alone",
+    default="false",
+)
+
 BOUND_METHODS: Table = table(
     "bound method",
-    *_PROVEN,
+    *(replace(s, options=(_BETA, _FUSED)) if s.name == "crown_ibp" else s for s in _PROVEN),
     replace(
         _DUAL,
         doc="bounds of the dual network; with projections an estimate, for training alone",

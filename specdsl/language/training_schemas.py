@@ -5,10 +5,11 @@ A weight is a number that is a constant or follows a schedule of the block.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from specdsl.language.preset_schemas import PRESETS
-from specdsl.language.schemas import Option, Schema, Table, table
+from specdsl.language.schemas import BACKENDS, Option, Schema, Table, table
 from specdsl.language.training_methods import ATTACKS, BOUND_METHODS, SOUND_BOUNDS
 
 HALF = Fraction(1, 2)
@@ -52,7 +53,34 @@ SCHEDULES: Table = table(
 )
 """What a `let` in a `train` block may be, and a learning rate."""
 
-LETS: Table = table("schedule or attack", *SCHEDULES.schemas.values(), *ATTACKS.schemas.values())
+_MEAN = Option("mean", "composition", "what gives its mean", required=True)
+_LOG_DEVIATION = Option(
+    "log_deviation",
+    "composition",
+    "what gives the logarithm of its standard deviation",
+    required=True,
+)
+
+CODES: Table = table(
+    "code",
+    Schema(
+        "normal",
+        "`mean + exp(log_deviation) * noise`, with normal noise drawn anew for each sample",
+        (_MEAN, _LOG_DEVIATION),
+        positional=2,
+    ),
+)
+"""What a `let` in a `train` block may be, to stand between networks: `encoder >> code >> decoder`.
+
+Source: Kingma and Welling 2013, arXiv:1312.6114, section 2.4.
+"""
+
+LETS: Table = table(
+    "schedule, attack or code",
+    *SCHEDULES.schemas.values(),
+    *ATTACKS.schemas.values(),
+    *CODES.schemas.values(),
+)
 """What a `let` in a `train` block may be, beside arithmetic with earlier schedules."""
 
 # --- what is minimised ----------------------------------------------------------------------------
@@ -85,7 +113,12 @@ MARGIN_LOSSES: Table = table("loss of a property", _CERTIFIED, _ADVERSARIAL)
 
 SINGLE_LOSSES: Table = table(
     "loss",
-    Schema("clean_loss", "cross-entropy of the labels, or squared error of number targets"),
+    Schema(
+        "clean_loss",
+        "cross-entropy of the labels, or squared error of number targets",
+        (Option("of", "composition", "other networks; without it what is trained"),),
+        positional=1,
+    ),
     _CERTIFIED,
     _ADVERSARIAL,
     Schema(
@@ -103,6 +136,18 @@ SINGLE_LOSSES: Table = table(
                 "temperature", "real", "both scores are divided by it", default=1, positive=True
             ),
         ),
+    ),
+    Schema(
+        "reconstruction_loss",
+        "mean squared error between inputs and what networks make of them",
+        (Option("of", "composition", "from inputs to inputs", required=True),),
+        positional=1,
+    ),
+    Schema(
+        "kl_loss",
+        "divergence of a code from the standard normal distribution, summed over its entries",
+        (Option("of", "composition", "a code, or networks that end in one", required=True),),
+        positional=1,
     ),
     Schema(
         "noisy_loss",
@@ -146,6 +191,17 @@ LOSSES: Table = table(
             Option("second", "loss", "another", required=True, table=SINGLE_LOSSES),
         ),
         positional=2,
+    ),
+    Schema(
+        "balanced",
+        "two losses with weights that follow their sizes from epoch to epoch: `alpha` of the sum "
+        "is to be the first one's",
+        (
+            _ALPHA,
+            Option("first", "loss", "a loss", required=True, table=SINGLE_LOSSES),
+            Option("second", "loss", "another", required=True, table=SINGLE_LOSSES),
+        ),
+        positional=3,
     ),
 )
 """What `minimize` in a `train` block weighs and adds up."""
@@ -322,6 +378,27 @@ SELECTIONS: Table = table(
     Schema("clean_accuracy", "share of samples classified correctly"),
 )
 """What may follow `keep best by`."""
+
+CERTIFIED_CLAIMS: Table = table(
+    "claim", Schema("certify", "what is certified of each sample", (_PROPERTY,), positional=1)
+)
+"""What `certify` takes, written `robust(r = 1/10)` there."""
+
+CERTIFIERS: Table = replace(
+    table(
+        "stage of a cascade",
+        *(replace(schema, options=()) for schema in SOUND_BOUNDS.schemas.values()),
+        Schema("alpha_crown", "tighter still: lines that every row chooses for itself"),
+        *(BACKENDS.schemas[name] for name in ("lp", "milp", "smt", "search", "portfolio")),
+    ),
+    refused={
+        **SOUND_BOUNDS.refused,
+        "attack": "finds counterexamples, and proves nothing: one runs before every cascade",
+    },
+)
+"""What may follow `by` in `certify`: bounds of whole batches, and backends that are asked about one
+sample after the other.
+"""
 
 TRAIN_SETTINGS = Schema(
     "training",

@@ -118,6 +118,14 @@ def test_fractions_stay_exact_and_the_export_is_near() -> None:
         assert np.allclose(Runtime(net.model, "net").run(point), float(expected(x)), atol=1e-6)
 
 
+def test_a_value_in_another_shape_has_the_same_entries() -> None:
+    net = network([("reshape", ([2, 3],), {}), ("reshape", ([3, 2, 1],), {})], (6,))
+    assert net.graph.shapes[net.graph.output] == (1, 3, 2, 1)
+    assert exact_output(net, [1, 2, 3, 4, 5, 6]) == [1, 2, 3, 4, 5, 6]
+    with pytest.raises(SpecError, match="E0621"):
+        network([("reshape", ([2, 2],), {})], (6,))
+
+
 def test_numbers_that_floats_hold_make_plain_ops() -> None:
     net = network([("leaky_relu", (Fraction(1, 8),), {}), ("clip", (0, 6), {})], (3,))
     kinds = [type(net.graph.op(n)) for n in net.graph.order]

@@ -23,6 +23,7 @@ KEYWORDS = (
         "stage",
         "prune",
         "keep",
+        "certify",
         "best",
         "over",
         "tol",
@@ -191,8 +192,9 @@ _stage_item = (
     | make(s.TrainItem, st.just("let"), small, name=names)
 )
 _keep = make(s.Keep, small, small, perhaps(small))
+_certify = make(s.Certify, small, small, several(small))
 _stage = make(s.Stage, names, several(_stage_item))
-_train_item = _stage_item | make(s.TrainItem, st.just("save"), small) | _keep | _stage
+_train_item = _stage_item | make(s.TrainItem, st.just("save"), small) | _keep | _certify | _stage
 _options = make(s.Options, perhaps(names), perhaps(small), several(small), several(small))
 
 KINDS: tuple[st.SearchStrategy[Any], ...] = (
@@ -211,7 +213,7 @@ KINDS: tuple[st.SearchStrategy[Any], ...] = (
     _quantified_block,
     declared(s.System, items=several(_system_item, 1) | st.just(())),
     make(s.Train, small, small, several(_train_item)),
-    make(s.Train, small, small, st.tuples(_keep, _stage)),
+    make(s.Train, small, small, st.tuples(_keep, _stage), several(small, 1)),
     make(s.Check, several(small, 1), _options),
     make(
         s.Optimize,

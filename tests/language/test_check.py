@@ -330,6 +330,10 @@ network net: Image -> real[10] {
     assert codes(text.replace("real[10] {", "real[11] {")) == ["E0621"]
     assert codes(text.replace("  layer flatten\n", "")) == ["E0621"]
     assert codes(text.replace("from = c1", "from = c2")) == ["E0620"]
+    same = "layer flatten\n  layer reshape([16, 7, 14])\n  layer flatten"
+    assert codes(text.replace("layer flatten", same)) == []
+    assert codes(text.replace("layer flatten", same.replace("14", "13"))) == ["E0621"]
+    assert codes(text.replace("layer flatten", same.replace("14", "1/2"))) == ["E0620"]
     # Weights are asked for where the network is: by elaboration.
     assert codes(text + "property p = forall x in Image: argmax(net(x)) == 1\ncheck p\n") == []
 

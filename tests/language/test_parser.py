@@ -79,7 +79,8 @@ system {word} {{ state {word}: {word} action {word} = {word}
   noise {word} in {word} next {word} = {word} }}
 train {word} on {word} {{ let {word} = {word} minimize {word}
   constrain {word} by {word} save {word} prune {word}
-  keep best by {word} on {word} where {word} stage {word} {{ {word} = {word} }} }}
+  keep best by {word} on {word} where {word}
+  certify {word}({word} = {word}) on {word} by {word}, {word} stage {word} {{ {word} = {word} }} }}
 check {word}, {word}({word} for {word} in {word}) as {word} using {word}
   report {word}, {word} expect {word}
 maximize {word} over {word} in {word} where {word} for {word} in {word}

@@ -23,6 +23,7 @@ from specdsl.language.checking.spaces import enumeration, label_spans, space
 from specdsl.language.checking.sweeps import limit_sweeps
 from specdsl.language.checking.systems import system
 from specdsl.language.checking.training import train_declaration
+from specdsl.language.compositions import Networks
 from specdsl.language.modules.expand import Expanded, expand
 from specdsl.language.modules.namespaces import sibling
 from specdsl.language.spec import (
@@ -281,7 +282,8 @@ def _claims(item: syntax.Item, parts: _Parts, context: Context) -> None:
             if _declare(symbol, context) and sound:
                 parts.systems[item.name] = item
         case syntax.Train():
-            training = train_declaration(item, context)
+            networks = Networks(parts.networks, parts.functions)
+            training = train_declaration(item, networks, context)
             if training is not None:
                 parts.trainings.append(training)
         case syntax.Check() | syntax.Optimize() | syntax.Search():

@@ -35,6 +35,8 @@ def shape_after(
             return _pool(matched, shape, value, context)
         case "flatten":
             return (prod(shape),)
+        case "reshape":
+            return _reshape(matched, shape, context)
         case "normalize" | "batch_norm" | "instance_norm" | "group_norm":
             return shape if _channels_fit(matched, shape, value, context) else None
         case "layer_norm":
@@ -47,6 +49,19 @@ def shape_after(
 
 def _misfit(message: str, span: Span, context: Context, help: str | None = None) -> None:
     context.error("E0621", message, span, help=help)
+
+
+def _reshape(matched: Matched, shape: Shape, context: Context) -> Shape | None:
+    span = matched.spans["shape"]
+    extents = constants.entries(matched.values["shape"])
+    if any(extent.denominator != 1 or extent < 1 for extent in extents):
+        context.error("E0620", "a shape is made of whole numbers from 1", span)
+        return None
+    after = tuple(int(extent) for extent in extents)
+    if prod(after) == prod(shape):
+        return after
+    message = f"{spell(after)} has {prod(after)} entries, but {spell(shape)} arrives"
+    return _misfit(message, span, context)
 
 
 # --- layers with weights -------------------------------------------------------------------------

@@ -136,7 +136,9 @@ def _frame(given: _Given, total: int, setting: syntax.Setting, context: Context)
         return None
     grows = given.radius is not None and given.constant
     known = given.radius is not None
-    return Frame(total, warm, warm + ramp, grows, known, frozenset(given.options), finetune)
+    flags = {o.name for o in given.schema.options if o.kind == "bool"} & given.options.keys()
+    on = frozenset(n for n in flags if context.type_of(given.options[n]).value is True)
+    return Frame(total, warm, warm + ramp, grows, known, frozenset(given.options), finetune, on)
 
 
 def _count(given: _Given, name: str, default: int, context: Context) -> int:

@@ -65,14 +65,8 @@ def refuse_tested(
     values: Mapping[str, Value],
     context: Context,
 ) -> None:
-    """E0721 where weights are selected by samples that a check or query of the file reads."""
-    kept = [
-        line
-        for item in program.items
-        if isinstance(item, syntax.Train)
-        for line in item.items
-        if isinstance(line, syntax.Keep)
-    ]
+    """E0721 where weights are selected by samples that the file checks, queries or certifies."""
+    kept = [line for line in lines_of(program) if isinstance(line, syntax.Keep)]
     if not kept:
         return
     uses = list(tested_parts(program, datasets, values))
@@ -88,6 +82,12 @@ def refuse_tested(
                 help="keep some samples of the training data apart: `train net on d[0:9000]`, "
                 "`keep best by ... on d[9000:10000]`",
             )
+
+
+def lines_of(program: syntax.Program) -> list[syntax.TrainLine]:
+    """The lines of all trainings of a file."""
+    trainings = [item for item in program.items if isinstance(item, syntax.Train)]
+    return [line for item in trainings for line in item.items]
 
 
 def _overlap(part: DataPart, use: TestedPart, datasets: Mapping[str, DatasetDeclaration]) -> bool:
@@ -112,10 +112,11 @@ def tested_parts(
     datasets: Mapping[str, DatasetDeclaration],
     values: Mapping[str, Value],
 ) -> Iterator[TestedPart]:
-    """Every mention of a dataset that a check or query reaches, through whatever it names."""
+    """Every mention of a dataset that a check, query or `certify` reaches, by whatever it names."""
     declared = _declared(program)
     runs = (syntax.Check, syntax.Optimize, syntax.Search)
     pending: list[syntax.Node] = [item for item in program.items if isinstance(item, runs)]
+    pending += [line.part for line in lines_of(program) if isinstance(line, syntax.Certify)]
     seen: set[str] = set()
     while pending:
         node = pending.pop()

@@ -12,7 +12,13 @@ import numpy as np
 from specdsl.diagnostics import suggestion
 from specdsl.language import constants, syntax, units
 from specdsl.language.checking.schedules import Weight, epochs, stage, weight
-from specdsl.language.checking.training_values import attack_by_name, counts, layer, network
+from specdsl.language.checking.training_values import (
+    attack_by_name,
+    composition,
+    counts,
+    layer,
+    network,
+)
 from specdsl.language.schemas import AFFINE, Option, Schema, Table
 from specdsl.language.spec import Value
 from specdsl.language.types import LabelType, TensorType
@@ -214,6 +220,10 @@ def _too_many(
 def _unknown_option(schema: Schema, name: str, span: Span, context: Context, unknown: str) -> None:
     names = [o.name for o in schema.options]
     known = ", ".join(f"`{n}`" for n in names)
+    if name in schema.refused:
+        message = f"`{name}` of `{schema.name}` {schema.refused[name]}"
+        context.error(unknown, message, span, help=f"leave `{name}` away")
+        return
     context.error(
         unknown,
         f"a {schema.name} has no setting `{name}`"
@@ -255,6 +265,8 @@ def _value(
             return found if _in_range(schema, option, found.value, expression, context) else None
         case "counts":
             return counts(option.name, expression, context)
+        case "composition":
+            return composition(option.name, expression, context)
         case "network":
             return network(option.name, expression, context)
         case "layer":

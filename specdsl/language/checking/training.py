@@ -8,16 +8,26 @@ from fractions import Fraction
 from pathlib import Path
 
 from specdsl.language import syntax
+from specdsl.language.checking.certifying import certify
 from specdsl.language.checking.preset_expansion import expanded
 from specdsl.language.checking.schedules import last_epochs, weight, within
 from specdsl.language.checking.selection import keep
 from specdsl.language.checking.settings import matched_word, settings
-from specdsl.language.checking.training_data import data_fits, data_part, named, sample_types
+from specdsl.language.checking.training_data import data_fits, data_part, sample_types
+from specdsl.language.checking.training_networks import (
+    Trained,
+    code_symbol,
+    trainable,
+    trained_by,
+    with_codes,
+)
 from specdsl.language.checking.training_terms import Training, constraint, weighted
+from specdsl.language.compositions import Networks
 from specdsl.language.schemas import Schema
 from specdsl.language.spec import TrainDeclaration
 from specdsl.language.training_schemas import (
     ATTACKS,
+    CODES,
     LETS,
     LOSSES,
     PRUNINGS,
@@ -29,28 +39,32 @@ from specdsl.language.training_schemas import (
 )
 from specdsl.language.types import REAL, FunctionType
 from specdsl.language.typing.builtins import BUILTINS
-from specdsl.language.typing.names import CallSite, Context, Symbol, Typed
+from specdsl.language.typing.names import NOTHING, CallSite, Context, Symbol, Typed
 from specdsl.language.typing.paths import check_output
 from specdsl.source import Span
 
 Line = syntax.TrainLine
 
 
-def train_declaration(item: syntax.Train, context: Context) -> TrainDeclaration | None:
+def train_declaration(
+    item: syntax.Train, networks: Networks, context: Context
+) -> TrainDeclaration | None:
     """What a `train` block says, its preset expanded; None where something was reported (E02 to
     E08).
     """
     before = len(context.session.diagnostics.errors)
-    network = named(item.network, "network", context)
+    network = trainable(item.network, context)
     part = data_part(item.data, context)
     data = part.symbol if part else None
     if network is not None and data is not None:
         data_fits(item, network, data, context)
+    trained = Trained() if network is None else trained_by(item, networks, context)
     total = _total(item.items, context)
-    own = _names(item.items, context, item)
-    lines = expanded(item.items, total, Training(sample_types(data), own))
+    own = Training(sample_types(data), _names(item.items, context, item), networks, trained)
+    lines = expanded(item.items, total, own)
     inner = _names(lines, context, item)
-    block = _Block(item, Training(sample_types(data), inner))
+    seen = replace(own, context=inner, networks=with_codes(lines, networks))
+    block = _Block(item, seen)
     block.settings(lines)
     block.lines(lines)
     if total is not None:
@@ -67,6 +81,9 @@ def train_declaration(item: syntax.Train, context: Context) -> TrainDeclaration 
         part.stop,
         item.data,
         tuple(block.saved),
+        item.others,
+        trained.chain,
+        trained.parts,
     )
 
 
@@ -149,13 +166,19 @@ def _names(lines: Sequence[Line], context: Context, item: syntax.Train) -> Conte
 
 
 def _let(name: str, line: syntax.TrainItem, context: Context) -> Symbol:
-    """A schedule, an attack, or arithmetic with earlier schedules."""
+    """A schedule, an attack, a code, or arithmetic with earlier schedules."""
     value = line.value
     function = value.function if isinstance(value, syntax.Call) else value
     word = function.name if isinstance(function, syntax.Name) else ""
     if context.lookup(word) is None and word in ATTACKS.schemas:
         matched_word(value, ATTACKS, "E0804", context)
         return Symbol(name, "attack", line.span, Typed(FunctionType("attack", name)))
+    if context.lookup(word) is None and word in CODES.schemas:
+        matched = matched_word(value, CODES, "E0804", context)
+        sound = matched is not None and matched.sound
+        return (
+            code_symbol(name, line, context) if sound else Symbol(name, "code", line.span, NOTHING)
+        )
     known = context.lookup(word) is not None or word in BUILTINS
     if word in SCHEDULES.schemas or (isinstance(value, syntax.Call) and not known):
         matched_word(value, LETS, "E0804", context)
@@ -253,6 +276,8 @@ class _Block:
                 matched_word(value, PRUNINGS, "E0801", training.context)
             case syntax.Keep():
                 keep(line, training)
+            case syntax.Certify():
+                certify(line, training)
             case syntax.Stage():
                 self._stage(line, training.context)
             case _:  # settings and `let`: done before, since every line may use them

@@ -107,7 +107,7 @@ def data_fits(item: syntax.Train, network: Symbol, data: Symbol, context: Contex
             item.data.span,
             secondary=declared,
         )
-    elif len(sample) > 1 and not _target_fits(sample[1], kind.output):
+    elif len(sample) > 1 and not target_fits(sample[1], kind.output):
         context.error(
             "E0301",
             f"`{network.name}` gives {kind.output}, which is nothing to compare with the targets "
@@ -117,7 +117,7 @@ def data_fits(item: syntax.Train, network: Symbol, data: Symbol, context: Contex
         )
 
 
-def _target_fits(target: Type, output: Type) -> bool:
+def target_fits(target: Type, output: Type) -> bool:
     """One score for each class, or one (or two) for two classes; else numbers of the same shape."""
     if not isinstance(target, LabelType):
         return fits(output, target)

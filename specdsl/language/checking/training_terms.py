@@ -10,6 +10,8 @@ from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
 from specdsl.language.checking.schedules import no_attack, weight
 from specdsl.language.checking.settings import Matched, find, match_arguments, matched_word
+from specdsl.language.checking.training_networks import About, Trained
+from specdsl.language.compositions import Networks
 from specdsl.language.schemas import Option, Schema, Table
 from specdsl.language.training_schemas import MEASURES, MULTIPLIERS
 from specdsl.language.types import LabelType, Type
@@ -23,11 +25,13 @@ Argument = syntax.Expr | syntax.NamedArgument | syntax.Comprehension
 @dataclass(frozen=True, slots=True, eq=False)
 class Training:
     """What the lines of a block see: the types of the parts of a sample (none where the dataset
-    was reported), and names.
+    was reported), names, all networks, and those that are trained.
     """
 
     sample: tuple[Type, ...]
     context: Context
+    networks: Networks
+    trained: Trained
 
 
 # --- terms ---------------------------------------------------------------------------------------
@@ -93,13 +97,26 @@ def term(expression: syntax.Expr, table: Table, training: Training) -> None:
     if any(option.kind == "loss" for option in schema.options):
         _combination(schema, arguments, expression, training)
     elif about is None:
-        match_arguments(schema, arguments, expression.span, context)
+        matched = match_arguments(schema, arguments, expression.span, context)
+        if matched.sound:
+            _of_networks(schema, arguments, training)
     elif _against_nothing(schema, arguments, context):
         pass
     elif not about.required and not (arguments and isinstance(arguments[0], syntax.Name)):
         match_arguments(_without(schema, "property"), arguments, expression.span, context)
     else:
         of_property(schema, arguments, expression, training)
+
+
+def _of_networks(schema: Schema, arguments: Sequence[Argument], training: Training) -> None:
+    """What a loss of networks is about, where it says so; its arguments have been matched."""
+    for argument in arguments:
+        value = argument.value if isinstance(argument, syntax.NamedArgument) else argument
+        if any(o.kind == "composition" for o in schema.options) and not isinstance(
+            value, syntax.Comprehension
+        ):
+            about = About(schema.name, value, training.sample, training.networks, training.trained)
+            about.check(training.context)
 
 
 def _against_nothing(schema: Schema, arguments: Sequence[Argument], context: Context) -> bool:

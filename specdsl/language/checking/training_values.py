@@ -10,7 +10,9 @@ import numpy as np
 from specdsl.language import syntax
 from specdsl.language.checking.schedules import Weight
 from specdsl.language.schemas import Table
+from specdsl.language.types import NetworkType
 from specdsl.language.typing.names import Context, quote
+from specdsl.language.typing.operands import describe
 
 
 def attack_by_name(expression: syntax.Expr, table: Table, context: Context) -> bool:
@@ -57,6 +59,18 @@ def network(name: str, expression: syntax.Expr, context: Context) -> Weight | No
     found = symbol.description if symbol else quote(expression)
     message = f"`{name}` is a network, but this is {found}"
     context.error("E0302", message, expression.span, help=f"write `{name} = net`, with its name")
+    return None
+
+
+def composition(name: str, expression: syntax.Expr, context: Context) -> Weight | None:
+    """A network, or several joined by `>>`, codes among them; None after E0302."""
+    typed = context.type_of(expression)
+    if not typed.known:
+        return None
+    if isinstance(typed.type, NetworkType):
+        return Weight()
+    message = f"`{name}` is networks joined by `>>`, but {quote(expression)} is {describe(typed)}"
+    context.error("E0302", message, expression.span)
     return None
 
 

@@ -187,4 +187,5 @@ class Renamer(ExpressionRenamer):
             if isinstance(item, syntax.TrainItem) and item.name is not None:
                 local |= {item.name}
         network, data = (self.expr(each, NOTHING_LOCAL) for each in (node.network, node.data))
-        return replace(node, network=network, data=data, items=tuple(items))
+        others = tuple(self.expr(each, NOTHING_LOCAL) for each in node.others)
+        return replace(node, network=network, data=data, items=tuple(items), others=others)

@@ -178,7 +178,12 @@ def _system_item(kind: str) -> Rule:
 
 def _train(parts: Parts) -> syntax.Train:
     items = cast(tuple[syntax.TrainLine, ...], parts.all(syntax.Node, 2))
-    return syntax.Train(parts.expr(0), parts.expr(1), items, span=parts.span)
+    network, *others = cast("tuple[Expr, ...]", parts.get(0, tuple))
+    return syntax.Train(network, parts.expr(1), items, tuple(others), span=parts.span)
+
+
+def _trained(parts: Parts) -> tuple[Expr, ...]:
+    return parts.exprs()
 
 
 def _stage(parts: Parts) -> syntax.Stage:
@@ -188,6 +193,10 @@ def _stage(parts: Parts) -> syntax.Stage:
 
 def _keep(parts: Parts) -> syntax.Keep:
     return syntax.Keep(parts.expr(0), parts.expr(1), parts.optional_expr(2), span=parts.span)
+
+
+def _certify(parts: Parts) -> syntax.Certify:
+    return syntax.Certify(parts.expr(0), parts.expr(1), parts.exprs(2), span=parts.span)
 
 
 def _train_item(kind: str) -> Rule:
@@ -309,12 +318,14 @@ ITEMS: Mapping[str, Rule] = {
     "noise": _system_item("noise"),
     "next": _system_item("next"),
     "train": _train,
+    "trained": _trained,
     "objective": _train_item("minimize"),
     "regularize": _train_item("regularize"),
     "save": _train_item("save"),
     "prune": _train_item("prune"),
     "stage": _stage,
     "keep": _keep,
+    "certify": _certify,
     "constrain": _constrain,
     "schedule": _schedule,
     "settings": lambda parts: parts.all(syntax.Setting),

@@ -30,6 +30,7 @@ _STATEMENTS = (
     syntax.System,
     syntax.TrainItem,
     syntax.Keep,
+    syntax.Certify,
     syntax.Stage,
 )
 

@@ -154,7 +154,8 @@ def _system_item(node: syntax.SystemItem) -> Doc:
 
 
 def _train(node: syntax.Train) -> Doc:
-    head = concat("train ", expression(node.network, open=True), " on ")
+    trained = [expression(each, open=True) for each in (node.network, *node.others)]
+    head = concat("train ", Group(Nest(join(trained))), " on ")
     lines = [_STATEMENTS[type(line)](line) for line in node.items]
     return concat(head, expression(node.data, open=True), " ", block(lines))
 
@@ -171,6 +172,17 @@ def _keep(node: syntax.Keep) -> Doc:
     ]
     if node.condition is not None:
         parts.append(concat(SPACE, "where ", expression(node.condition, open=True)))
+    return Group(Nest(concat(*parts)))
+
+
+def _certify(node: syntax.Certify) -> Doc:
+    parts = [
+        concat("certify ", expression(node.claim, open=True)),
+        concat(SPACE, "on ", expression(node.part, open=True)),
+    ]
+    if node.stages:
+        stages = [expression(stage, open=True) for stage in node.stages]
+        parts.append(concat(SPACE, "by ", Group(Nest(join(stages)))))
     return Group(Nest(concat(*parts)))
 
 
@@ -272,6 +284,7 @@ _STATEMENTS: Mapping[type, Callable[[Any], Doc]] = {
     syntax.Setting: _layer,
     syntax.TrainItem: _train_item,
     syntax.Keep: _keep,
+    syntax.Certify: _certify,
     syntax.Stage: _stage,
 }
 """Statement to the function that prints it."""

@@ -81,6 +81,7 @@ STYLES: Mapping[str, Style] = {
     ),
     "constrain": Style(before=_words("by")),
     "keep": Style(before=_words("on where")),
+    "certify": Style(before=_words("on by")),
     "check": Style(before_rules=OPTIONS),
     "maximize": Style(before=_words("over where for"), before_rules=OPTIONS),
     "minimize": Style(before=_words("over where for"), before_rules=OPTIONS),

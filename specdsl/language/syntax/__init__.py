@@ -4,6 +4,7 @@ Equality ignores spans, so `parse(print(tree)) == tree` can be stated. Numbers a
 """
 
 from specdsl.language.syntax.declarations import (
+    Certify,
     Check,
     Clause,
     Const,
@@ -78,6 +79,7 @@ __all__ = [
     "Binder",
     "Boolean",
     "Call",
+    "Certify",
     "Check",
     "Clause",
     "Comparison",

@@ -221,6 +221,15 @@ class Keep(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Certify(Node):
+    """`certify claim on part by stages`: what is asked of the trained network; stages may lack."""
+
+    claim: Expr
+    part: Expr
+    stages: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Stage(Node):
     """`stage name { ... }` of a training: some of its epochs, with lines of their own."""
 
@@ -228,16 +237,17 @@ class Stage(Node):
     items: tuple[TrainItem | Setting, ...]
 
 
-TrainLine = TrainItem | Keep | Stage | Setting
+TrainLine = TrainItem | Keep | Certify | Stage | Setting
 
 
 @dataclass(frozen=True, slots=True)
 class Train(Node):
-    """`train network on data { ... }`."""
+    """`train network, others on data { ... }`."""
 
     network: Expr
     data: Expr
     items: tuple[TrainLine, ...]
+    others: tuple[Expr, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

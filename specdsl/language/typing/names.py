@@ -91,6 +91,7 @@ SymbolKind = Literal[
     "system",
     "schedule",
     "attack",
+    "code",
 ]
 
 

@@ -17,6 +17,7 @@ from specdsl.graph.layer_weights import TensorSource
 from specdsl.graph.layers import build_network
 from specdsl.graph.onnx_import.load import ImportedNetwork, load_onnx
 from specdsl.graph.safetensors import TensorFile, read_tensors
+from specdsl.language.compositions import prefix_in_file
 from specdsl.language.evaluation import evaluate
 from specdsl.language.spec import (
     DatasetDeclaration,
@@ -130,12 +131,13 @@ class Resources:
             return evaluate(expression, spec.values, spec.functions)  # type: ignore[arg-type]
 
         source = None if declaration.weights is None else self._weights(declaration.weights)
-        trained = next((t for t in spec.trainings if t.network == name and t.saved), None)
+        trained = next((t for t in spec.trainings if name in t.parts and t.saved), None)
         if source is None and trained is not None:
-            path = _finished(trained)
+            path = _finished(trained, name)
             if path.suffix == ".onnx":
                 return _once(self._imported, path, lambda: load_onnx(read_bytes(path), name))
-            source = self._weights(WeightFile(path, "", trained.span))
+            prefix = prefix_in_file(trained.parts, name)
+            source = self._weights(WeightFile(path, prefix, trained.span))
         return build_network(name, declaration.layers, shape, value, source)  # type: ignore[arg-type]
 
     def _weights(self, file: WeightFile) -> TensorSource:
@@ -147,13 +149,22 @@ class Resources:
         return TensorSource(tensors, file.prefix)
 
 
-def _finished(training: TrainDeclaration) -> Path:
-    """The file of a trained network: ONNX, where there is one. Raises SpecError E0623."""
-    found = [path for path in training.saved if path.exists()]
+def _finished(training: TrainDeclaration, name: str) -> Path:
+    """The file of a trained network: ONNX, where there is one. Raises SpecError E0623.
+
+    ONNX holds what several networks are together, and none of them alone.
+    """
+    saved, help_ = training.saved, "run `specdsl train` on this file"
+    if len(training.parts) > 1:
+        saved = tuple(path for path in saved if path.suffix != ".onnx")
+    if not saved:
+        line = f'save safetensors("{training.saved[0].stem}.safetensors")'
+        help_ = f"add `{line}`, and {help_}"
+    found = [path for path in saved if path.exists()]
     if not found:
-        names = ", ".join(f"`{path.name}`" for path in training.saved)
-        text = f"`{training.network}` has not been trained: there is no {names}"
-        raise SpecError.of("E0623", text, training.span, help="run `specdsl train` on this file")
+        names = ", ".join(f"`{path.name}`" for path in saved) or "file with its weights"
+        text = f"`{name}` has not been trained: there is no {names}"
+        raise SpecError.of("E0623", text, training.span, help=help_)
     return next((path for path in found if path.suffix == ".onnx"), found[0])
 
 
