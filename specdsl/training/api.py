@@ -6,14 +6,38 @@ from specdsl.bounds.regions.region import InputRegion
 from specdsl.training.certify.cascade import (
     Certified,
     accuracies,
+    alpha_crown,
     attacked_accuracies,
     certify,
     clean_accuracies,
 )
-from specdsl.training.runtime.attacks import fgsm, friendly, kl, noise, pgd, several, with_noise
-from specdsl.training.runtime.checkpoint import Checkpoint
-from specdsl.training.runtime.checks import check_bounds, check_gradients
-from specdsl.training.runtime.claim import (
+from specdsl.training.certify.complete import complete
+from specdsl.training.runtime.attacks.attacks import (
+    fgsm,
+    friendly,
+    kl,
+    noise,
+    pgd,
+    several,
+    with_noise,
+)
+from specdsl.training.runtime.attacks.free import Free
+from specdsl.training.runtime.attacks.targeted import targeted
+from specdsl.training.runtime.bounds.fused import fused_loss
+from specdsl.training.runtime.bounds.latent import LatentAttack, half_widths, latent_margins
+from specdsl.training.runtime.bounds.lower import (
+    crown,
+    crown_ibp,
+    estimate,
+    fast_lin,
+    forward,
+    interval,
+    lower,
+    projections,
+    wong_kolter,
+)
+from specdsl.training.runtime.bounds.small_boxes import small_claim
+from specdsl.training.runtime.claims.claim import (
     All,
     Any_,
     Application,
@@ -26,7 +50,7 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.claim_parts import (
+from specdsl.training.runtime.claims.parts import (
     chosen_rows,
     cut_by_ball,
     decided,
@@ -43,40 +67,53 @@ from specdsl.training.runtime.claim_parts import (
     same_class,
     select,
 )
-from specdsl.training.runtime.clock import linear, smooth, steps
-from specdsl.training.runtime.combine import convex_margins, geometric, product
-from specdsl.training.runtime.constraints import Lagrangian, ProxyLagrangian
-from specdsl.training.runtime.curves import draw
-from specdsl.training.runtime.data import Batches, Samples, flip, samples, shift
-from specdsl.training.runtime.free import Free
-from specdsl.training.runtime.graph_module import from_onnx
-from specdsl.training.runtime.initialise import default as initialise_default
-from specdsl.training.runtime.initialise import ibp as initialise_ibp
-from specdsl.training.runtime.latent import LatentAttack, latent_margins
-from specdsl.training.runtime.layers import Normalize
-from specdsl.training.runtime.log import CpuSeconds, EpochRecord, Log, Means
-from specdsl.training.runtime.losses import (
+from specdsl.training.runtime.loop.checkpoint import Checkpoint
+from specdsl.training.runtime.loop.checks import check_bounds, check_gradients
+from specdsl.training.runtime.loop.clock import linear, smooth, steps
+from specdsl.training.runtime.loop.curves import draw
+from specdsl.training.runtime.loop.data import Batches, Samples, flip, samples, shift
+from specdsl.training.runtime.loop.log import CpuSeconds, EpochRecord, Log, Means
+from specdsl.training.runtime.loop.optimise import (
+    Budget,
+    Optimisers,
+    optimizer,
+    seeded,
+    set_lr,
+    step,
+)
+from specdsl.training.runtime.loop.outermost import guarded
+from specdsl.training.runtime.loop.selection import Best
+from specdsl.training.runtime.losses.balance import Balance
+from specdsl.training.runtime.losses.codes import kl_loss, normal, reconstruction_loss
+from specdsl.training.runtime.losses.combine import convex_margins, geometric, product
+from specdsl.training.runtime.losses.constraints import Lagrangian, ProxyLagrangian
+from specdsl.training.runtime.losses.losses import (
     clean_loss,
     distillation,
     robust_cross_entropy,
     trades_divergence,
 )
-from specdsl.training.runtime.lower import (
-    crown,
-    crown_ibp,
-    estimate,
-    fast_lin,
-    forward,
-    interval,
-    lower,
-    projections,
-    wong_kolter,
+from specdsl.training.runtime.losses.measures import (
+    Measured,
+    class_margins,
+    error_share,
+    hinge,
+    violation,
 )
-from specdsl.training.runtime.measures import Measured, class_margins, error_share, hinge, violation
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.optimise import Budget, optimizer, seeded, set_lr, step
-from specdsl.training.runtime.prune import Pruning
-from specdsl.training.runtime.prune_relus import Prunable, prune_relus
+from specdsl.training.runtime.networks.graph_module import from_onnx
+from specdsl.training.runtime.networks.initialise import default as initialise_default
+from specdsl.training.runtime.networks.initialise import ibp as initialise_ibp
+from specdsl.training.runtime.networks.layers import Normalize
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.prune import Pruning
+from specdsl.training.runtime.networks.prune_relus import Prunable, prune_relus
+from specdsl.training.runtime.networks.save import (
+    device_named,
+    load_safetensors,
+    save_onnx,
+    save_safetensors,
+)
+from specdsl.training.runtime.networks.together import Together
 from specdsl.training.runtime.regularisers.claims import (
     averaged,
     bound_gap,
@@ -88,21 +125,13 @@ from specdsl.training.runtime.regularisers.claims import (
 from specdsl.training.runtime.regularisers.intervals import relu_stability, shi_relu, shi_tightness
 from specdsl.training.runtime.regularisers.lipschitz import spectral_product
 from specdsl.training.runtime.regularisers.weights import l1, l2
-from specdsl.training.runtime.save import (
-    device_named,
-    load_safetensors,
-    save_onnx,
-    save_safetensors,
-)
-from specdsl.training.runtime.selection import Best
-from specdsl.training.runtime.small_boxes import small_claim
-from specdsl.training.runtime.targeted import targeted
 
 __all__ = [
     "All",
     "Any_",
     "Application",
     "Atom",
+    "Balance",
     "Batches",
     "Best",
     "Budget",
@@ -119,12 +148,15 @@ __all__ = [
     "Means",
     "Measured",
     "Normalize",
+    "Optimisers",
     "ProxyLagrangian",
     "Prunable",
     "Pruning",
     "Samples",
+    "Together",
     "Trainable",
     "accuracies",
+    "alpha_crown",
     "attacked_accuracies",
     "averaged",
     "ball",
@@ -138,6 +170,7 @@ __all__ = [
     "class_rows",
     "clean_accuracies",
     "clean_loss",
+    "complete",
     "convex_margins",
     "crown",
     "crown_ibp",
@@ -158,8 +191,11 @@ __all__ = [
     "forward",
     "friendly",
     "from_onnx",
+    "fused_loss",
     "gap",
     "geometric",
+    "guarded",
+    "half_widths",
     "halfspaces",
     "hinge",
     "hull",
@@ -170,6 +206,7 @@ __all__ = [
     "interval",
     "joint",
     "kl",
+    "kl_loss",
     "l1",
     "l2",
     "latent_margins",
@@ -180,11 +217,13 @@ __all__ = [
     "matrix_of",
     "moved",
     "noise",
+    "normal",
     "optimizer",
     "pgd",
     "product",
     "projections",
     "prune_relus",
+    "reconstruction_loss",
     "relu_stability",
     "robust_cross_entropy",
     "rows_of",

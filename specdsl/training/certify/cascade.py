@@ -2,8 +2,8 @@
 
 The cheapest bound settles most samples of a network that was trained for it, so that tight bounds
 on the few that are left cost next to nothing. Computed in float64, and a bound counts only beyond
-what rounding may have added. What no bound of a cascade settles is left to `specdsl check`, which
-splits, and writes evidence.
+what rounding may have added. A cascade may end in complete methods, which settle what bounds leave
+open in the one way or the other; what none of its stages settles is left to `specdsl check`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from torch import Tensor
 from specdsl.bounds.methods import METHODS
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.rounding import region_slack
-from specdsl.training.runtime.ascent import evaluated
-from specdsl.training.runtime.attacks import Attack
-from specdsl.training.runtime.claim import Claim, margins_at, unchanged
-from specdsl.training.runtime.data import Samples
-from specdsl.training.runtime.lower import Bound, crown, crown_ibp, interval, lower
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.certify.complete import Complete
+from specdsl.training.certify.queries import QuerySource
+from specdsl.training.runtime.attacks.ascent import evaluated
+from specdsl.training.runtime.attacks.attacks import Attack
+from specdsl.training.runtime.bounds.lower import Bound, crown, crown_ibp, interval, lower
+from specdsl.training.runtime.claims.claim import Claim, margins_at, unchanged
+from specdsl.training.runtime.loop.data import Samples
+from specdsl.training.runtime.loop.log import CpuSeconds
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.verdict import Falsified, Verified
 
 Point = Callable[[Tensor], Tensor]
 """From a batch of samples to what the network takes of them: normalised, where the spec says so."""
@@ -60,6 +64,9 @@ CASCADE: Mapping[str, Bound] = MappingProxyType(
 )
 """From cheap to tight. Every one of them is a proof; estimates have another type."""
 
+Stage = Bound | Complete
+"""What settles samples: bounds of a whole batch, or a backend that is asked about one by one."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certified:
@@ -67,8 +74,10 @@ class Certified:
 
     `clean`: classified correctly, None where targets are no classes; `adversarial`: those of them
     for which an attack found no point that violates the property, None without an attack; `by`: how
-    many were certified by each bound, and by none before it. `open` (k,): positions of the samples
-    that are classified correctly and withstood the attack but are not certified.
+    many were certified by each stage, and by none before it; `broken`: for how many of them each
+    stage found such a point where the attack had found none; `seconds`: CPU time of each stage.
+    `open` (k,): positions of the samples that are classified correctly, and neither broken nor
+    certified. What is certified, broken and open are those that withstood the attack.
     """
 
     count: int
@@ -76,18 +85,43 @@ class Certified:
     adversarial: int | None
     by: Mapping[str, int]
     open: Tensor = field(repr=False)
+    broken: Mapping[str, int] = field(default_factory=dict[str, int])
+    seconds: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def certified(self) -> int:
-        """Samples that some bound certified."""
+        """Samples that some stage certified."""
         return sum(self.by.values())
 
-    def __str__(self) -> str:
+    @property
+    def shares(self) -> str:
+        """The accuracies: clean, under attack, and certified."""
         parts = [f"clean {_share(self.clean, self.count)}"]
         parts.append(f"adversarial {_share(self.adversarial, self.count)}")
         parts.append(f"certified {_share(self.certified if self.by else None, self.count)}")
+        return f"{', '.join(parts)} of {self.count}"
+
+    def __str__(self) -> str:
         counts = ", ".join(f"{name} {n}" for name, n in self.by.items())
-        return f"{', '.join(parts)} of {self.count} ({counts}; open {len(self.open)})"
+        broken = sum(self.broken.values())
+        left = f"broken {broken}; open" if broken else "open"
+        return f"{self.shares} ({counts}; {left} {len(self.open)})"
+
+    def report(self, text: str) -> str:
+        """What was asked, the accuracies, and the table of the stages."""
+        return f"{text}: {self.shares}\n{self.table()}"
+
+    def table(self) -> str:
+        """A line a stage: what it certified and broke, what it left open, and its CPU seconds."""
+        width = max(len(name) for name in ("stage", *self.by))
+        lines = [f"{'stage':{width}}  certified  broken    open  CPU-s"]
+        left = self.certified + sum(self.broken.values()) + len(self.open)
+        for name, certified in self.by.items():
+            broken = self.broken.get(name, 0)
+            left -= certified + broken
+            seconds = f"{self.seconds.get(name, 0.0):.1f}"
+            lines.append(f"{name:{width}}  {certified:9}  {broken:6}  {left:6}  {seconds:>5}")
+        return "\n".join(lines)
 
 
 class BrokenBound(AssertionError):
@@ -99,7 +133,7 @@ def certify(  # noqa: PLR0913 - what may differ from the usual, by name
     samples: Samples,
     claim_of: ClaimOf | None,
     *,
-    cascade: Mapping[str, Bound] = CASCADE,
+    cascade: Mapping[str, Stage] = CASCADE,
     attack: Attack | None = None,
     generator: torch.Generator | None = None,
     point: Point = unchanged,
@@ -108,7 +142,7 @@ def certify(  # noqa: PLR0913 - what may differ from the usual, by name
 
     `attack` thins out first what bounds need not try; where one of its points contradicts a bound,
     BrokenBound is raised. Without a property only clean accuracy is counted. Raises ValueError for
-    samples without labels.
+    samples without labels, SpecError E0855 where a backend does not take the property.
     """
     if claim_of is None:
         claim_of, cascade, attack = _nothing, {}, None
@@ -122,21 +156,28 @@ def certify(  # noqa: PLR0913 - what may differ from the usual, by name
 class _Judge:
     net: Trainable
     claim_of: ClaimOf
-    cascade: Mapping[str, Bound]
+    cascade: Mapping[str, Stage]
     attack: Attack | None
     generator: torch.Generator
     point: Point = unchanged
     clean: int = 0
     adversarial: int = 0
     by: dict[str, int] = field(default_factory=dict[str, int])
+    broken: dict[str, int] = field(default_factory=dict[str, int])
+    seconds: dict[str, float] = field(default_factory=dict[str, float])
     open: list[Tensor] = field(default_factory=list[Tensor])
+    source: QuerySource = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.source = QuerySource(self.net)
 
     def all(self, samples: Samples) -> Certified:
         """Every sample, batch by batch."""
         if samples.labels is None:
             raise ValueError("samples without labels have no property to certify")
         like = next(self.net.module.parameters())
-        self.by = dict.fromkeys(self.cascade, 0)
+        self.by, self.broken = dict.fromkeys(self.cascade, 0), dict.fromkeys(self.cascade, 0)
+        self.seconds = dict.fromkeys(self.cascade, 0.0)
         for start in range(0, len(samples), BATCH):
             inputs = samples.inputs[start : start + BATCH].to(like)
             labels = samples.labels[start : start + BATCH].to(like.device)
@@ -147,6 +188,8 @@ class _Judge:
             None if self.attack is None else self.adversarial,
             self.by,
             torch.cat(self.open),
+            self.broken,
+            self.seconds,
         )
 
     def batch(self, x: Tensor, y: Tensor, start: int) -> None:
@@ -160,15 +203,35 @@ class _Judge:
         self.adversarial += int(stands.sum())
         # What an attack broke goes through the cheapest bound all the same: none may certify it.
         left = correct.nonzero()[:, 0]
-        for name, bound in self.cascade.items():
+        for name, stage in self.cascade.items():
             if not len(left):
                 break
-            proven = _proven(self.net, self.claim_of(x[left], y[left]), bound)
-            if bool((proven & ~stands[left]).any()):
-                raise BrokenBound(f"`{name}` certifies what an attack broke")
+            clock = CpuSeconds()
+            if isinstance(stage, Complete):
+                left = left[stands[left]]
+                proven, broken = self._asked(stage, x[left], y[left], start + left)
+            else:
+                proven = _proven(self.net, self.claim_of(x[left], y[left]), stage)
+                broken = ~stands[left]
+                if bool((proven & broken).any()):
+                    raise BrokenBound(f"`{name}` certifies what an attack broke")
             self.by[name] += int(proven.sum())
-            left = left[~proven & stands[left]]
+            self.broken[name] += int((broken & stands[left]).sum())
+            left = left[~proven & ~broken]
+            self.seconds[name] += clock.lap()
         self.open.append(left.cpu() + start)
+
+    def _asked(
+        self, stage: Complete, x: Tensor, y: Tensor, numbers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Which samples a backend certifies and which it breaks, asked about one by one."""
+        proven, broken = (torch.zeros(len(x), dtype=torch.bool, device=x.device) for _ in range(2))
+        for k, number in enumerate(numbers.tolist()):
+            claim = self.claim_of(x[k : k + 1], y[k : k + 1])
+            verdict = stage.decide(self.source, claim, f"sample_{number}")
+            proven[k] = isinstance(verdict, Verified)
+            broken[k] = isinstance(verdict, Falsified)
+        return proven, broken
 
     def _withstands(self, x: Tensor, y: Tensor) -> Tensor:
         """For which samples the attack finds nothing."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from specdsl.diagnostics import SpecError
 from specdsl.training.claims.heads import flattened, head, like_name
-from specdsl.training.claims.layout import Group, Node, number, tensor
+from specdsl.training.claims.layout import WIDTH, Group, Node, number, tensor
 from specdsl.training.claims.template import (
     POINT,
     Affine,
@@ -22,7 +22,9 @@ from specdsl.training.claims.template import (
 )
 from specdsl.training.claims.vectors import Writer
 
-RESULT = "tuple[Tensor, Tensor, Tensor, Tensor]"
+# What scripts call `tuple[Tensor, Tensor, Tensor, Tensor]`: lower, upper, rows, offset.
+RESULT = "Claim"
+LOWER, UPPER, OFFSET = "    lower = ", "    upper = ", "    offset = "
 
 
 def standalone_source(template: ClaimTemplate) -> str:
@@ -39,9 +41,7 @@ def standalone_source(template: ClaimTemplate) -> str:
     _ends(writer, variable)
     _scaled(writer)
     _margins(writer)
-    return "\n".join(
-        [*head(template, RESULT), *writer.body, "    return lower, upper, rows, offset", ""]
-    )
+    return "\n".join([*head(template, RESULT), *_returned(_paired(writer.body)), ""])
 
 
 def _beyond(template: ClaimTemplate, why: str) -> SpecError:
@@ -51,6 +51,29 @@ def _beyond(template: ClaimTemplate, why: str) -> SpecError:
         template.span,
         help="leave `--standalone` out: the script then calls the bounds of specdsl",
     )
+
+
+def _paired(body: Sequence[str]) -> list[str]:
+    """`lower = a` and `upper = b` as one statement, where it fits on a line."""
+    found: list[str] = []
+    for line in body:
+        before = found[-1] if found else ""
+        if before.startswith(LOWER) and line.startswith(UPPER):
+            both = f"    lower, upper = {before.removeprefix(LOWER)}, {line.removeprefix(UPPER)}"
+            if len(both) <= WIDTH and not both.endswith(("(", "[")):
+                found[-1] = both
+                continue
+        found.append(line)
+    return found
+
+
+def _returned(body: Sequence[str]) -> list[str]:
+    """The body and what it gives, the offset where it is returned if it fits there."""
+    *lines, last = body
+    line = f"    return lower, upper, rows, {last.removeprefix(OFFSET)}"
+    if last.startswith(OFFSET) and len(line) <= WIDTH:
+        return [*lines, line]
+    return [*body, "    return lower, upper, rows, offset"]
 
 
 # --- the box --------------------------------------------------------------------------------------
@@ -131,16 +154,14 @@ def _class_rows(writer: Writer, claim: ClassMargins) -> None:
         writer.assign("y", f"torch.full((len({like}),), {label}, device={like}.device)")
         label = "y"
     body = writer.body
-    body.append(f"    identity = torch.eye({classes}, dtype={like}.dtype, device={like}.device)")
-    body.append(
-        f"    others = torch.arange({classes - 1}, device={like}.device).expand(len({label}), -1)"
-    )
-    body.append(f"    others = others + (others >= {label}[:, None]).long()")
-    rows = f"identity[{label}][:, None] - identity[others]"
+    count = f"torch.arange({classes - 1}, device={label}.device)"
+    body.append(f"    others = {count} + ({count} >= {label}[:, None])")
+    own, rest = f"F.one_hot({label}, {classes})[:, None]", f"F.one_hot(others, {classes})"
+    rows = f"({own} - {rest}).to({like})"
     if claim.factor == -1:
-        rows = f"identity[others] - identity[{label}][:, None]"
+        rows = f"({rest} - {own}).to({like})"
     elif claim.factor != 1:
-        rows = f"{number(claim.factor)} * ({rows})"
+        rows = f"{number(claim.factor)} * {rows}"
     writer.assign("rows", rows)
     _offset(writer, [claim.rest] * (classes - 1))
 

@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from specdsl.language.spec import Spec
 from specdsl.training.claims.compile import Trained, compile_claim
 from specdsl.training.claims.source import names_in, source
-from specdsl.training.claims.template import ClaimTemplate
+from specdsl.training.claims.template import (
+    ClaimTemplate,
+    ClassMargins,
+    Every,
+    Formula,
+    SameClass,
+    Some,
+)
 from specdsl.training.emit.names import free_name
 from specdsl.training.emit.numbers import number
 from specdsl.training.plan.plan import Argument, Call, ClaimUse, Fixed, Plan
@@ -34,6 +41,10 @@ class ClaimFunctions:
         given = "".join(f", {n}={number(v, schedules)}" for n, v in numbers.items())
         return f"{name}({taken}{given})"
 
+    def has_alternatives(self, use: ClaimUse) -> bool:
+        """Whether the property holds where one of several parts does."""
+        return _has_alternatives(self.templates[self.names[_key(use)]].formula)
+
     def sources(self, *, standalone: bool = False) -> list[str]:
         """The functions, for scripts that use the runtime or stand alone.
 
@@ -44,6 +55,16 @@ class ClaimFunctions:
     def imports(self) -> set[str]:
         """What those use of the runtime."""
         return {name for text in self.sources() for name in names_in(text)}
+
+
+def _has_alternatives(formula: Formula) -> bool:
+    match formula:
+        case Some() | SameClass() | ClassMargins(every=False):
+            return True
+        case Every(parts=parts):
+            return any(_has_alternatives(part) for part in parts)
+        case _:
+            return False
 
 
 def claim_functions(plan: Plan, spec: Spec) -> ClaimFunctions:
@@ -77,6 +98,7 @@ def uses_in(plan: Plan) -> Iterator[ClaimUse]:
     calls += [c.measure for s in plan.stages for c in s.constraints]
     if plan.selection is not None:
         calls.append(plan.selection.measure)
+    calls += [each.claim for each in plan.certifications]
     for call in calls:
         yield from _uses(call)
 

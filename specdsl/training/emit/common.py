@@ -9,8 +9,9 @@ from textwrap import wrap
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from specdsl.diagnostics import SpecError
 from specdsl.graph.layers import Layout
-from specdsl.language.spec import Spec
+from specdsl.language.spec import NetworkDeclaration, Spec
 from specdsl.query.elaboration.values.networks import Affine
 from specdsl.training.emit.claims import ClaimFunctions
 from specdsl.training.emit.model import is_chain, parts_of
@@ -28,10 +29,60 @@ WIDTH = 100
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Joint:
+    """Networks that are trained together, by their names.
+
+    `layouts`: the layers of each. `chain`: those of them that are verified, one behind the other.
+    `normalised`: those that take samples normalised as their space says.
+    """
+
+    layouts: Mapping[str, Layout]
+    declared: Mapping[str, NetworkDeclaration]
+    chain: tuple[str, ...]
+    normalised: frozenset[str]
+
+    @property
+    def verified(self) -> tuple[Layout, ...]:
+        """The layers of the chain, network by network."""
+        return tuple(self.layouts[name] for name in self.chain)
+
+    def require_behind(self, first: str | None, second: str) -> None:
+        """E0901 where a network does not take what another gives as it is.
+
+        `first` None: what is no network that is trained gives it.
+        """
+        if second in self.normalised:
+            raise self._refused(second, "takes a space with `normalize` behind another network")
+        if first is not None:
+            self._require(second, _output_shape(self.layouts[first]), f"`{first}` gives")
+
+    def require_first(self, name: str, shape: tuple[int, ...]) -> None:
+        """E0901 where a network does not take samples as the first of the chain does."""
+        self._require(name, shape, "samples are")
+        if name in self.normalised and self.chain[0] not in self.normalised:
+            raise self._refused(name, f"takes samples normalised, and `{self.chain[0]}` does not")
+
+    def _require(self, name: str, given: tuple[int, ...], who: str) -> None:
+        graph = self.layouts[name].graph
+        taken = graph.shapes[graph.input][1:]
+        if taken != given:
+            raise self._refused(name, f"takes {list(taken)}, and {who} {list(given)}")
+
+    def _refused(self, name: str, why: str) -> SpecError:
+        text, span = f"`{name}` {why}: this is not supported yet", self.declared[name].span
+        return SpecError.of("E0901", text, span, help="declare both as the same `real[...]`")
+
+
+def _output_shape(layout: Layout) -> tuple[int, ...]:
+    return layout.graph.shapes[layout.graph.output][1:]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Given:
     """What a script is made from, besides the plan.
 
-    `layout`: the layers, where they are written out; else the network is in `file`. `shape`: of one
+    `layout`: the layers, where they are written out; else the network is in `file`, or `joint`
+    says of which it is made. `shape`: of one
     input. `claims`: a function for each property used. `evaluation`: the samples that the finished
     network is tried on, by the names they get. `folder`: where the script will lie. `source`: what
     the spec is called. `inputs`: from samples to what the network takes, None where it takes these.
@@ -46,6 +97,14 @@ class Given:
     folder: Path
     source: str
     inputs: Affine | None = None
+    joint: Joint | None = None
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """The layers of what is verified, as far as they are written out."""
+        if self.joint is not None:
+            return self.joint.verified
+        return () if self.layout is None else (self.layout,)
 
 
 def environment() -> Environment:
@@ -61,12 +120,12 @@ def environment() -> Environment:
     )
 
 
-def indented(text: str) -> str:
+def indented(text: str, indent: str = "    ") -> str:
     """A directive as it stands in a docstring."""
-    lines: list[str] = []
+    width, lines = WIDTH - len(indent), list[str]()
     for line in text.rstrip().splitlines():
-        lines += wrap(line, WIDTH - 4, subsequent_indent="      ", break_long_words=False) or [""]
-    return "\n".join(f"    {line}".rstrip() for line in lines)
+        lines += wrap(line, width, subsequent_indent="      ", break_long_words=False) or [""]
+    return "\n".join(f"{indent}{line}".rstrip() for line in lines)
 
 
 def optimiser_text(optimizer: Call) -> str:
@@ -77,10 +136,10 @@ def optimiser_text(optimizer: Call) -> str:
     if decay.value:
         options += f", weight_decay={real(decay.value)}"
     if optimizer.name == "adam":
-        return f"torch.optim.Adam(net.parameters(){options})"
+        return f"torch.optim.Adam(net.to(DEVICE).parameters(){options})"
     momentum = arguments["momentum"]
     assert isinstance(momentum, Constant), "it is a number"
-    return f"torch.optim.SGD(net.parameters(), momentum={real(momentum.value)}{options})"
+    return f"torch.optim.SGD(net.to(DEVICE).parameters(), momentum={real(momentum.value)}{options})"
 
 
 def is_ordered(layout: Layout) -> bool:

@@ -15,6 +15,7 @@ from specdsl.language.types import RecordType
 from specdsl.query.elaboration.values.networks import Affine, normalisation, shape_of
 from specdsl.training.emit.claims import claim_functions
 from specdsl.training.emit.common import Given
+from specdsl.training.emit.together import as_one, is_joint, joint_of
 from specdsl.training.plan.plan import Part, Plan
 
 
@@ -24,17 +25,23 @@ def given_for(plan: Plan, spec: Spec, folder: Path) -> Given:
     Raises SpecError: E0620 to E0622 for layers, E0730 for properties that cannot be trained for,
     E0901 for networks that are neither written out nor in a file.
     """
-    declaration = spec.networks[plan.network]
+    joint = None
+    if is_joint(plan):
+        parts = [layout_of(spec.networks[name], spec) for name in plan.parts]
+        joint = joint_of(plan, spec, parts)
+    declaration = spec.networks[plan.chain[0]]
+    file = declaration.onnx if joint is None else None
     return Given(
         spec=spec,
-        layout=layout_of(declaration, spec),
-        file=declaration.onnx.path if declaration.onnx else None,
+        layout=layout_of(declaration, spec) if joint is None else None,
+        file=file.path if file else None,
         shape=shape_of(declaration.input, spec),
         inputs=affine_of(declaration, spec),
-        claims=claim_functions(plan, spec),
+        claims=claim_functions(plan, as_one(plan, spec)),
         evaluation=_tested(plan, spec),
         folder=folder,
         source=Path(spec.source.name).name,
+        joint=joint,
     )
 
 
@@ -46,7 +53,7 @@ def layout_of(declaration: NetworkDeclaration, spec: Spec) -> Layout | None:
     if declaration.onnx is not None:
         return None
     if not declaration.layers:
-        text = f"`{declaration.name}` is made of other networks or handed over"
+        text = f"`{declaration.name}` is handed over"
         help_ = "train a network that is written out layer by layer, or `onnx(...)`"
         raise SpecError.of("E0901", f"{text}: training it is not supported yet", help=help_)
 

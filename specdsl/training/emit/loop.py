@@ -52,7 +52,8 @@ def loop_of(plan: Plan, dialect: Runtime) -> Loop:
     replays = _replays(plan.stages)
     setup = [line for group in groups for line in group.made()]
     stateful = {group.variable: group.variable for group in groups}
-    stateful |= {name.lower(): name for name in dialect.free.values()}
+    kept = [*dialect.free.values(), *dialect.balances.values()]
+    stateful |= {name.lower(): name for name in kept}
     stateful["module"] = "module"
     resumed = ["    checkpoint.resume()"]
     if "weights" in prunings:
@@ -72,7 +73,10 @@ def loop_of(plan: Plan, dialect: Runtime) -> Loop:
         beginnings=tuple(_beginnings(plan, dialect)),
         replays=replays,
         step=tuple(_step(plan, dialect, groups, 4 if replays else 3, "weights" in prunings)),
-        endings=tuple(line for group in groups for line in group.updated()),
+        endings=(
+            *(line for group in groups for line in group.updated()),
+            *(f"        {name}.update()" for name in dialect.balances.values()),
+        ),
         record=tuple(_record(groups)),
     )
 
@@ -152,6 +156,8 @@ def _pruning(call: Call, dialect: Runtime) -> list[str]:
         assert below is not None, "it is required"
         told = f"pruning.weights(module, {number(below)})"
         return [f'            log.say("\\n".join({told}))']
+    if not dialect.relus:
+        raise refuse(call, "prunes ReLUs, and the network has none", "prune `weights` alone")
     radius, stable = number_argument(call, "r"), number_argument(call, "stable")
     assert radius is not None, "it has a default"
     assert isinstance(stable, Constant), "it has a default, and is no weight"

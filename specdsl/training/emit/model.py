@@ -13,6 +13,7 @@ from math import prod
 from types import MappingProxyType
 
 from specdsl.diagnostics import SpecError
+from specdsl.graph.layer_builders import shape_of
 from specdsl.graph.layer_call import LayerCall
 from specdsl.graph.layers import LaidLayer, LaidSkip, Layout
 from specdsl.training.emit.numbers import real
@@ -112,7 +113,7 @@ def _with_skips(layout: Layout, name: str) -> str:
     for step in layout.steps:
         if isinstance(step, LaidSkip):
             lines.append(f"        x = x + {names[step.right]}")
-        elif _on_skip(step):
+        elif on_skip(step):
             names[step.node] = step.source
             given = names[step.call.operand]
             lines.append(f'        {step.source} = self.layers["{step.source}"]({given})')
@@ -127,7 +128,8 @@ def _with_skips(layout: Layout, name: str) -> str:
     return "\n".join(lines)
 
 
-def _on_skip(step: LaidLayer) -> bool:
+def on_skip(step: LaidLayer) -> bool:
+    """Whether a layer stands on a skip, beside the line of layers."""
     # A layer of the line may be called `skip0` too; those on skips have no name of their own.
     return step.call.name is None and step.source.startswith("skip")
 
@@ -136,7 +138,7 @@ def _kept(layout: Layout) -> set[str]:
     """Nodes that a skip reads after the line of layers has gone on."""
     kept = {step.right for step in layout.steps if isinstance(step, LaidSkip)}
     steps = [step for step in layout.steps if isinstance(step, LaidLayer)]
-    return kept | {step.call.operand for step in steps if _on_skip(step)}
+    return kept | {step.call.operand for step in steps if on_skip(step)}
 
 
 def _shape_text(layout: Layout, layer: LaidLayer) -> str:
@@ -230,6 +232,11 @@ def _flatten(call: LayerCall) -> str:
     return "nn.Flatten()"
 
 
+def _reshape(call: LayerCall) -> str:
+    unflatten = f"nn.Unflatten(1, {shape_of(call)})"
+    return unflatten if len(call.shape) == 2 else f"nn.Sequential(nn.Flatten(), {unflatten})"
+
+
 MODULES: Mapping[str, Text] = MappingProxyType(
     {
         "average_pool": _pool("AvgPool"),
@@ -258,6 +265,7 @@ MODULES: Mapping[str, Text] = MappingProxyType(
         "mish": _plain("nn.Mish()"),
         "normalize": _normalize,
         "relu": _plain("nn.ReLU()"),
+        "reshape": _reshape,
         "selu": _plain("nn.SELU()"),
         "sigmoid": _plain("nn.Sigmoid()"),
         "silu": _plain("nn.SiLU()"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import groupby
 
@@ -22,6 +23,7 @@ from specdsl.training.emit.given import affine_of, layout_of
 from specdsl.training.emit.lines import statement
 from specdsl.training.emit.model import model_source
 from specdsl.training.emit.numbers import real
+from specdsl.training.emit.together import joint_source, quoted
 from specdsl.training.emit.words import Runtime
 from specdsl.training.plan.plan import Plan
 
@@ -32,9 +34,12 @@ def within(x: Tensor, r: float) -> InputRegion:
 SEEDED = "torch.Generator().manual_seed({seed})"
 
 
-def model_text(given: Given, dialect: Runtime) -> str:
+def model_text(plan: Plan, given: Given, dialect: Runtime) -> str:
     """The function `model()`, and `network_input` where it takes other numbers than data have."""
-    if given.layout is not None:
+    if given.joint is not None:
+        dialect.use("Together")
+        text = joint_source(plan, given.joint)
+    elif given.layout is not None:
         text = model_source(given.layout)
     else:
         assert given.file is not None, "a network is written out or in a file"
@@ -81,38 +86,66 @@ def _values(numbers: object) -> list[Fraction]:
 # --- where it begins ------------------------------------------------------------------------------
 
 
-def initialisation(plan: Plan, given: Given, dialect: Runtime) -> str:
-    """What gives the module its first weights and says what it did; nothing where it has them.
+def initialisation(plan: Plan, given: Given, dialect: Runtime) -> list[str]:
+    """What gives the module its first weights, each call saying what it did; nothing where it has
+    them.
 
     Raises SpecError E0901 for random weights of a network in a file.
     """
-    init, declaration = plan.settings.init, given.spec.networks[plan.network]
+    init = plan.settings.init
     if init.name == "keep":
-        own = _setting(declaration, "init")
-        if declaration.weights is not None or own is None:
-            return ""
-        seed = SEEDED.format(seed=_seed(own, given.spec))
-        kind = own.function if isinstance(own, syntax.Call) else own
-        assert isinstance(kind, syntax.Name), "checked with the network"
-        return _drawn("ibp" if kind.name == "ibp" else "default", seed, dialect)
-    if given.layout is None:
+        return [text for name in plan.parts for text in _own_start(name, given, dialect)]
+    if given.joint is not None:
+        others = [name for name in given.joint.layouts if name not in given.joint.chain]
+        if init.name == "ibp" and others:
+            # Of what is not verified no bounds are computed.
+            chain = _drawn("ibp", "generator", dialect, _only(given.joint.chain), "SHAPE")
+            return [chain, _drawn("default", "generator", dialect, _only(others))]
+    elif given.layout is None:
         text = f"weights of `{plan.network}` are in its file, and cannot be drawn anew yet"
         raise SpecError.of("E0901", text, init.span, help="write `init = keep`")
-    return _drawn(init.name, "generator", dialect)
+    return [_drawn(init.name, "generator", dialect)]
+
+
+def _own_start(name: str, given: Given, dialect: Runtime) -> list[str]:
+    """The weights that a network says of itself it has at first."""
+    declaration = given.spec.networks[name]
+    own = _setting(declaration, "init")
+    if declaration.weights is not None or own is None:
+        return []
+    seed = SEEDED.format(seed=_seed(own, given.spec))
+    word = own.function if isinstance(own, syntax.Call) else own
+    assert isinstance(word, syntax.Name), "checked with the network"
+    kind = "ibp" if word.name == "ibp" else "default"
+    if given.joint is None:
+        return [_drawn(kind, seed, dialect)]
+    shape = str(shape_of(declaration.input, given.spec))
+    return [_drawn(kind, seed, dialect, _only([name]), shape)]
 
 
 def first_weights(plan: Plan, given: Given, dialect: Runtime) -> list[str]:
-    """Lines that read the weights that the network is declared with."""
-    weights = given.spec.networks[plan.network].weights
-    if plan.settings.init.name != "keep" or weights is None:
+    """Lines that read the weights that networks are declared with."""
+    if plan.settings.init.name != "keep":
         return []
-    return _loading(weights, given, dialect)
+    lines: list[str] = []
+    for name in plan.parts:
+        weights = given.spec.networks[name].weights
+        module = "module" if given.joint is None else f'module["{name}"]'
+        if weights is not None:
+            lines += _loading(weights, given, dialect, module)
+    return lines
 
 
-def _drawn(kind: str, generator: str, dialect: Runtime) -> str:
+def _only(names: Sequence[str]) -> str:
+    return f"module.only({quoted(tuple(dict.fromkeys(names)))})"
+
+
+def _drawn(
+    kind: str, generator: str, dialect: Runtime, module: str = "module", shape: str = "SHAPE"
+) -> str:
     name = dialect.use(f"initialise_{kind}")
-    shape = "SHAPE, " if kind == "ibp" else ""
-    return f"{name}(module, {shape}{generator})"
+    arguments = [module, *([shape] if kind == "ibp" else []), generator]
+    return f"{name}({', '.join(arguments)})"
 
 
 def _setting(declaration: NetworkDeclaration, name: str) -> syntax.Expr | None:
@@ -129,10 +162,12 @@ def _seed(init: syntax.Expr, spec: Spec) -> int:
     return 0
 
 
-def _loading(weights: WeightFile, given: Given, dialect: Runtime) -> list[str]:
+def _loading(
+    weights: WeightFile, given: Given, dialect: Runtime, module: str = "module"
+) -> list[str]:
     path = file_from(weights.path, given.folder)
     prefix = f', "{weights.prefix}"' if weights.prefix else ""
-    return statement(f'{dialect.use("load_safetensors")}(module, HERE / "{path}"{prefix})')
+    return statement(f'{dialect.use("load_safetensors")}({module}, HERE / "{path}"{prefix})')
 
 
 # --- teachers -------------------------------------------------------------------------------------
@@ -184,16 +219,22 @@ def _weightless(declaration: NetworkDeclaration) -> SpecError:
 
 def relus_of(given: Given) -> dict[str, int]:
     """Which ReLU a layer is, from 1: by the layer's name, or that of a value in the file."""
-    if given.layout is None:
-        assert given.file is not None, "a network is written out or in a file"
+    if given.file is not None:
         imported = load_onnx(read_bytes(given.file), given.file.name)
         graph = imported.graph
         numbers = {node: n for n, node in enumerate(_relus(graph), 1)}
         named = {v: numbers[node] for v, node in imported.value_nodes.items() if node in numbers}
         return numbers | named
-    layers = [step for step in given.layout.steps if isinstance(step, LaidLayer)]
-    relus = [layer for layer in layers if layer.call.kind == "relu"]
-    return {layer.source: number for number, layer in enumerate(relus, 1)}
+    found: dict[str, int] = {}
+    number = 0
+    names = ("",) if given.joint is None else tuple(f"{name}." for name in given.joint.chain)
+    for name, layout in zip(names, given.layouts, strict=True):
+        for step in layout.steps:
+            if isinstance(step, LaidLayer) and step.call.kind == "relu":
+                number += 1
+                # A layer with a name; that no other network has it was looked at.
+                found |= {step.source: number, f"{name}{step.source}": number}
+    return found
 
 
 def _relus(graph: Graph) -> list[NodeId]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from types import MappingProxyType
 
 from specdsl.training.emit.claims import ClaimFunctions
 from specdsl.training.emit.lines import WIDTH, call
 from specdsl.training.emit.numbers import factor, is_one, number, real
-from specdsl.training.emit.plain_lines import fitted
+from specdsl.training.emit.plain_lines import remarked
+from specdsl.training.emit.skipping import Part, skipping
 from specdsl.training.emit.terms import (
     Dialect,
     Lines,
     call_argument,
     claim_argument,
     function_name,
+    is_fused,
     number_argument,
     refuse,
     whole_argument,
@@ -26,6 +30,10 @@ LEAVE = "leave `--standalone` away"
 WHY = "is not written in plain PyTorch yet"
 # Below this a loss counts as nothing: it has no power with a finite gradient.
 LEAST_LOSS = 1e-12
+# What Shi et al. 2021, arXiv:2103.17268, have on MNIST.
+SHI: Mapping[str, Fraction] = MappingProxyType(
+    {"tightness": Fraction(1), "relu": Fraction(1), "tau": Fraction(1, 2)}
+)
 
 
 @dataclass(slots=True)
@@ -33,17 +41,18 @@ class Plain(Dialect):
     """Inputs in boxes, intervals and CROWN-IBP, FGSM and PGD.
 
     `labelled`: whether targets are classes; `outputs` of the network; `no_crown`: the layer that
-    CROWN-IBP does not cover, if there is one.
+    CROWN-IBP does not cover, if there is one; `view`: what gives points the shape of inputs.
     """
 
     labelled: bool
     outputs: int
     no_crown: str = ""
+    view: str = ""
 
     # --- attacks ----------------------------------------------------------------------------------
 
-    def attack(self, call: Call, claim: str, lines: Lines) -> str:
-        """As Dialect says."""
+    def attack(self, call: Call, claim: str, lines: Lines, function: str = "pgd") -> str:
+        """As Dialect says; `function`: what climbs."""
         if call.name not in {"pgd", "fgsm"}:
             raise refuse(call, WHY, LEAVE)
         alpha = number_argument(call, "alpha")
@@ -59,7 +68,11 @@ class Plain(Dialect):
         at, by = call.arguments.get("decay_at"), number_argument(call, "decay")
         if isinstance(at, tuple) and by is not None and not is_one(by):
             options.append(f"decay={{{', '.join(f'{step}: {number(by)}' for step in at)}}}")
-        return f"pgd(net, {claim}, generator, {', '.join(options)})"
+        return f"{function}(net, {claim}, generator, {', '.join(options)})"
+
+    def shaped(self, points: str) -> str:
+        """Points in the shape that the network takes."""
+        return f"{points}{self.view}"
 
     # --- bounds -----------------------------------------------------------------------------------
 
@@ -79,6 +92,8 @@ class Plain(Dialect):
         match by.name:
             case "ibp":
                 return self.intervals(claim, lines)[0]
+            case "crown_ibp" if is_fused(by):
+                raise refuse(by, "with `fused` " + WHY, LEAVE)
             case "crown_ibp":
                 return self._crown_ibp(by, claim, lines)
             case "small_box":
@@ -108,13 +123,10 @@ class Plain(Dialect):
         assert beta is not None, "it has a default"
         if is_one(beta):
             return lines.define("tighter", value)
+        mixed = _mixed(beta, value, bounds)
         if isinstance(beta, Constant):
-            return lines.define("tighter", _mixed(beta, value, bounds))
-        tighter = lines.fresh("tighter")
-        lines.texts.append(f"{tighter} = {bounds}")
-        lines.texts.append(f"if {number(beta)} > 0:")
-        lines.texts.append(f"    {tighter} = {_mixed(beta, value, bounds)}")
-        return tighter
+            return lines.define("tighter", mixed)
+        return lines.define("tighter", f"{bounds} if {number(beta)} == 0 else {mixed}")
 
     # --- losses -----------------------------------------------------------------------------------
 
@@ -127,6 +139,14 @@ class Plain(Dialect):
                 return "F.mse_loss(net(x), y.view(len(x), -1))"
             case "certified_loss" | "adversarial_loss":
                 return f"robust_cross_entropy({self.margins(call, lines)})"
+            case "trades_loss":
+                claim, by = lines.claim(claim_argument(call)), call_argument(call, "by")
+                if by.name != "pgd":
+                    raise refuse(by, "for `trades_loss` " + WHY, LEAVE)
+                points = lines.define("points", self.attack(by, claim, lines, "pgd_divergence"))
+                moved = lines.define("moved", f"net({self.shaped(points)}).log_softmax(1)")
+                usual = lines.define("usual", "net(x).log_softmax(1)")
+                return f'F.kl_div({moved}, {usual}, reduction="batchmean", log_target=True)'
             case "convex":
                 first, second = (self.margins(part, lines) for part in _pair(call))
                 return f"robust_cross_entropy({_mixed(_share(call), first, second)})"
@@ -157,13 +177,7 @@ class Plain(Dialect):
             case "shi":
                 claim = lines.claim(claim_argument(call))
                 boxes = self.intervals(claim, lines)[1]
-                named = (("tightness", 1), ("relu", 1), ("tau", 0.5))
-                options = [
-                    f"{name}={number(value)}"
-                    for name, usual in named
-                    if (value := number_argument(call, name)) is not None
-                    and not (isinstance(value, Constant) and value.value == usual)
-                ]
+                options = [f"{name}={number(value)}" for name, value in unusual(call).items()]
                 return f"shi({', '.join([claim, boxes, *options])})"
             case "relu_stability":
                 radius = number_argument(call, "r")
@@ -176,24 +190,34 @@ class Plain(Dialect):
                 raise refuse(call, WHY, LEAVE)
 
 
+def unusual(shi: Call) -> dict[str, Number]:
+    """The weights of Shi's regularisers and their `tau`, where they are not the usual ones."""
+    found = {name: number_argument(shi, name) for name in SHI}
+    return {
+        name: value
+        for name, value in found.items()
+        if value is not None and not (isinstance(value, Constant) and value.value == SHI[name])
+    }
+
+
 def plain_losses(stage: Stage, dialect: Plain, claims: ClaimFunctions, clock: Clock) -> str:
-    """A function that gives all terms of a stage by name.
+    """A function that gives all terms of a stage by name, each under its text.
 
     A term whose weight varies is left out while its weight is 0, unless that leaves no term.
     """
     lines = Lines(dialect, claims)
     skips = not _is_idle(stage, clock)
     for term in stage.terms:
-        _term(term, lines, dialect.loss(term.call, lines), skips=skips)
+        _term(term, lines, dialect.loss, skips=skips)
     for term in stage.regularizers:
-        _term(term, lines, dialect.regularizer(term.call, lines), skips=skips)
-    given = ["net: Net", "x: Tensor", "y: Tensor", "s: SimpleNamespace", "generator: Generator"]
+        _term(term, lines, dialect.regularizer, skips=skips)
+    given = ["net: Net", "x: Tensor", "y: Tensor", "s: Namespace", "generator: Generator"]
     head = [
         *call(f"def {function_name(stage)}", given, " -> Terms:", depth=0),
         f'    """What stage `{stage.name}` minimises, term by term."""',
         "    terms: Terms = {}",
     ]
-    body = [line for text in lines.texts for line in fitted(f"    {text}")]
+    body = remarked(skipping(lines.texts, lines.parts))
     return "\n".join([*head, *body, "    return terms"])
 
 
@@ -204,17 +228,16 @@ def _is_idle(stage: Stage, clock: Clock) -> bool:
     return any(all(clock.number(w, time) == 0 for w in weights) for time in times)
 
 
-def _term(term: Term, lines: Lines, value: str, *, skips: bool) -> None:
-    # Keys of terms and variables have names of their own.
-    name = lines.fresh(f"{term.call.name} term").replace(" term", "")
-    indent = "    " if skips and not isinstance(term.weight, Constant) else ""
-    weighted = value if is_one(term.weight) else f"{factor(term.weight)} * {value}"
-    if len(f'    {indent}terms["{name}"] = {weighted}') > WIDTH:
+def _term(term: Term, lines: Lines, say: Callable[[Call, Lines], str], *, skips: bool) -> None:
+    start = len(lines.texts)
+    value, name = say(term.call, lines), lines.named(term.call.name)
+    weight = "" if is_one(term.weight) else f"{factor(term.weight)} * "
+    if len(f'        terms["{name}"] = {weight}{value}') > WIDTH:
         value = lines.define(term.call.name, value)
-        weighted = value if is_one(term.weight) else f"{factor(term.weight)} * {value}"
-    if indent:
-        lines.texts.append(f"if {number(term.weight)} != 0:")
-    lines.texts.append(f'{indent}terms["{name}"] = {weighted}')
+    lines.texts += [f"# {term.text}", f'terms["{name}"] = {weight}{value}']
+    varies = skips and not isinstance(term.weight, Constant)
+    condition = number(term.weight) if varies else ""
+    lines.parts.append(Part(start, len(lines.texts), condition))
 
 
 def _mixed(share: Number, first: str, second: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from specdsl.training.emit.lines import INDENT, WIDTH, call
+
+_SETTING = re.compile(r"  (?:(let) )?\w+ = ")
 
 
 def fitted(line: str) -> list[str]:
@@ -20,6 +23,45 @@ def fitted(line: str) -> list[str]:
     if opening and head.replace(".", "_").isidentifier() and arguments is not None:
         return call(f"{target} = {head}", arguments, depth=depth)
     return call(f"{target} = ", [value], depth=depth)
+
+
+def remarked(lines: Sequence[str]) -> list[str]:
+    """Lines of a function: a remark stands behind the condition that follows it, if both fit."""
+    found: list[str] = []
+    for line in lines:
+        remark = found[-1].strip() if found else ""
+        both = f"{line}  {remark}"
+        guarded = line.lstrip().startswith("if ") and remark.startswith("#")
+        if guarded and len(both) <= WIDTH:
+            found[-1] = both
+            continue
+        found += fitted(line)
+    return found
+
+
+def dense(directive: str) -> str:
+    """The same directive with settings beside one another, and names beside names, where they fit.
+
+    What takes several lines stays as it is.
+    """
+    lines = directive.splitlines()
+    found: list[str] = []
+    kinds: list[str] = []
+    for line, after in zip(lines, [*lines[1:], ""], strict=True):
+        setting = _SETTING.match(line)
+        whole = setting is not None and _indent(after) <= _indent(line)
+        kind = (setting.group(1) or "setting") if setting and whole else ""
+        joined = f"{found[-1]}  {line.strip()}" if found else ""
+        if kind and kind == kinds[-1] and len(joined) <= WIDTH:
+            found[-1] = joined
+            continue
+        found.append(line)
+        kinds.append(kind)
+    return "\n".join(found)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def _arguments(text: str) -> list[str] | None:

@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from specdsl.training.emit.lines import WIDTH, call
-from specdsl.training.emit.numbers import number, real, variable
+from specdsl.training.emit.numbers import factor, number, real, variable
 from specdsl.training.emit.plain_lines import choice, fitted
 from specdsl.training.emit.terms import number_argument
-from specdsl.training.plan.plan import Constant, Ramp, Schedule, Stage, Steps, Tied
-
-Shape = tuple[Fraction, Fraction]
-"""Middle and exponent of a smooth ramp."""
+from specdsl.training.plan.plan import Arithmetic, Constant, Ramp, Schedule, Stage, Steps, Tied
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +46,13 @@ def rate_of(schedules: tuple[Schedule, ...], stages: tuple[Stage, ...]) -> Rate:
 
 def plain_schedule(schedules: tuple[Schedule, ...], rate: Rate, epochs: int) -> str:
     """`schedule(t)` gives all schedules and the learning rate as attributes."""
-    lines = ["def schedule(t: float) -> SimpleNamespace:"]
-    lines.append('    """What varies, at a time in epochs: 2.5 is after half of the third one."""')
-    lines.append("    s = SimpleNamespace()")
-    shapes = _shapes(schedules)
+    smooth = any(isinstance(s.curve, Ramp) and s.curve.shape == "smooth" for s in schedules)
+    source = "; smooth as in arXiv:2103.17268" if smooth else ": 2.5 is after half of the third one"
+    lines = ["def schedule(t: float) -> Namespace:"]
+    lines.append(f'    """What varies, at a time in epochs{source}."""')
+    lines.append("    s = Namespace()")
     for each in schedules:
-        lines += _assigned(each, epochs, shapes)
+        lines += _assigned(each, epochs)
     if rate.values:
         ends = [f"t < {end}" for end in rate.ends]
         lines += choice(f"s.{rate.name}", rate.values, ends, depth=1)
@@ -62,48 +60,77 @@ def plain_schedule(schedules: tuple[Schedule, ...], rate: Rate, epochs: int) -> 
     return "\n".join(lines)
 
 
-def smooth_helpers(schedules: tuple[Schedule, ...]) -> list[tuple[str, str, str, str]]:
-    """Names of functions with the middle, the exponent, and how far they have come in the middle.
-
-    Source: Shi et al. 2021, arXiv:2103.17268.
-    """
-    found: list[tuple[str, str, str, str]] = []
-    for (middle, exponent), name in _shapes(schedules).items():
-        risen = 1 / (1 + exponent * (1 - middle) / middle)
-        power = str(exponent) if exponent.denominator == 1 else real(exponent)
-        found.append((name, real(middle), power, f"{risen.numerator} / {risen.denominator}"))
-    return found
-
-
-def _shapes(schedules: tuple[Schedule, ...]) -> dict[Shape, str]:
-    """Each shape of a smooth ramp with the name of its function."""
-    found: dict[Shape, str] = {}
-    for each in schedules:
-        if isinstance(each.curve, Ramp) and each.curve.shape == "smooth":
-            shape = each.curve.middle, each.curve.exponent
-            found.setdefault(shape, f"smooth_{len(found) + 1}" if found else "smooth")
-    return found
-
-
-def _assigned(schedule: Schedule, epochs: int, shapes: dict[Shape, str]) -> list[str]:
+def _assigned(schedule: Schedule, epochs: int) -> list[str]:
+    name = f"s.{variable(schedule.name)}"
     match schedule.curve:
         case Ramp() as ramp:
-            smooth = ramp.shape == "smooth"
-            name = shapes[ramp.middle, ramp.exponent] if smooth else ramp.shape
-            ends = [number(end) for end in (ramp.first, ramp.last)]
-            times = [number(Constant(time)) for time in (ramp.start, ramp.end)]
-            arguments = ["t", *ends, f"start={times[0]}", f"end={times[1]}"]
-            return call(f"s.{variable(schedule.name)} = {name}", arguments)
+            return _ramp(name, ramp)
         case Steps() as steps:
-            return _stepped(f"s.{variable(schedule.name)}", _changes(steps, epochs))
+            return _stepped(name, _changes(steps, epochs))
         case Tied(value=value):
-            return fitted(f"    s.{variable(schedule.name)} = {number(value)}")
+            return fitted(f"    {name} = {number(value)}")
+
+
+def _ramp(name: str, ramp: Ramp) -> list[str]:
+    """The share of the time that has passed, how far the ramp has come by then, and its value.
+
+    Source of smooth ramps, a power up to the middle of the time and then straight on: Shi et al.
+    2021, arXiv:2103.17268.
+    """
+    share = _passed(ramp)
+    if ramp.shape == "linear":
+        line = f"    {name} = {_between(ramp, share)}"
+        if len(line) <= WIDTH:
+            return [line]
+        return [f"    share = {share}", *fitted(f"    {name} = {_between(ramp, 'share')}")]
+    middle, exponent = ramp.middle, ramp.exponent
+    risen = 1 / (1 + exponent * (1 - middle) / middle)
+    power = str(exponent) if exponent.denominator == 1 else real(exponent)
+    below = f"{_ratio(risen)} * (share / {real(middle)}) ** {power}"
+    above = f"1 - {_ratio(risen * exponent / middle)} * (1 - share)"
+    return [
+        f"    share = {share}",
+        *choice("risen", [below, above], [f"share < {real(middle)}"], depth=1),
+        *fitted(f"    {name} = {_between(ramp, 'risen')}"),
+    ]
+
+
+def _passed(ramp: Ramp) -> str:
+    """The part of a ramp's time that has passed, from 0 to 1."""
+    start, length = ramp.start, ramp.end - ramp.start
+    if length == 0:
+        return f"float(t >= {number(Constant(start))})"
+    since = f"(t - {number(Constant(start))})" if start else "t"
+    passed = f"{since} / {number(Constant(length))}" if length != 1 else since.strip("()")
+    # Before a ramp that begins later, the time is negative.
+    return f"min(max({passed}, 0), 1)" if start > 0 else f"min({passed}, 1)"
+
+
+def _between(ramp: Ramp, share: str) -> str:
+    """From the first to the last value."""
+    whole = Arithmetic("-", ramp.last, ramp.first)
+    if isinstance(ramp.first, Constant) and isinstance(ramp.last, Constant):
+        change = ramp.last.value - ramp.first.value
+        first = number(ramp.first)
+        if change == 0:
+            return first
+        size = "" if abs(change) == 1 else f"{factor(Constant(abs(change)))} * "
+        if ramp.first.value == 0 and change > 0:
+            return f"{size}{share}"
+        return f"{first} {'-' if change < 0 else '+'} {size}{share}"
+    if isinstance(ramp.first, Constant) and ramp.first.value == 0:
+        return f"{factor(ramp.last)} * {share}"
+    return f"{number(ramp.first)} + ({number(whole)}) * {share}"
+
+
+def _ratio(value: Fraction) -> str:
+    return str(value) if value.denominator == 1 else f"{value.numerator} / {value.denominator}"
 
 
 def needs_steps(schedules: tuple[Schedule, ...], epochs: int) -> bool:
     """Whether the text calls `steps`: some values do not fit on one line."""
     found = (s for s in schedules if isinstance(s.curve, Steps))
-    return any("steps(" in " ".join(_assigned(s, epochs, {})) for s in found)
+    return any("steps(" in " ".join(_assigned(s, epochs)) for s in found)
 
 
 def _stepped(name: str, changes: dict[int, Fraction]) -> list[str]:

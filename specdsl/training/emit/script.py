@@ -13,12 +13,17 @@ from specdsl.diagnostics import SpecError
 from specdsl.graph.layers import LaidLayer, Layout
 from specdsl.language.spec import DatasetDeclaration
 from specdsl.query.elaboration.values.networks import shape_of
+from specdsl.training.emit.certifying import (
+    FINAL_ATTACK,
+    certifications_source,
+    certified_parts,
+    printed,
+)
 from specdsl.training.emit.common import (
     WIDTH,
     Given,
     environment,
     indented,
-    is_ordered,
     judged_in,
 )
 from specdsl.training.emit.data import (
@@ -29,9 +34,9 @@ from specdsl.training.emit.data import (
     listed,
     slice_text,
 )
+from specdsl.training.emit.edited import UNSEALED, sealed
 from specdsl.training.emit.lines import call, nested, statement
 from specdsl.training.emit.loop import constraints_source, loop_of, stage_choice
-from specdsl.training.emit.model import uses_normalize
 from specdsl.training.emit.networks import (
     first_weights,
     initialisation,
@@ -59,7 +64,6 @@ ALWAYS = (
     "Best",
     "Budget",
     "Checkpoint",
-    "Certified",
     "CpuSeconds",
     "EpochRecord",
     "Log",
@@ -70,7 +74,7 @@ ALWAYS = (
     "check_gradients",
     "device_named",
     "draw",
-    "optimizer",
+    "guarded",
     "samples",
     "seeded",
     "set_lr",
@@ -81,16 +85,13 @@ ALWAYS = (
 
 def script(plan: Plan, given: Given) -> str:
     """The text of the script. Raises SpecError E0901 and E1106 for what cannot be trained yet."""
-    return environment().get_template("runtime/script.py.jinja").render(_values(plan, given))
+    template = environment().get_template("runtime/script.py.jinja")
+    return sealed(template.render(_values(plan, given)))
 
 
 def _values(plan: Plan, given: Given) -> dict[str, Any]:
     judged = judged_in(plan)
-    dialect = Runtime(
-        None if judged is None else claim_argument(judged),
-        relus_of(given) if any(c.name in {"taps", "staps"} for c in calls_in(plan.stages)) else {},
-        given.inputs is not None,
-    )
+    dialect = _dialect(plan, given, judged)
     losses = _losses(plan, given, dialect)
     teachers = [
         teacher_source(network, function, given, dialect)
@@ -99,23 +100,20 @@ def _values(plan: Plan, given: Given) -> dict[str, Any]:
     batch_options = _batch_options(given.spec.datasets[plan.data.dataset], dialect)
     selection, saves = _selection(plan, dialect), _saves(plan, given, dialect)
     weights, loop = first_weights(plan, given, dialect), loop_of(plan, dialect)
-    init, model = initialisation(plan, given, dialect), model_text(given, dialect)
-    if judged is not None:
-        dialect.names |= {"Claim", "check_bounds", "pgd", "unstable"}
-    names = {*ALWAYS, *dialect.names, *helpers_of(plan.schedules), *given.claims.imports()}
-    if given.layout is not None and uses_normalize(given.layout):
-        names.add("Normalize")
-    parts = {"train": plan.data, **_validation(plan), **given.evaluation}
+    optimiser = _optimiser(plan, dialect)
+    starts, model = initialisation(plan, given, dialect), model_text(plan, given, dialect)
+    certified = certified_parts(plan)
+    parts = {"train": plan.data, **_validation(plan), **(certified or given.evaluation)}
+    certifications = certifications_source(plan, given.claims, dialect)
     return {
         "title": f"Trains `{plan.network}` on `{plan.data.dataset}`.",
         "directive": indented(plan.text),
-        "version": __version__,
-        "source": given.source,
+        "written": _written(plan, given),
         "recipe": plan.recipe,
-        "names": sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name)),
+        "names": _imported(plan, given, dialect, [model, *teachers]),
         "shape": str(given.shape),
         "data": _data(given, parts),
-        "ordered": given.layout is not None and is_ordered(given.layout),
+        "ordered": any("OrderedDict(" in text for text in (model, *teachers)),
         "model": model,
         "schedule": schedule_source(plan.schedules, rate_of(plan.stages), plan.settings.epochs),
         "claims": given.claims.sources(),
@@ -127,20 +125,75 @@ def _values(plan: Plan, given: Given) -> dict[str, Any]:
         "point": ", point=network_input" if given.inputs is not None else "",
         "first_weights": weights,
         "free": dialect.free.values(),
+        "balances": dialect.balances.values(),
         "eps": _radius(plan),
         "loop": loop,
         "selection": selection,
-        "optimiser": _optimiser(plan),
+        "optimiser": optimiser,
+        "optimisers": len(_kinds(plan)) > 1,
         "batch_options": batch_options,
-        "init": init,
+        "starts": _starts(starts),
+        "started": _started(starts),
         "clip": "None" if plan.settings.clip is None else real(plan.settings.clip),
         "budget": "None" if plan.settings.budget is None else real(plan.settings.budget),
-        "final_attack": "pgd(40)",
+        "final_attack": FINAL_ATTACK,
+        "certifications": certifications,
+        "printed": printed(plan),
         "saves": saves,
         "out": file_from(plan.folder / out_name(plan), given.folder),
         "description": repr(f"Train `{plan.network}`.").replace("'", '"'),
         "plan": plan,
     }
+
+
+def _written(plan: Plan, given: Given) -> str:
+    """What made the script, and what runs it."""
+    made = f"Written by specdsl {__version__} from {given.source}, recipe {plan.recipe[:12]},"
+    text = (
+        f"{made} {UNSEALED}. `specdsl train` runs this file as it stands; a run that was stopped "
+        "goes on where it was. `--check` looks for mistakes in two seconds."
+    )
+    return "\n".join(wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False))
+
+
+def _dialect(plan: Plan, given: Given, judged: Call | None) -> Runtime:
+    """The words of the plan; what the network is judged by needs some names too."""
+    inside = any(call.name in {"taps", "staps"} for call in calls_in(plan.stages))
+    inside |= any(call.name == "relus" for stage in plan.stages for call in stage.before)
+    dialect = Runtime(
+        None if judged is None else claim_argument(judged),
+        relus_of(given) if inside else {},
+        given.inputs is not None,
+        given.joint,
+        given.shape,
+    )
+    if judged is not None:
+        dialect.names |= {"Claim", "check_bounds", "pgd", "unstable"}
+    return dialect
+
+
+def _starts(calls: list[str]) -> list[str]:
+    """What draws first weights."""
+    if len(calls) < 2:
+        return [line for text in calls for line in statement(f"start = {text}")]
+    return call("starts = ", [f"{text}" for text in calls])
+
+
+def _started(calls: list[str]) -> str:
+    """An expression of the lines that tell of it."""
+    if len(calls) < 2:
+        return "start.lines()" if calls else ""
+    return "line for start in starts for line in start.lines()"
+
+
+def _imported(plan: Plan, given: Given, dialect: Runtime, models: list[str]) -> list[str]:
+    """What the script imports of the runtime, as formatters sort it, once all else is written."""
+    if not plan.certifications:
+        dialect.names.add("Certified")
+    names = {*ALWAYS, *dialect.names, *helpers_of(plan.schedules), *given.claims.imports()}
+    if any(" Normalize(" in text for text in models):
+        names.add("Normalize")
+    return sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
 
 
 def out_name(plan: Plan) -> str:
@@ -156,6 +209,9 @@ def _saves(plan: Plan, given: Given, dialect: Runtime) -> list[str]:
     lines: list[str] = []
     prunings = {call.name for stage in plan.stages for call in stage.before}
     for save in plan.saves:
+        if given.joint is not None and "relus" in prunings:
+            text = f"`{plan.network}` is made of several networks: activations of one are pruned"
+            raise SpecError.of("E0901", text, plan.span, help="leave `prune relus(...)` away")
         if save.name == "safetensors" and "relus" in prunings:
             help_ = "save `onnx(...)`"
             raise refuse(save, "holds weights alone, and no pruned activations", help_)
@@ -176,7 +232,7 @@ def _judged(judged: Call, given: Given) -> list[str]:
 
 def _losses(plan: Plan, given: Given, dialect: Runtime) -> list[str]:
     """Functions of losses and constraints, and those that choose between stages."""
-    begin = dialect.scores if _normalises(given.layout) else None
+    begin = dialect.scores if any(map(_normalises, given.layouts)) else None
     stages = plan.stages
     found = [loss_source(stage, dialect, given.claims, "Trainable", begin) for stage in stages]
     found.append(stage_choice("losses", "Losses", stages))
@@ -195,10 +251,10 @@ def _each(names: list[str]) -> list[str]:
     return ["        for losses in (", *(f"            {name}," for name in names), "        ):"]
 
 
-def _normalises(layout: Layout | None) -> bool:
+def _normalises(layout: Layout) -> bool:
     """Whether bounds need the statistics of the batch, which come from a call on it."""
-    steps = () if layout is None else layout.steps
-    return any(isinstance(step, LaidLayer) and step.call.kind == "batch_norm" for step in steps)
+    layers = [step for step in layout.steps if isinstance(step, LaidLayer)]
+    return any(layer.call.kind == "batch_norm" for layer in layers)
 
 
 def _radius(plan: Plan) -> str:
@@ -298,14 +354,36 @@ def _batch_options(declaration: DatasetDeclaration, dialect: Runtime) -> str:
 # --- the loop -------------------------------------------------------------------------------------
 
 
-def _optimiser(plan: Plan) -> str:
-    first = plan.stages[0].optimizer
-    for stage in plan.stages[1:]:
-        if (stage.optimizer.name, _options(stage.optimizer)) != (first.name, _options(first)):
-            text = "stages that differ in more of their optimizer than its rate are not supported"
-            raise SpecError.of("E0901", f"{text} yet", stage.optimizer.span)
-    options = "".join(f", {text}" for text in _options(first))
-    return f'optimizer(module.parameters(), "{first.name}", lr=schedule(0.0).lr{options})'
+def _optimiser(plan: Plan, dialect: Runtime) -> list[str]:
+    """The lines that make the optimiser, or those of stages that have their own."""
+    kinds = _kinds(plan)
+    if len(kinds) == 1:
+        (first,) = kinds.values()
+        options = "".join(f", {text}" for text in _options(first))
+        dialect.use("optimizer")
+        made = f'optimizer(module.parameters(), "{first.name}", lr=schedule(0.0).lr{options})'
+        return statement(f"optimiser = {made}")
+    each = [f'{first}: ("{call.name}", {_as_dict(call)})' for first, call in kinds.items()]
+    lines = [f"    optimisers = {dialect.use('Optimisers')}(", "        module,", "        {"]
+    lines += [f"            {text}," for text in each]
+    return [*lines, "        },", "    )"]
+
+
+def _as_dict(optimizer: Call) -> str:
+    pairs = [text.split("=") for text in _options(optimizer)]
+    return "{" + ", ".join(f'"{name}": {value}' for name, value in pairs) + "}"
+
+
+def _kinds(plan: Plan) -> dict[int, Call]:
+    """By first epochs, the optimizers of stages; what differs in its rate alone goes on."""
+    found: dict[int, Call] = {}
+    before: tuple[str, tuple[str, ...]] | None = None
+    for stage in plan.stages:
+        kind = stage.optimizer.name, _options(stage.optimizer)
+        if kind != before:
+            found[stage.first] = stage.optimizer
+        before = kind
+    return found
 
 
 def _options(optimizer: Call) -> tuple[str, ...]:

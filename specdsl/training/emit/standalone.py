@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import prod
+from textwrap import wrap
 from typing import Any
 
 from specdsl.diagnostics import SpecError
@@ -26,24 +27,21 @@ from specdsl.training.emit.data import (
     file_from,
     is_labelled,
     quoted,
-    standalone_data,
 )
+from specdsl.training.emit.edited import UNSEALED, sealed
+from specdsl.training.emit.lines import WIDTH
 from specdsl.training.emit.lines import call as call_lines
-from specdsl.training.emit.model import model_source, uses_normalize
-from specdsl.training.emit.numbers import real
-from specdsl.training.emit.plain import LEAVE, WHY, Plain, plain_losses
-from specdsl.training.emit.plain_lines import choice
-from specdsl.training.emit.plain_schedule import (
-    needs_steps,
-    plain_schedule,
-    rate_of,
-    smooth_helpers,
-)
-from specdsl.training.emit.schedule import helpers_of
+from specdsl.training.emit.model import is_chain, model_source, uses_normalize
+from specdsl.training.emit.numbers import number, real
+from specdsl.training.emit.plain import LEAVE, SHI, WHY, Plain, plain_losses, unusual
+from specdsl.training.emit.plain_data import standalone_data
+from specdsl.training.emit.plain_lines import choice, dense
+from specdsl.training.emit.plain_schedule import needs_steps, plain_schedule, rate_of
 from specdsl.training.emit.specialise import MONOTONE, BoundsText, specialised
 from specdsl.training.emit.terms import (
     call_argument,
     calls_in,
+    calls_of,
     claim_argument,
     function_name,
     refuse,
@@ -51,8 +49,11 @@ from specdsl.training.emit.terms import (
 )
 from specdsl.training.plan.clock import Clock
 from specdsl.training.plan.plan import Call, Constant, Part, Plan, Stage
+from specdsl.training.plan.recipe import KEY
 from specdsl.version import __version__
 
+# The mean width of a box, with which ratios stay finite.
+WIDTHS = "(upper - lower).mean().clamp(min=1e-12)"
 DEVICES = {
     "auto": 'torch.device("cuda" if torch.cuda.is_available() else "cpu")',
     "cpu": 'torch.device("cpu")',
@@ -70,6 +71,7 @@ TAKEN = frozenset(
         *("terms", "tighter", "time", "torch", "trained", "upper", "x", "xs", "y", "ys"),
         *("adversarial_loss", "certified_loss", "clean_loss", "end", "generator", "high"),
         *("argparse", "deepcopy", "gzip", "sklearn", "given", "data", "samples", "shares"),
+        *("check", "clean", "counts", "load", "found", "moved", "pgd_divergence", "point", "usual"),
     }
 )
 
@@ -81,13 +83,16 @@ def standalone(plan: Plan, given: Given) -> str:
     trained.
     """
     layout = given.layout
+    if given.joint is not None:
+        text = f"`{plan.network}` is trained with others, and plain scripts train one network"
+        raise SpecError.of("E0901", text, plan.span, help=LEAVE)
     if layout is None:
         text = f"`{plan.network}` is in a file, and plain scripts write out its layers"
         raise SpecError.of("E0901", text, plan.span, help=LEAVE)
     _require_plain(plan, given)
     given = replace(given, claims=_renamed(given.claims))
     template = environment().get_template("standalone/script.py.jinja")
-    return template.render(_values(plan, given, layout))
+    return sealed(template.render(_values(plan, given, layout)))
 
 
 def _renamed(claims: ClaimFunctions) -> ClaimFunctions:
@@ -101,34 +106,36 @@ def _values(plan: Plan, given: Given, layout: Layout) -> dict[str, Any]:
     bounds, shape = specialised(layout), given.shape
     declaration = given.spec.datasets[plan.data.dataset]
     outputs = prod(layout.graph.shapes[layout.graph.output])
-    dialect = Plain(is_labelled(declaration), outputs, bounds.no_crown)
+    view = _view(shape)
+    dialect = Plain(is_labelled(declaration), outputs, bounds.no_crown, view)
     clock = Clock(plan.schedules)
     losses = [plain_losses(stage, dialect, given.claims, clock) for stage in plan.stages]
     parts = {"train": plan.data, **_validation(plan), **given.evaluation}
-    final, rate = _final(plan, given), rate_of(plan.schedules, plan.stages)
+    judging, final = _judging(plan, bounds), _final(plan, given)
+    rate = rate_of(plan.schedules, plan.stages)
     return {
-        "title": f"Trains `{plan.network}` on `{plan.data.dataset}` to be certified.",
+        "title": _title(plan, given),
         # It stands in a docstring.
-        "directive": indented(plan.text).replace("\\", "\\\\").replace('"""', r"\"\"\""),
-        "version": __version__,
-        "source": given.source,
+        "directive": indented(dense(plan.text), "").replace("\\", "\\\\").replace('"""', r"\"\"\""),
         "recipe": plan.recipe,
+        "recipe_key": KEY,
         "config": plan.settings,
         "device": DEVICES[plan.settings.device],
         "data": standalone_data(given.spec, parts, shape, given.folder),
         "init": plan.settings.init.name,
+        "start": _start(plan, given),
         "ordered": is_ordered(layout),
-        "conv_classes": f" | nn.Conv{len(shape) - 1}d" if "conv" in bounds.kinds else "",
+        "chain": is_chain(layout),
         "normalize": uses_normalize(layout),
         "normalize_shape": f"(-1{', 1' * (len(shape) - 1)}{',' * (len(shape) == 1)})",
         "model": model_source(layout),
         "schedule": plain_schedule(plan.schedules, rate, plan.settings.epochs),
         "rate": rate.name,
-        "smooth_helpers": smooth_helpers(plan.schedules),
-        "linear": "linear" in helpers_of(plan.schedules),
         "steps": needs_steps(plan.schedules, plan.settings.epochs),
         "claims": given.claims.sources(standalone=True),
-        **_bounds(bounds, shape),
+        **_bounds(bounds),
+        "view": view,
+        **judging,
         **_words(plan),
         "losses": losses,
         "loss_names": [function_name(stage) for stage in plan.stages],
@@ -139,7 +146,7 @@ def _values(plan: Plan, given: Given, layout: Layout) -> dict[str, Any]:
         "clip": _real(plan.settings.clip),
         "budget": _real(plan.settings.budget),
         "threads": plan.settings.threads,
-        "selection": _selection(plan, bounds),
+        "selection": _selection(plan, bounds, crown=judging["crown"]),
         "stops": _stops(plan),
         "patience": plan.selection is not None and plan.selection.patience is not None,
         "final": final,
@@ -148,41 +155,109 @@ def _values(plan: Plan, given: Given, layout: Layout) -> dict[str, Any]:
     }
 
 
-def _bounds(bounds: BoundsText, shape: tuple[int, ...]) -> dict[str, Any]:
-    sizes = ", ".join(map(str, shape))
+def _title(plan: Plan, given: Given) -> str:
+    """What the script does and where it is from, on as many lines as it takes."""
+    what = f"Trains `{plan.network}` on `{plan.data.dataset}`: plain PyTorch,"
+    text = f"{what} by specdsl {__version__} from {given.source}; {UNSEALED}."
+    # Three quotes come before it.
+    return "\n".join(wrap(text, WIDTH - 3, break_long_words=False, break_on_hyphens=False))
+
+
+def _start(plan: Plan, given: Given) -> dict[str, str] | None:
+    """The file of weights that training begins with, and what stands before names there."""
+    weights = given.spec.networks[plan.network].weights
+    if weights is None or plan.settings.init.name != "keep":
+        return None
+    path = f"HERE / {quoted(file_from(weights.path, given.folder))}"
+    prefix = f"{quoted(weights.prefix)} + " if weights.prefix else ""
+    return {"prefix": prefix, "call": "\n".join(call_lines("load", ["net", path]))}
+
+
+def _view(shape: tuple[int, ...]) -> str:
+    """What gives points the shape of inputs."""
+    return "" if len(shape) == 1 else f".view(-1, {', '.join(map(str, shape))})"
+
+
+def _bounds(bounds: BoundsText) -> dict[str, Any]:
     return {
         "kinds": bounds.kinds,
         "monotone": bool(bounds.kinds & MONOTONE),
         "forward": bounds.forward,
         "backward": bounds.backward,
-        "last": bounds.last,
-        "crown": not bounds.no_crown,
-        "view": "" if len(shape) == 1 else f".view(-1, {sizes})",
+    }
+
+
+def _judging(plan: Plan, bounds: BoundsText) -> dict[str, Any]:
+    """What the network is judged by: CROWN where the training has it or is selected by it, an
+    attack where it has one or intervals would be alone.
+    """
+    calls = calls_in(plan.stages)
+    if plan.selection is not None:
+        calls += calls_of(plan.selection.measure)
+    crown = not bounds.no_crown and any(call.name == "crown_ibp" for call in calls)
+    pgd = not crown or any(call.name in {"pgd", "fgsm"} for call in calls)
+    shares = ["clean", *["pgd"] * pgd, *["intervals"] * crown, "certified"]
+    names = f"({', '.join(quoted(share) for share in shares)})"
+    values = [f"zip({names}, (counts / len(x)).tolist(), strict=True)"]
+    return {
+        "crown": crown,
+        "pgd": pgd,
+        "shares": shares,
+        "returned": "\n".join(call_lines("return dict", values)),
     }
 
 
 def _words(plan: Plan) -> dict[str, Any]:
     """Which helpers the words of a training need."""
     calls = calls_in(plan.stages)
-    attacks = [call for call in calls if call.name in {"pgd", "fgsm"}]
-    pgd = [call for call in attacks if call.name == "pgd"]
+    steep = [call for call in calls if call.name == "fgsm"]
+    pgd = [call for call in calls if call.name == "pgd"]
     restarts = any(whole_argument(call, "restarts") > 1 for call in pgd)
     decay = any(call.arguments.get("decay_at") for call in pgd)
-    alpha = any(call.arguments.get("alpha") is not None for call in attacks)
+    alpha = any(call.arguments.get("alpha") is not None for call in pgd)
     options = [
-        *("net: Net", "claim: Claim", "generator: Generator", "*", "steps: int"),
+        *("net: Net", "claim: Claim", "generator: Generator", "steps: int"),
         *(["restarts: int = 1"] if restarts else []),
-        *(["alpha: float | None = None"] if alpha else []),
-        *(["decay: dict[int, float] | None = None"] if decay else []),
+        *(["alpha: float = 0"] if alpha else []),
+        *(["decay: Decay = None"] if decay else []),
     ]
     return {
         "words": {call.name for call in calls},
         "alpha": alpha,
-        "pgd_head": "\n".join(call_lines("def pgd", options, " -> Tensor:", depth=0)),
+        "pgd_head": _head("pgd", options),
+        "divergence_head": _divergence_head(calls, options),
         "small_box": any(call.name == "small_box" for call in calls),
-        "fgsm": any(call.name == "fgsm" for call in calls),
+        "fgsm": bool(steep),
+        "fgsm_alpha": any(call.arguments.get("alpha") is not None for call in steep),
         "restarts": restarts,
         "decay": decay,
+        **_shi(calls),
+    }
+
+
+def _head(name: str, options: Sequence[str]) -> str:
+    return "\n".join(call_lines(f"def {name}", options, " -> Tensor:", depth=0))
+
+
+def _divergence_head(calls: Sequence[Call], options: Sequence[str]) -> str:
+    """That of the attack of TRADES, if it is used."""
+    if all(call.name != "trades_loss" for call in calls):
+        return ""
+    return _head("pgd_divergence", [o for o in options if not o.startswith("restarts")])
+
+
+def _shi(calls: Sequence[Call]) -> dict[str, Any]:
+    """The regularisers of Shi, with the options that are not what they usually are."""
+    names = {name for call in calls if call.name == "shi" for name in unusual(call)}
+    given = [f"{name}: float = {number(Constant(SHI[name]))}" for name in SHI if name in names]
+    star = ["*"] if given else []
+    tau = "tau" if "tau" in names else real(SHI["tau"])
+    factor = "tightness * " if "tightness" in names else ""
+    return {
+        "shi_head": _head("shi", ["claim: Claim", "boxes: list[Box]", *star, *given]),
+        "shi_options": names,
+        "tau": tau,
+        "tightness": f"cost += {factor}F.relu({tau} - width / {WIDTHS})",
     }
 
 
@@ -222,9 +297,8 @@ def _require_plain(plan: Plan, given: Given) -> None:
             raise _refusal("`constrain`", constraint.span)
         if optimiser_text(stage.optimizer) != optimiser_text(first):
             raise _refusal("another optimizer in a later stage", stage.optimizer.span)
-    network = given.spec.networks[plan.network]
-    if network.weights is not None and plan.settings.init.name == "keep":
-        raise _refusal("beginning with the weights of a file", network.span)
+    for certification in plan.certifications:
+        raise _refusal("`certify`", certification.span)
     _require_plain_points(given)
     for name in (plan.data.dataset, *(part.dataset for part in given.evaluation.values())):
         _require_plain_data(given.spec.datasets[name])
@@ -263,23 +337,23 @@ def _refusal(what: str, span: Span) -> SpecError:
 # --- how it is judged -----------------------------------------------------------------------------
 
 
-def _selection(plan: Plan, bounds: BoundsText) -> dict[str, str] | None:
+def _selection(plan: Plan, bounds: BoundsText, *, crown: bool) -> dict[str, str] | None:
     """Which share of the validation samples chooses, and what else is asked for."""
     if plan.selection is None:
         return None
     least, measure = plan.selection.least_clean, plan.selection.measure
     condition = "" if least is None else f'found["clean"] >= {real(least)} and '
-    return {"condition": condition, "measure": _share_name(measure, bounds)}
+    return {"condition": condition, "measure": _share_name(measure, bounds, crown=crown)}
 
 
-def _share_name(measure: Call, bounds: BoundsText) -> str:
+def _share_name(measure: Call, bounds: BoundsText, *, crown: bool) -> str:
     if measure.name == "clean_accuracy":
         return "clean"
     if measure.name != "certified":
         raise refuse(measure, WHY, LEAVE)
     by = call_argument(measure, "by")
     if by.name == "ibp":
-        return "certified" if bounds.no_crown else "by_intervals"
+        return "intervals" if crown else "certified"
     if by.name != "crown_ibp" or bounds.no_crown:
         raise refuse(by, WHY, LEAVE)
     beta = by.arguments.get("beta")
@@ -307,10 +381,9 @@ def _final(plan: Plan, given: Given) -> dict[str, str]:
     claim = claim_argument(call)
     labelled = is_labelled(given.spec.datasets[plan.data.dataset])
     return {
-        "claim": given.claims.call(claim, "xs, ys", "end"),
-        "check_claim": given.claims.call(claim, "x, y", "end"),
+        "claim": given.claims.call(claim, "xs, ys", "schedule(EPOCHS)"),
+        "check_claim": given.claims.call(claim, "x, y", "schedule(EPOCHS)"),
         "clean": "net(xs).argmax(1) == ys"
         if labelled
         else "margins_at(net, claim, xs.flatten(1)).amin(1) > 0",
-        "attack": "pgd(net, claim, generator, steps=steps)",
     }

@@ -14,7 +14,6 @@ from specdsl.training.emit.claims import ClaimFunctions
 from specdsl.training.emit.numbers import factor, is_one, number
 from specdsl.training.emit.skipping import Part, skipping
 from specdsl.training.plan.plan import (
-    Argument,
     Call,
     ClaimUse,
     Constant,
@@ -138,23 +137,24 @@ def function_name(stage: Stage) -> str:
 
 def calls_in(stages: Iterable[Stage]) -> list[Call]:
     """Every word of every term, with those in its arguments."""
-    found: list[Call] = []
+    words = [
+        word
+        for stage in stages
+        for word in (
+            *(term.call for term in (*stage.terms, *stage.regularizers)),
+            *(constraint.measure for constraint in stage.constraints),
+        )
+    ]
+    return [call for word in words for call in calls_of(word)]
 
-    def visit(value: Argument) -> None:
-        if isinstance(value, Call):
-            found.append(value)
-            for argument in value.arguments.values():
-                visit(argument)
-        elif isinstance(value, tuple):
-            for each in value:
-                if isinstance(each, Call):
-                    visit(each)
 
-    for stage in stages:
-        for term in (*stage.terms, *stage.regularizers):
-            visit(term.call)
-        for constraint in stage.constraints:
-            visit(constraint.measure)
+def calls_of(word: Call) -> list[Call]:
+    """A word with all in its arguments."""
+    found = [word]
+    for value in word.arguments.values():
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, Call):
+                found += calls_of(each)
     return found
 
 
@@ -184,6 +184,12 @@ def whole_argument(call: Call, name: str) -> int:
     found = call.arguments[name]
     assert isinstance(found, Constant), f"the schema says that `{name}` is a whole number"
     return int(found.value)
+
+
+def is_fused(by: Call) -> bool:
+    """Whether a bound method bounds the loss as a whole."""
+    fused = by.arguments.get("fused")
+    return isinstance(fused, Constant) and fused.value == 1
 
 
 def refuse(call: Call, why: str, help: str) -> SpecError:

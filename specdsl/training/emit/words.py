@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from specdsl.language.compositions import Composition
+from specdsl.training.emit.common import Joint
 from specdsl.training.emit.data import identifier
+from specdsl.training.emit.flow import Flow
 from specdsl.training.emit.numbers import factor, is_one, number, real
 from specdsl.training.emit.terms import (
     Dialect,
     Lines,
     call_argument,
     claim_argument,
+    is_fused,
     number_argument,
     refuse,
     whole_argument,
@@ -37,14 +41,19 @@ class Runtime(Dialect):
     ReLUs, which of them it is, from 1. `normalized`: whether samples are not yet what the network
     takes. `teachers`: networks that stand beside it, with the names they have in the script.
     `free`: attacks with a perturbation that stays, by what they are made for: their names there.
+    `balances`: pairs of losses with weights that follow them, by their text: their names there.
+    `joint`: the networks, where several are trained; `shape`: of one sample.
     """
 
     judged: ClaimUse | None
     relus: Mapping[str, int]
     normalized: bool = False
+    joint: Joint | None = None
+    shape: tuple[int, ...] = ()
     names: set[str] = field(default_factory=set[str])
     teachers: dict[str, str] = field(default_factory=dict[str, str])
     free: dict[str, str] = field(default_factory=dict[str, str])
+    balances: dict[str, str] = field(default_factory=dict[str, str])
 
     def use(self, name: str) -> str:
         """A name of the runtime."""
@@ -54,6 +63,22 @@ class Runtime(Dialect):
     def scores(self, lines: Lines) -> str:
         """The outputs on the batch, computed once."""
         return lines.define("scores", f"net({self.point('x')})")
+
+    def outputs(self, call: Call, lines: Lines) -> str:
+        """The outputs that a loss is about: of the trained network, or of those that it names."""
+        found = call.arguments["of"]
+        chain = None if self.joint is None else self.joint.chain
+        if found is None or chain is None or _composition(call).steps == chain:
+            return self.scores(lines)
+        return self._flow(lines).outputs(_composition(call))
+
+    def _flow(self, lines: Lines) -> Flow:
+        assert self.joint is not None, "a plan with compositions is one of several networks"
+        return Flow(self.joint, self.shape, lines, self.use, self._fixed)
+
+    def _fixed(self, network: str) -> str:
+        """The function of a network that is not trained."""
+        return self.teachers.setdefault(network, f"teacher_{identifier(network)}")
 
     def point(self, x: str) -> str:
         """What the network takes of samples."""
@@ -159,6 +184,9 @@ class Runtime(Dialect):
                 return self.bounds(call_argument(by, "by"), lines.define("small", made), lines)
             case "taps" | "staps":
                 raise refuse(by, "has a loss of its own", "use it in `certified_loss`")
+            case "crown_ibp" if is_fused(by):
+                help_ = "leave `fused` away, or use it in a `certified_loss` of its own"
+                raise refuse(by, "with `fused` bounds a loss, and no margins", help_)
             case name if name in PROVEN:
                 return f"{self.use('lower')}(net, {claim}, {self.method(by)})"
             case _:
@@ -178,9 +206,16 @@ class Runtime(Dialect):
         """As Dialect says."""
         match call.name:
             case "clean_loss":
-                return f"{self.use('clean_loss')}({self.scores(lines)}, y)"
+                return f"{self.use('clean_loss')}({self.outputs(call, lines)}, y)"
+            case "reconstruction_loss":
+                return f"{self.use('reconstruction_loss')}({self.outputs(call, lines)}, x)"
+            case "kl_loss":
+                code = self._flow(lines).code(_composition(call))
+                return f"{self.use('kl_loss')}({code})"
             case "certified_loss" if call_argument(call, "by").name in {"taps", "staps"}:
                 return self._latent(call, lines)
+            case "certified_loss" if is_fused(call_argument(call, "by")):
+                return self._fused(call, lines)
             case "certified_loss" if call.arguments.get("samples") is not None:
                 return self._sampled(call, lines)
             case "certified_loss" | "adversarial_loss":
@@ -197,16 +232,24 @@ class Runtime(Dialect):
                 sigma = number(_known(call, "sigma"))
                 noisy = lines.define("noisy", f"{self.use('with_noise')}(x, {sigma}, generator)")
                 return f"{self.use('clean_loss')}(net({self.point(noisy)}), y)"
-            case "convex":
-                first, second = (self.margins(part, lines) for part in _pair(call))
-                mixed = f"{self.use('convex_margins')}({_share(call)}, {first}, {second})"
-                return f"{self.use('robust_cross_entropy')}({mixed})"
-            case "geometric" | "product":
-                first, second = (self.loss(part, lines) for part in _pair(call))
-                share = f"{_share(call)}, " if call.name == "geometric" else ""
-                return f"{self.use(call.name)}({share}{first}, {second})"
+            case "convex" | "balanced" | "geometric" | "product":
+                return self._mixed(call, lines)
             case _:
                 raise refuse(call, "is not supported yet", "use another loss")
+
+    def _mixed(self, call: Call, lines: Lines) -> str:
+        """Two losses made one."""
+        if call.name == "convex":
+            first, second = (self.margins(part, lines) for part in _pair(call))
+            mixed = f"{self.use('convex_margins')}({_share(call)}, {first}, {second})"
+            return f"{self.use('robust_cross_entropy')}({mixed})"
+        first, second = (self.loss(part, lines) for part in _pair(call))
+        if call.name == "balanced":
+            name = self.balances.setdefault(call.text, f"BALANCE{len(self.balances) + 1}")
+            self.use("Balance")
+            return f"{name}.weigh({_share(call)}, {first}, {second})"
+        share = f"{_share(call)}, " if call.name == "geometric" else ""
+        return f"{self.use(call.name)}({share}{first}, {second})"
 
     def _divergence(self, by: Call) -> str:
         match by.name:
@@ -218,17 +261,35 @@ class Runtime(Dialect):
                 raise refuse(by, "does not look for a divergence", "use `pgd` or `fgsm`")
         return f"{self.use('kl')}({', '.join(options)})"
 
-    def _sampled(self, call: Call, lines: Lines) -> str:
-        """Bounds of a few samples of the batch stand for all of them."""
+    def _some(self, call: Call, lines: Lines) -> str:
+        """The claim about all samples of the batch, or about the few that were asked for."""
+        if call.arguments.get("samples") is None:
+            return lines.claim(claim_argument(call))
         count = whole_argument(call, "samples")
         picked = lines.define("some", f"torch.randperm(len(x), generator=generator)[:{count}]")
         made = lines.claims.call(claim_argument(call), f"x[{picked}], y[{picked}]")
-        claim = lines.define("few", made)
+        return lines.define("few", made)
+
+    def _fused(self, call: Call, lines: Lines) -> str:
+        """A loss that is bounded as a whole."""
+        by = call_argument(call, "by")
+        if lines.claims.has_alternatives(claim_argument(call)):
+            help_ = "leave `fused` away: margins of alternatives are bounded one by one"
+            raise refuse(by, "with `fused` has no bound for a property with `or`", help_)
+        claim = self._some(call, lines)
+        lines.texts.append("# TRAIN-ONLY: a bound of the loss, of no margin")
+        beta = _known(by, "beta")
+        share = "" if is_one(beta) else f", {number(beta)}"
+        return f"{self.use('fused_loss')}(net, {claim}{share})"
+
+    def _sampled(self, call: Call, lines: Lines) -> str:
+        """Bounds of a few samples of the batch stand for all of them."""
+        claim = self._some(call, lines)
         bounds = lines.define("bounds", self.bounds(call_argument(call, "by"), claim, lines))
         return f"{self.use('robust_cross_entropy')}({bounds})"
 
     def _latent(self, call: Call, lines: Lines) -> str:
-        claim = lines.claim(claim_argument(call))
+        whole = claim = lines.claim(claim_argument(call))
         by = call_argument(call, "by")
         if by.name == "staps":
             points = lines.points(claim, call_argument(by, "attack"))
@@ -239,7 +300,8 @@ class Runtime(Dialect):
         weight = number_argument(by, "weight")
         assert weight is not None, "it has a default"
         lines.texts.append("# TRAIN-ONLY: points found inside the network, no bounds")
-        latent = lines.define("latent", self._inner_attack(by, call_argument(by, "attack")))
+        made = self._inner_attack(by, call_argument(by, "attack"), whole)
+        latent = lines.define("latent", made)
         margins = lines.define("margins", f"{self.use('latent_margins')}(net, {claim}, {latent})")
         bounds = lines.define(
             "bounds", f"{self.use('lower')}(net, {claim}, {self.use('interval')}())"
@@ -248,18 +310,28 @@ class Runtime(Dialect):
         parts = f"{name}({margins}), {name}({bounds}), scale={number(weight)}"
         return f"{self.use('product')}({parts})"
 
-    def _inner_attack(self, by: Call, attack: Call) -> str:
-        """What looks for points in the box behind a layer; it is said by the ReLUs up to there."""
+    def _inner_attack(self, by: Call, attack: Call, claim: str) -> str:
+        """What looks for points in the box behind a layer; it is said by the ReLUs up to there.
+
+        A step is the same share of that box as it is of the region of the claim.
+        """
         after = by.arguments["after"]
         assert isinstance(after, str), "the schema says that it is a layer"
         number_of = self.relus.get(after)
         if number_of is None:
             raise refuse(by, f"needs a ReLU at the layer `{after}`", "name a layer with `relu`")
         if attack.name != "pgd":
-            # A length in units of the inputs means nothing behind a layer: steps are half-widths.
             raise refuse(attack, "does not look behind layers", "use `pgd`")
+        if attack.arguments["norm"] is not None:
+            # What is behind a layer is a box.
+            raise refuse(attack, "steps in linf behind layers", "leave `norm` away")
         options = [f"after={number_of}", "generator=generator"]
         options += [f"{n}={whole_argument(attack, n)}" for n in ("steps", "restarts")]
+        alpha = number_argument(attack, "alpha")
+        step = "0.25"
+        if alpha is not None:
+            step = f"{self.use('half_widths')}({claim}.region, {number(alpha)})"
+        options.append(f"step={step}")
         options += self._decay(attack) or ["decay={}"]
         return f"{self.use('LatentAttack')}({', '.join(options)})"
 
@@ -268,9 +340,7 @@ class Runtime(Dialect):
         assert isinstance(teacher, NetworkUse), "the schema says that it is a network"
         temperature = number_argument(call, "temperature")
         assert temperature is not None, "it has a default"
-        name = f"teacher_{identifier(teacher.name)}"
-        self.teachers[teacher.name] = name
-        found = f"{name}(x)"
+        found = f"{self._fixed(teacher.name)}(x)"
         return f"{self.use('distillation')}({self.scores(lines)}, {found}, {number(temperature)})"
 
     # --- regularisers -----------------------------------------------------------------------------
@@ -327,6 +397,12 @@ def _gap_lines(method: str) -> str:
 def _known(call: Call, name: str) -> Number:
     found = number_argument(call, name)
     assert found is not None, f"`{name}` has a default"
+    return found
+
+
+def _composition(call: Call) -> Composition:
+    found = call.arguments["of"]
+    assert isinstance(found, Composition), f"the schema says that `of` of `{call.name}` is one"
     return found
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
+from specdsl.language.compositions import Composition
 from specdsl.language.spec import Value
 from specdsl.source import Span
 
@@ -114,7 +115,7 @@ class ClaimUse:
 
 @dataclass(frozen=True, slots=True)
 class NetworkUse:
-    """Another declared network: a teacher, a decoder."""
+    """Another declared network: a teacher."""
 
     name: str
 
@@ -133,7 +134,17 @@ class Call:
     span: Span
 
 
-Argument = Number | Call | ClaimUse | NetworkUse | str | tuple[Call, ...] | tuple[int, ...] | None
+Argument = (
+    Number
+    | Call
+    | ClaimUse
+    | NetworkUse
+    | Composition
+    | str
+    | tuple[Call, ...]
+    | tuple[int, ...]
+    | None
+)
 """Strings are words, texts and names of layers: `shape = smooth`, a file name. Several calls are
 the attacks of `several`; several whole numbers are counts such as `decay_at`.
 """
@@ -203,6 +214,22 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
+class Certification:
+    """`certify claim on part by stages`, by the usual cascade where no stage is named.
+
+    Numbers of the claim that follow a schedule are those of the end of training. `title`: the claim
+    and the samples, as written; `text`: the whole line.
+    """
+
+    claim: Call
+    part: Part
+    stages: tuple[Call, ...]
+    title: str
+    text: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The rest of the block. `clip`: the largest norm of a gradient; `budget` in seconds;
     `init` keep, default or ibp; `threads` None leaves them as they are. The `lr` of an optimizer
@@ -225,14 +252,19 @@ class Plan:
 
     `recipe` is a hash of that text and of the declarations it names: two trainings with one recipe,
     one seed and the same data give the same weights. `folder` is where files are looked for.
+    `chain`: the declared networks that `network` is made of, in order; `parts`: all that are
+    trained.
     """
 
     network: str
+    chain: tuple[str, ...]
+    parts: tuple[str, ...]
     data: Part
     settings: Settings
     schedules: tuple[Schedule, ...]
     stages: tuple[Stage, ...]
     selection: Selection | None
+    certifications: tuple[Certification, ...]
     saves: tuple[Call, ...]
     text: str
     recipe: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +12,8 @@ from specdsl.language import syntax
 from specdsl.language.printing.printer import print_statement
 from specdsl.language.spec import Spec, TrainDeclaration
 
+KEY = "specdsl.recipe"
+"""What the hash is called in the file of a network."""
 # Part of what is hashed: a change in what the same words mean gets another number.
 VERSION = "recipe 1"
 
@@ -21,7 +23,7 @@ def expanded(declared: TrainDeclaration) -> syntax.Train:
     span = declared.span
     network = syntax.Name(declared.network, span=span)
     data = declared.data if declared.data is not None else syntax.Name(declared.dataset, span=span)
-    return syntax.Train(network, data, declared.items, span=span)
+    return syntax.Train(network, data, declared.items, declared.others, span=span)
 
 
 def expanded_text(declared: TrainDeclaration) -> str:
@@ -29,14 +31,17 @@ def expanded_text(declared: TrainDeclaration) -> str:
     return print_statement(expanded(declared))
 
 
-def recipe_of(text: str, declared: TrainDeclaration, spec: Spec) -> str:
+def recipe_of(declared: TrainDeclaration, spec: Spec) -> str:
     """SHA-256, in hexadecimal, of the text and of the declarations it names, with all they name.
 
+    What is certified afterwards changes no weight, and is left out.
     Parameters count with the values they have, wherever these come from. Files count by their
     names, wherever they lie: what is in them is data.
     """
-    parts = [VERSION, text]
-    for name, item in _named(expanded(declared), spec).items():
+    trains = tuple(line for line in declared.items if not isinstance(line, syntax.Certify))
+    block = expanded(replace(declared, items=trains))
+    parts = [VERSION, print_statement(block)]
+    for name, item in _named(block, spec).items():
         value = spec.values.get(name)
         is_value = isinstance(item, syntax.Param | syntax.Const) and value is not None
         shown = Path(value).name if isinstance(value, str) else value

@@ -11,11 +11,15 @@ from typing import Literal, cast
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
+from specdsl.language.checking.certifying import claim_call
 from specdsl.language.checking.training_data import plain_slice
+from specdsl.language.compositions import drawn
 from specdsl.language.schemas import Option, Table
 from specdsl.language.spec import Spec, TrainDeclaration
 from specdsl.language.training_schemas import (
     ATTACKS,
+    CERTIFIED_CLAIMS,
+    CERTIFIERS,
     LOSSES,
     MEASURES,
     MULTIPLIERS,
@@ -32,6 +36,7 @@ from specdsl.training.plan.plan import (
     Argument,
     Arithmetic,
     Call,
+    Certification,
     ClaimUse,
     Constant,
     Constraint,
@@ -70,7 +75,7 @@ def _plan(spec: Spec, declared: TrainDeclaration) -> Plan:
     total = _total(spec, declared)
     lets = [line for line in lines if isinstance(line, syntax.TrainItem) and line.kind == "let"]
     taken = frozenset(line.name for line in lets if line.name is not None)
-    words = Words(spec, declared.network, total, taken=taken)
+    words = Words(spec, declared.network, total, taken=taken, chain=declared.chain)
     for line in lets:
         _let(line, words)
     words.claim = _first_claim(lines, words)
@@ -78,14 +83,19 @@ def _plan(spec: Spec, declared: TrainDeclaration) -> Plan:
     text = expanded_text(declared)
     return Plan(
         network=declared.network,
+        chain=declared.chain,
+        parts=declared.parts,
         data=Part(declared.dataset, declared.start, declared.stop),
         settings=_settings(lines, words),
         selection=_selection(lines, words),
+        certifications=tuple(
+            _certification(line, words) for line in lines if isinstance(line, syntax.Certify)
+        ),
         saves=tuple(words.call(line.value, WRITERS) for line in _items(lines, "save")),
         stages=stages,
         schedules=tuple(words.schedules.values()),
         text=text,
-        recipe=recipe_of(text, declared, spec),
+        recipe=recipe_of(declared, spec),
         folder=Path(spec.source.name).parent,
         span=declared.span,
     )
@@ -104,6 +114,10 @@ def _let(line: syntax.TrainItem, words: Words) -> None:
     head = value.function if isinstance(value, syntax.Call) else value
     curve = words.curve(value)
     is_attack = isinstance(head, syntax.Name) and head.name in ATTACKS.schemas
+    code = drawn(name, value, words.networks) if curve is None else None
+    if code is not None:
+        words.networks = replace(words.networks, codes={**words.networks.codes, name: code})
+        return
     if curve is None and is_attack and not _is_number(cast(syntax.Name, head), words):
         words.attacks[name] = words.call(value, ATTACKS)
         return
@@ -171,8 +185,6 @@ def _selection(lines: _Lines, words: Words) -> Selection | None:
     if isinstance(line.condition, syntax.Comparison):
         least = words.constant(line.condition.operands[1])
     patience = _written(lines).get("patience")
-    start, stop = plain_slice(line.part, words.constant)
-    base = line.part.base if isinstance(line.part, syntax.Index) else line.part
     where = f" where {one_line(line.condition)}" if line.condition is not None else ""
     measure = words.call(line.measure, SELECTIONS)
     moving = next(_scheduled(measure), None)
@@ -182,10 +194,29 @@ def _selection(lines: _Lines, words: Words) -> Selection | None:
         raise SpecError.of("E0712", message, line.measure.span, help=help)
     return Selection(
         measure=measure,
-        part=Part(cast(syntax.Name, base).name, start, stop),
+        part=_part(line.part, words),
         least_clean=least,
         patience=None if patience is None else int(words.constant(patience)),
         text=f"keep best by {one_line(line.measure)} on {one_line(line.part)}{where}",
+        span=line.span,
+    )
+
+
+def _part(written: syntax.Expr, words: Words) -> Part:
+    start, stop = plain_slice(written, words.constant)
+    base = written.base if isinstance(written, syntax.Index) else written
+    return Part(cast(syntax.Name, base).name, start, stop)
+
+
+def _certification(line: syntax.Certify, words: Words) -> Certification:
+    by = ", ".join(one_line(stage) for stage in line.stages)
+    title = f"{one_line(line.claim)} on {one_line(line.part)}"
+    return Certification(
+        claim=words.call(claim_call(line.claim), CERTIFIED_CLAIMS),
+        part=_part(line.part, words),
+        stages=tuple(words.call(stage, CERTIFIERS) for stage in line.stages),
+        title=title,
+        text=f"certify {title} by {by}" if by else f"certify {title}",
         span=line.span,
     )
 

@@ -10,6 +10,7 @@ from typing import Literal, cast
 
 from specdsl.diagnostics import SpecError
 from specdsl.language import syntax
+from specdsl.language.compositions import Networks
 from specdsl.language.constants import entries
 from specdsl.language.evaluation import evaluate
 from specdsl.language.printing.printer import print_expression
@@ -51,7 +52,8 @@ def one_line(expression: syntax.Expr) -> str:
 class Words:
     """What the words of one block are resolved with; filled as its `let` lines are read.
 
-    `network`: the one that is trained. `claim`: what a regulariser without a property is about.
+    `network`: the one that is trained, made of those in `chain`. `claim`: what a regulariser
+    without a property is about. `networks`: all of the spec, with the codes of the block.
     """
 
     spec: Spec
@@ -61,6 +63,11 @@ class Words:
     attacks: dict[str, Call] = field(default_factory=dict[str, Call])
     claim: ClaimUse | None = None
     taken: frozenset[str] = frozenset()
+    chain: tuple[str, ...] = ()
+    networks: Networks = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.networks = Networks(self.spec.networks, self.spec.functions)
 
     # --- numbers ----------------------------------------------------------------------------------
 
@@ -216,11 +223,18 @@ class Words:
                 return cast(syntax.Name, expression).name
             case "network":
                 return NetworkUse(cast(syntax.Name, expression).name)
+            case "composition":
+                found = self.networks.composition(expression)
+                assert found is not None, "checked with the block"
+                return found
             case "layer":
                 return self._layer(expression)
             case "counts":
                 value = evaluate(expression, self.spec.values, self.spec.functions)
                 return tuple(int(entry) for entry in entries(value))
+            case "bool":
+                value = evaluate(expression, self.spec.values, self.spec.functions)
+                return Constant(Fraction(value is True))
             case "string":
                 return str(evaluate(expression, self.spec.values, self.spec.functions))
             case _:
@@ -231,6 +245,8 @@ class Words:
             return None
         if option.table is not None:
             return self.call(syntax.Name(str(option.default), span=span), option.table)
+        if option.kind == "bool":
+            return Constant(Fraction(option.default == "true"))
         if option.kind in ("real", "int", "weight", "rate"):
             return Constant(Fraction(str(option.default)))
         return str(option.default)
@@ -240,8 +256,12 @@ class Words:
         if isinstance(expression, syntax.String):
             return expression.value
         name = cast(syntax.Name, expression).name
-        layers = self.spec.networks[self.network].layers
+        layers = [layer for part in self.chain for layer in self.spec.networks[part].layers]
         known = [layer.name for layer in layers if isinstance(layer, syntax.Layer) and layer.name]
+        if known.count(name) > 1:
+            message = f"several networks of `{self.network}` have a layer `{name}`"
+            help = f'say which: `"{self.chain[0]}.{name}"`'
+            raise SpecError.of("E0620", message, expression.span, help=help)
         if name in known:
             return name
         message = f"no layer of `{self.network}` is called `{name}`"

@@ -17,8 +17,9 @@ from specdsl.training.certify.cascade import (
     certify,
     clean_accuracies,
 )
-from specdsl.training.runtime.attacks import pgd
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.attacks.attacks import pgd
+from specdsl.training.runtime.attacks.points import start
+from specdsl.training.runtime.claims.claim import (
     Application,
     Atom,
     Claim,
@@ -29,9 +30,8 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.data import Samples
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.points import start
+from specdsl.training.runtime.loop.data import Samples
+from specdsl.training.runtime.networks.network import Trainable
 from tests.training.runtime.digits import batch, trained
 
 COUNT = 60

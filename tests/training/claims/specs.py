@@ -12,6 +12,7 @@ from types import ModuleType
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from specdsl.data import Dataset
@@ -27,10 +28,10 @@ from specdsl.source import Source
 from specdsl.training.claims.compile import Trained, compile_claim
 from specdsl.training.claims.source import CONSTRUCTORS, source
 from specdsl.training.claims.template import ClaimTemplate
-from specdsl.training.runtime import claim as usual
-from specdsl.training.runtime import claim_parts as further
-from specdsl.training.runtime.claim import Claim
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.claims import claim as usual
+from specdsl.training.runtime.claims import parts as further
+from specdsl.training.runtime.claims.claim import Claim
+from specdsl.training.runtime.networks.network import Trainable
 
 INPUTS, HIDDEN, CLASSES = 4, 5, 3
 HEAD = """spec 1.0
@@ -123,7 +124,7 @@ def trainable(seed: int) -> tuple[str, Trainable]:
 def run(text: str, name: str = "p") -> object:
     """The function that a text defines, with what scripts import."""
     names = {c: _found(c) for c in CONSTRUCTORS}
-    scope: dict[str, object] = {"Tensor": Tensor, "torch": torch, **names}
+    scope: dict[str, object] = {"Tensor": Tensor, "torch": torch, "F": F, **names}
     exec(text, scope)
     return scope[name]
 

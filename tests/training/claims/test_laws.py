@@ -14,9 +14,9 @@ from torch import Tensor
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.query.query import Query
 from specdsl.query.sets import ExactArray, exact
-from specdsl.training.runtime.claim import Claim, margins_at
-from specdsl.training.runtime.lower import interval, lower
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.bounds.lower import interval, lower
+from specdsl.training.runtime.claims.claim import Claim, margins_at
+from specdsl.training.runtime.networks.network import Trainable
 from tests.training.claims.specs import (
     claim_of,
     compiled,

@@ -16,9 +16,9 @@ from specdsl.source import Source
 from specdsl.training.claims.compile import Trained, compile_claim
 from specdsl.training.claims.source import names_in, source
 from specdsl.training.claims.template import ClaimTemplate
-from specdsl.training.runtime.claim import margins_at
-from specdsl.training.runtime.lower import crown_ibp, lower
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.bounds.lower import crown_ibp, lower
+from specdsl.training.runtime.claims.claim import margins_at
+from specdsl.training.runtime.networks.network import Trainable
 from tests.conftest import Golden
 from tests.training.claims.specs import claim_of, compiled, load, run, trainable
 from tests.training.claims.test_laws import CLAIMS, PROPERTIES

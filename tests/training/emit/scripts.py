@@ -36,6 +36,7 @@ space Image { pixels: real[64] in [0, 1] }
 REST = """dataset digits: (Image, label[10]) = sklearn("digits") { scale = 1/16 }
 region near(x, r) = norm_ball(x, r, linf) & Image
 property robust(x, y, r) = forall z in near(x, r): argmax(net(z)) == y
+property either(x, y, r) = forall z in near(x, r): argmax(net(z)) == y or net(z)[0] >= 0
 property round(x, y, r) = forall z in norm_ball(x, r, l2) & Image: argmax(net(z)) == y
 """
 START = "epochs = 2 batch = 64 seed = 3 threads = 1 device = cpu optimizer = adam(lr = 5e-3) "
@@ -70,6 +71,15 @@ def emitted(
 ) -> str:
     """The script of a training, which lies in `folder`."""
     spec = spec_of(body, folder, network, head, rest=rest, taken=taken)
+    (plan,) = plans_of(spec)
+    return script(plan, given_for(plan, spec, folder))
+
+
+def of_text(text: str, folder: Path) -> str:
+    """The script of the only training of a spec."""
+    spec = check(
+        parse(Source(str(folder / "t.spec"), text)), {}, base=folder, working_directory=folder
+    )
     (plan,) = plans_of(spec)
     return script(plan, given_for(plan, spec, folder))
 

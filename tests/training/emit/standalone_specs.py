@@ -24,6 +24,11 @@ CONV = """layer conv(4, kernel = 3, stride = 2)  layer relu
   layer conv(5, kernel = [2, 3], stride = [2, 1], padding = [0, 1])  layer relu
   layer flatten  layer dense(16)  layer relu  layer dense(10)"""
 
+SKIPS = """layer conv(3, kernel = 3, padding = 1, stride = 2)  layer a = relu
+  layer conv(3, kernel = 3, padding = 1)  skip add(from = a, by = conv(3, kernel = 1))
+  layer relu  layer conv(3, kernel = 3, padding = 1)  skip add(from = a)  layer relu
+  layer flatten  layer dense(10)"""
+
 HEAD = """spec 1.0
 param eps: real = 0.05
 space Image {{ pixels: real[{shape}] in [0, 1] }}
@@ -97,6 +102,7 @@ def spec_of(
     data: str = "",
     epochs: int = 2,
     name: str = "modest",
+    folder: Path = Path(),
 ) -> Spec:
     """A training on digits."""
     optimizers = "  optimizer = adam(lr = 5e-3)\n"
@@ -105,7 +111,7 @@ def spec_of(
         head = head.replace("  epochs = {epochs}\n", "")
     text = head.format(layers=layers, shape=shape, data=data, epochs=epochs, lines=lines, name=name)
     source = Source("digits.spec", text)
-    return check(parse(source), {}, base=Path(), working_directory=Path())
+    return check(parse(source), {}, base=folder, working_directory=folder)
 
 
 def script_of(spec: Spec, folder: Path = Path()) -> str:
@@ -132,7 +138,7 @@ def module_of(text: str, folder: Path) -> ModuleType:
     return module
 
 
-def drawn(net: nn.Sequential, seed: int) -> nn.Sequential:
+def drawn(net: nn.Module, seed: int) -> nn.Module:
     """The network with weights and biases of about the same size."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -22,9 +22,9 @@ from specdsl.language.parsing.parser import parse
 from specdsl.language.spec import Value
 from specdsl.source import Source
 from specdsl.training.emit.model import MODULES, model_source
-from specdsl.training.runtime.layers import Normalize
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.save import load_safetensors, save_safetensors
+from specdsl.training.runtime.networks.layers import Normalize
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.save import load_safetensors, save_safetensors
 
 IMAGE, VECTOR = (2, 6, 5), (6,)
 CASES: dict[str, tuple[tuple[int, ...], str]] = {
@@ -57,6 +57,7 @@ CASES: dict[str, tuple[tuple[int, ...], str]] = {
     "mish": (VECTOR, "mish"),
     "normalize": (IMAGE, "normalize(mean = [1/2, 1/4], std = [1/4, 2])"),
     "relu": (VECTOR, "relu"),
+    "reshape": (VECTOR, "dense(12)\nlayer reshape([3, 2, 2])\nlayer conv(2, kernel = 2)"),
     "selu": (VECTOR, "selu"),
     "sigmoid": (VECTOR, "sigmoid"),
     "silu": (VECTOR, "silu"),

@@ -22,12 +22,21 @@ from specdsl.training.runtime.regularisers.intervals import (
     shi_relu,
     shi_tightness,
 )
-from tests.training.emit.standalone_specs import CONV, drawn, module_of, samples, script_of, spec_of
+from tests.training.emit.standalone_specs import (
+    CONV,
+    drawn,
+    module_of,
+    samples,
+    script_of,
+    spec_of,
+)
+from tests.training.emit.standalone_specs import SKIPS as SKIPPING
 
-SHI = """minimize certified_loss(robust, r = r)
-  regularize shi(robust, r = r)
+# Words that take every function of bounds and of regularisers, with all options.
+SHI = """minimize certified_loss(robust, r = r, by = crown_ibp)
+  regularize shi(robust, r = r, relu = 2, tightness = 2, tau = 1/3)
   regularize relu_stability(r = r)"""
-NETWORKS = {
+CHAINS = {
     "one layer": ("64", "layer dense(10)"),
     "dense": ("64", "layer dense(24)  layer relu  layer dense(16)  layer relu  layer dense(10)"),
     "conv": ("1, 8, 8", CONV),
@@ -50,6 +59,21 @@ NETWORKS = {
         "layer conv(3, kernel = 5, stride = 3)  layer relu  layer flatten  layer dense(10)",
     ),
 }
+SKIPS = {
+    "skip": (
+        "64",
+        "layer dense(12)  layer relu  layer dense(12)  skip add(from = input, by = dense(12))"
+        "  layer relu  layer dense(10)",
+    ),
+    "several": (
+        "64",
+        "layer dense(12)  layer a = relu  layer dense(12)  layer relu  skip add(from = a)"
+        "  layer dense(12)  skip add(from = a)  layer relu  layer dense(12)  layer relu"
+        "  skip add(from = input, by = dense(12))  layer relu  layer dense(10)",
+    ),
+    "images": ("1, 8, 8", SKIPPING),
+}
+NETWORKS = {**CHAINS, **SKIPS}
 # The engine walks rows back through all affine layers at the end, a script through the last one.
 MERGED = {"no relu after conv"}
 MONOTONE = {
@@ -80,12 +104,12 @@ Claim = tuple[Tensor, Tensor, Tensor, Tensor]
 
 def with_engine(
     script: ModuleType, shape: tuple[int, ...], seed: int
-) -> tuple[nn.Sequential, Claim, CompiledGraph, InputRegion, Tensor]:
+) -> tuple[nn.Module, Claim, CompiledGraph, InputRegion, Tensor]:
     """A random network with its claim, and the same for the engine."""
-    net: nn.Sequential = drawn(script.model(), seed)
+    net: nn.Module = drawn(script.model(), seed)
     compiled = compile_graph(load_module(net, [(1, *shape)], "net", check=False).graph)
     net.double()
-    for part in net:
+    for part in net.modules():
         if type(part).__name__ == "Normalize":
             part.mean, part.std = part.mean.double(), part.std.double()
     x, y = samples(shape, seed)
@@ -126,8 +150,13 @@ def test_regularisers_are_those_of_the_runtime(name: str, tmp_path: Path) -> Non
     boxes = script.intervals(net, claim)[1]
     found = intervals(compiled, region)
     for tau in (0.5, 0.9):
-        close(script.shi(claim, boxes, relu=0, tau=tau), shi_tightness(compiled, found, tau))
-        close(script.shi(claim, boxes, tightness=0, tau=tau), shi_relu(compiled, found, tau))
+        close(
+            script.shi(claim, boxes, relu=0, tightness=1, tau=tau),
+            shi_tightness(compiled, found, tau),
+        )
+        close(
+            script.shi(claim, boxes, relu=1, tightness=0, tau=tau), shi_relu(compiled, found, tau)
+        )
     close(script.relu_stability(boxes), relu_stability(compiled, found))
 
 
@@ -154,8 +183,8 @@ def test_bounds_hold_at_points_for_claims_with_one_set_of_rows(tmp_path: Path) -
         ("layer dense(8)  layer dropout(0.5)  layer dense(10)", "`dropout`"),
         ("layer dense(10)  layer relu", "end in `relu`"),
         (
-            "layer dense(10)  layer relu  skip add(from = input, by = dense(10))  layer dense(10)",
-            "add",
+            "layer dense(64)  skip add(from = input, by = relu)  layer dense(10)",
+            "`relu` on a skip",
         ),
     ],
 )

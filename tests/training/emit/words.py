@@ -13,6 +13,7 @@ BOUNDS = (
     "ibp",
     "crown",
     "crown_ibp(beta = 1/2)",
+    "crown_ibp(beta = 1 - e / eps, fused = true)",
     "fast_lin",
     "forward",
     "wong_kolter",
@@ -43,8 +44,15 @@ OTHERS: Mapping[str, str] = MappingProxyType(
         " alpha = eps / 4)) + trades_loss(robust, r = eps, by = fgsm)",
         "noisy": "minimize clean_loss() + noisy_loss(1/10)",
         "samples": "minimize clean_loss() + certified_loss(robust, r = eps, samples = 8)",
+        "fused samples": "minimize clean_loss() + product(clean_loss(),"
+        " certified_loss(round, r = eps, by = crown_ibp(fused = true), samples = 8))",
         "convex": "minimize convex(1/10, certified_loss(robust, r = eps),"
         " adversarial_loss(robust, r = eps))",
+        "balanced": "let a = ramp(0, 1/2, epochs = 0..2) minimize balanced(a,"
+        " certified_loss(robust, r = eps, samples = 8), clean_loss()) + balanced(1/5,"
+        " adversarial_loss(robust, r = eps), noisy_loss(1/10))",
+        "adaptive": "method = mixtrain(robust, r = eps, adaptive = true)",
+        "fused preset": "method = crown_ibp(robust, r = eps, fused = true)",
         "geometric": "minimize geometric(1/10, certified_loss(robust, r = eps),"
         " adversarial_loss(robust, r = eps, by = pgd(steps = 2)))",
         "product": "minimize product(clean_loss(), certified_loss(robust, r = eps))",
@@ -114,6 +122,10 @@ BLOCKS: Mapping[str, str] = MappingProxyType(
         )
         + "minimize clean_loss() stage one { epochs = 1 }"
         " stage two { epochs = 1 optimizer = adam(ramp(1e-3, 1e-4, epochs = 1..2)) }",
+        "optimisers of stages": START.replace("epochs = 2 ", "").replace("adam(", "sgd(")
+        + "minimize clean_loss() stage one { epochs = 1 optimizer = adam(lr = 5e-3) }"
+        " stage two { epochs = 2 optimizer = sgd(lr = 1e-2, momentum = 9/10) }"
+        " stage three { epochs = 1 optimizer = sgd(lr = 1e-3, momentum = 9/10) }",
         "pruned": PRUNED,
         "everything": EVERYTHING,
     }

@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from specdsl.data.sklearn_sets import read_sklearn
-from specdsl.training.runtime.attacks import GradientAttack, fgsm, friendly, loss_of, pgd, several
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.attacks.attacks import (
+    GradientAttack,
+    fgsm,
+    friendly,
+    loss_of,
+    pgd,
+    several,
+)
+from specdsl.training.runtime.claims.claim import (
     Application,
     Atom,
     Claim,
@@ -23,10 +30,10 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.clock import linear
-from specdsl.training.runtime.data import Batches, Samples, samples, split
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.optimise import optimizer, step
+from specdsl.training.runtime.loop.clock import linear
+from specdsl.training.runtime.loop.data import Batches, Samples, samples, split
+from specdsl.training.runtime.loop.optimise import optimizer, step
+from specdsl.training.runtime.networks.network import Trainable
 
 pytestmark = pytest.mark.slow
 EPOCHS = 40

@@ -15,12 +15,12 @@ from specdsl.bounds.passes.crown_ibp import crown_ibp_lower
 from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph import ops
-from specdsl.training.runtime.centered import centered_pass, output_at
-from specdsl.training.runtime.claim import ball, box, class_rows, intersect
-from specdsl.training.runtime.lower import Bound, crown_ibp, interval
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.row_walk import merged_lower, relaxed_lower
-from specdsl.training.runtime.spread import spread_rows
+from specdsl.training.runtime.bounds.centered import centered_pass, output_at
+from specdsl.training.runtime.bounds.lower import Bound, crown_ibp, interval
+from specdsl.training.runtime.bounds.row_walk import merged_lower, relaxed_lower
+from specdsl.training.runtime.bounds.spread import spread_rows
+from specdsl.training.runtime.claims.claim import ball, box, class_rows, intersect
+from specdsl.training.runtime.networks.network import Trainable
 
 # Sums of some hundred products of numbers about 1, in float32.
 ROUNDING = 1e-4

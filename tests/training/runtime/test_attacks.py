@@ -17,7 +17,7 @@ from specdsl.backend import Unsupported
 from specdsl.bounds.regions.balls import Ball
 from specdsl.bounds.regions.halfspaces import HalfSpaces
 from specdsl.bounds.regions.region import Balls, InputRegion
-from specdsl.training.runtime.attacks import (
+from specdsl.training.runtime.attacks.attacks import (
     GradientAttack,
     fgsm,
     friendly,
@@ -28,7 +28,10 @@ from specdsl.training.runtime.attacks import (
     several,
     with_noise,
 )
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.attacks.free import Free
+from specdsl.training.runtime.attacks.points import Norm, direction, held, project, start
+from specdsl.training.runtime.attacks.targeted import Objective, target_classes, targeted
+from specdsl.training.runtime.claims.claim import (
     All,
     Application,
     Atom,
@@ -40,10 +43,7 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.free import Free
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.points import Norm, direction, held, project, start
-from specdsl.training.runtime.targeted import Objective, target_classes, targeted
+from specdsl.training.runtime.networks.network import Trainable
 
 INPUTS, CLASSES = 6, 4
 NORMS: tuple[Norm, ...] = ("linf", "l2", "l1")

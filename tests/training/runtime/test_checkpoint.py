@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from specdsl.diagnostics import SpecError, render
-from specdsl.training.runtime.checkpoint import Checkpoint
+from specdsl.training.runtime.loop.checkpoint import Checkpoint
 from tests.conftest import Golden
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -25,11 +25,11 @@ import os, random, signal
 from pathlib import Path
 import numpy as np, torch
 from torch import nn
-from specdsl.training.runtime.checkpoint import Checkpoint, write_atomically
-from specdsl.training.runtime.data import Batches, Samples, shift
-from specdsl.training.runtime.log import Means
-from specdsl.training.runtime.optimise import optimizer, seeded, step
-from specdsl.training.runtime.selection import Best
+from specdsl.training.runtime.loop.checkpoint import Checkpoint, write_atomically
+from specdsl.training.runtime.loop.data import Batches, Samples, shift
+from specdsl.training.runtime.loop.log import Means
+from specdsl.training.runtime.loop.optimise import optimizer, seeded, step
+from specdsl.training.runtime.loop.selection import Best
 
 def train(folder, kill_at):
     generator, attacks = seeded(5, threads=1), torch.Generator().manual_seed(6)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from specdsl.bounds.interval import EmptyInterval
-from specdsl.training.runtime.claim import ball, box, class_rows, intersect
+from specdsl.training.runtime.claims.claim import ball, box, class_rows, intersect
 
 
 def test_a_region_holds_what_lies_in_all_parts() -> None:

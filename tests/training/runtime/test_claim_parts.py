@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.regions.region import InputRegion
-from specdsl.training.runtime.claim import Atom, ball, box, intersect
-from specdsl.training.runtime.claim_parts import (
+from specdsl.training.runtime.claims.claim import Atom, ball, box, intersect
+from specdsl.training.runtime.claims.parts import (
     chosen_rows,
     cut_by_ball,
     decided,

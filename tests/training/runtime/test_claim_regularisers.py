@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from specdsl.bounds.passes.first_layer import interval_pass
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.bounds.lower import crown, interval, lower
+from specdsl.training.runtime.claims.claim import (
     Application,
     Atom,
     Claim,
@@ -16,8 +17,7 @@ from specdsl.training.runtime.claim import (
     intersect,
     unchanged,
 )
-from specdsl.training.runtime.lower import crown, interval, lower
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.networks.network import Trainable
 from specdsl.training.runtime.regularisers.claims import (
     averaged,
     bound_gap,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specdsl.training.runtime.clock import linear, smooth, steps
+from specdsl.training.runtime.loop.clock import linear, smooth, steps
 
 Schedule = Callable[[float, float, float, float, float], float]
 ENDS = st.floats(-10, 10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from specdsl.training.runtime.combine import (
+from specdsl.training.runtime.losses.combine import (
     balanced_weights,
     convex_margins,
     geometric,

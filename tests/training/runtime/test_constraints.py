@@ -8,14 +8,20 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdsl.training.runtime.constraints import (
+from specdsl.training.runtime.losses.constraints import (
     Iterate,
     Lagrangian,
     ProxyLagrangian,
     best_iterate,
     stationary,
 )
-from specdsl.training.runtime.measures import Measured, class_margins, error_share, hinge, violation
+from specdsl.training.runtime.losses.measures import (
+    Measured,
+    class_margins,
+    error_share,
+    hinge,
+    violation,
+)
 
 NAMES = ("certified_error(robust)", "violation(monotone)")
 values = st.floats(-2, 2, allow_nan=False)

@@ -16,7 +16,7 @@ from specdsl.data import make_dataset
 from specdsl.data.csv_table import read_csv
 from specdsl.data.idx import read_idx
 from specdsl.diagnostics import SpecError
-from specdsl.training.runtime.data import Batches, Order, Samples, flip, samples, shift, split
+from specdsl.training.runtime.loop.data import Batches, Order, Samples, flip, samples, shift, split
 
 
 def generator(seed: int = 0) -> torch.Generator:

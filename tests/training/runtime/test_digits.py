@@ -13,7 +13,19 @@ import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.bounds.lower import (
+    Bound,
+    crown,
+    crown_ibp,
+    estimate,
+    fast_lin,
+    forward,
+    interval,
+    lower,
+    projections,
+    wong_kolter,
+)
+from specdsl.training.runtime.claims.claim import (
     All,
     Any_,
     Application,
@@ -27,20 +39,8 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.losses import cross_entropy, robust_cross_entropy
-from specdsl.training.runtime.lower import (
-    Bound,
-    crown,
-    crown_ibp,
-    estimate,
-    fast_lin,
-    forward,
-    interval,
-    lower,
-    projections,
-    wong_kolter,
-)
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.losses.losses import cross_entropy, robust_cross_entropy
+from specdsl.training.runtime.networks.network import Trainable
 
 Array = npt.NDArray[np.float64]
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from specdsl.data.sklearn_sets import read_sklearn
-from specdsl.training.runtime.data import samples
-from specdsl.training.runtime.distance import DistancePenalty
+from specdsl.training.runtime.attacks.distance import DistancePenalty
+from specdsl.training.runtime.loop.data import samples
 
 
 def test_nine_of_ten_digits_are_taken_for_another_with_confidence() -> None:

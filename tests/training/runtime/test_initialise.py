@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from specdsl.backend import Unsupported
-from specdsl.training.runtime.initialise import default, ibp, keep
+from specdsl.training.runtime.networks.initialise import default, ibp, keep
 from tests.training.runtime.digits import network
 
 

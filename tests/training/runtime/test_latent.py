@@ -10,7 +10,18 @@ from torch import Tensor, nn
 from specdsl.backend import Unsupported
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.passes.first_layer import interval_pass
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.bounds.latent import (
+    LatentAttack,
+    connected,
+    half_widths,
+    latent_margins,
+    outputs_from,
+    relu_number,
+    worst_points,
+)
+from specdsl.training.runtime.bounds.lower import interval, lower
+from specdsl.training.runtime.bounds.small_boxes import small_claim
+from specdsl.training.runtime.claims.claim import (
     Application,
     Atom,
     Claim,
@@ -21,17 +32,7 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.latent import (
-    LatentAttack,
-    connected,
-    latent_margins,
-    outputs_from,
-    relu_number,
-    worst_points,
-)
-from specdsl.training.runtime.lower import interval, lower
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.small_boxes import small_claim
+from specdsl.training.runtime.networks.network import Trainable
 from tests.training.runtime.digits import batch, network, trained, weights
 
 ROUNDING = 1e-4
@@ -76,6 +77,24 @@ def test_on_small_boxes_estimates_are_higher() -> None:
     small = small_claim(claim, x, 0.4)
     whole, part = (latent_margins(net, c, attack()) for c in (claim, small))
     assert part.mean().item() > whole.mean().item()
+
+
+def test_a_step_inside_is_the_share_of_the_box_that_it_is_of_the_region() -> None:
+    x = torch.tensor([[0.5, 0.5], [0.0, 1.0], [0.5, 0.5]])
+    region = intersect(ball(x, torch.tensor([0.1, 0.1, 0.0])), box(0.0, 1.0))
+    # The second is cut to half its width, and half of a step is 1 of its half-widths.
+    assert torch.allclose(half_widths(region, 0.05), torch.tensor([0.5, 1.0, 2.0]))
+    net = Trainable.of(network(1, (64, 30, 20, 10)), (64,))
+    images, y = batch(8)
+    claim = robust(images, y, 0.05)
+    share = half_widths(claim.region, 0.02)
+    assert torch.allclose(share, torch.full((8,), 0.4))
+    estimates = [
+        latent_margins(net, claim, LatentAttack(1, torch.Generator().manual_seed(0), step=step))
+        for step in (share, 0.4, 0.01)
+    ]
+    assert torch.allclose(estimates[0], estimates[1], atol=1e-5)
+    assert not torch.allclose(estimates[0], estimates[2], atol=1e-3)
 
 
 def test_values_from_an_inner_node_are_those_of_the_rest() -> None:

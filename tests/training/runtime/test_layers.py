@@ -10,13 +10,13 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from specdsl.backend import Unsupported
-from specdsl.training.runtime.graph_module import GraphModule
-from specdsl.training.runtime.initialise import default, ibp
-from specdsl.training.runtime.layers import fan_in, weights_of
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.prune import prune_weights
+from specdsl.training.runtime.networks.graph_module import GraphModule
+from specdsl.training.runtime.networks.initialise import default, ibp
+from specdsl.training.runtime.networks.layers import fan_in, weights_of
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.prune import prune_weights
+from specdsl.training.runtime.networks.svd import scale_singular_values
 from specdsl.training.runtime.regularisers.weights import l1
-from specdsl.training.runtime.svd import scale_singular_values
 from tests.training.runtime.digits import network
 
 

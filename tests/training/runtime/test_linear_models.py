@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.bounds.lower import interval, lower
+from specdsl.training.runtime.claims.claim import (
     Application,
     Atom,
     Claim,
@@ -19,15 +20,14 @@ from specdsl.training.runtime.claim import (
     intersect,
     unchanged,
 )
-from specdsl.training.runtime.linear_models import (
+from specdsl.training.runtime.losses.linear_models import (
     Norm,
     robust_logistic_loss,
     robust_logistic_regression,
     worst_margins,
 )
-from specdsl.training.runtime.losses import robust_cross_entropy
-from specdsl.training.runtime.lower import interval, lower
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.losses.losses import robust_cross_entropy
+from specdsl.training.runtime.networks.network import Trainable
 from tests.training.runtime.digits import digits
 
 norms = st.sampled_from(["linf", "l2", "l1"])

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from specdsl.diagnostics import SpecError, render
-from specdsl.training.runtime import curves
-from specdsl.training.runtime.log import (
+from specdsl.training.runtime.loop import curves
+from specdsl.training.runtime.loop.log import (
     CpuSeconds,
     EpochRecord,
     Log,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from specdsl.training.runtime import losses
+from specdsl.training.runtime.losses import losses
 
 CLOSE = 1e-12
 

@@ -13,7 +13,8 @@ from specdsl.bounds.passes.forward import node_values
 from specdsl.diagnostics import SpecError
 from specdsl.graph.to_onnx import export
 from specdsl.graph.torch_import.load import load_module
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.bounds.lower import crown_ibp, interval, lower
+from specdsl.training.runtime.claims.claim import (
     Application,
     Atom,
     Claim,
@@ -23,9 +24,8 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.graph_module import from_onnx
-from specdsl.training.runtime.lower import crown_ibp, interval, lower
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.networks.graph_module import from_onnx
+from specdsl.training.runtime.networks.network import Trainable
 
 ROUNDING = 1e-5
 

@@ -7,9 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from specdsl.diagnostics import SpecError, render
-from specdsl.training.runtime import optimise
-from specdsl.training.runtime.optimise import Budget, clip_gradients, seeded, set_lr
-from specdsl.training.runtime.selection import Best
+from specdsl.training.runtime.loop import optimise
+from specdsl.training.runtime.loop.optimise import (
+    Budget,
+    Optimisers,
+    clip_gradients,
+    seeded,
+    set_lr,
+)
+from specdsl.training.runtime.loop.selection import Best
 from tests.conftest import Golden
 
 
@@ -37,6 +43,36 @@ def test_options_and_rates_reach_the_optimiser() -> None:
     assert optimiser.param_groups[0]["momentum"] == 0.9
     set_lr(optimiser, 0.01)
     assert optimiser.param_groups[0]["lr"] == 0.01
+
+
+def moved(optimisers: Optimisers, epochs: range) -> Tensor:
+    """The weight after some epochs of one step each."""
+    weight = next(optimisers.module.parameters())
+    for epoch in epochs:
+        optimiser = optimisers.at(epoch)
+        set_lr(optimiser, 0.1)
+        optimise.step({"loss": (weight - 3).square()}, optimiser, epoch=epoch)
+    return weight.detach().clone()
+
+
+def test_a_stage_begins_with_its_own_optimiser_and_resumes_with_its_memory() -> None:
+    kinds: dict[int, tuple[optimise.Kind, dict[str, float]]]
+    kinds = {0: ("adam", {}), 3: ("sgd", {"momentum": 0.9})}
+    whole = Optimisers(nn.Linear(1, 1, bias=False), kinds)
+    start = whole.module.state_dict()["weight"].clone()
+    end = moved(whole, range(8))
+    for stop in (2, 3, 5):
+        module = nn.Linear(1, 1, bias=False)
+        module.load_state_dict({"weight": start})
+        first = Optimisers(module, kinds)
+        moved(first, range(stop))
+        state = first.state_dict()
+        again = Optimisers(module, kinds)
+        again.load_state_dict(state)
+        assert torch.equal(moved(again, range(stop, 8)), end)
+    assert isinstance(whole.at(7), torch.optim.SGD)
+    with pytest.raises(ValueError, match="begins in epoch 4"):
+        Optimisers(nn.Linear(1, 1), {0: ("adam", {})}).load_state_dict({"first": 4, "current": {}})
 
 
 def test_long_gradients_are_shortened_and_short_ones_kept() -> None:

@@ -18,19 +18,21 @@ from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph.runtime import Runtime
 from specdsl.graph.to_onnx import export
 from specdsl.graph.torch_import.load import load_module
-from specdsl.training.runtime.checkpoint import Checkpoint
-from specdsl.training.runtime.lower import crown, interval
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.prune import Pruning, prune_weights
-from specdsl.training.runtime.prune_relus import (
+from specdsl.training.runtime.bounds.lower import crown, interval
+from specdsl.training.runtime.loop.checkpoint import Checkpoint
+from specdsl.training.runtime.loop.selection import Best
+from specdsl.training.runtime.networks.graph_module import from_onnx
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.prune import Pruning, prune_weights
+from specdsl.training.runtime.networks.prune_relus import (
     Prunable,
-    PrunedReLU,
     prune_relus,
     put_pruned,
     unstable_neurons,
 )
+from specdsl.training.runtime.networks.pruned import PrunedReLU
+from specdsl.training.runtime.networks.save import save_onnx
 from specdsl.training.runtime.regularisers.claims import everywhere, unstable
-from specdsl.training.runtime.selection import Best
 from tests.training.runtime.digits import batch, network, numpy_intervals, trained, weights
 
 
@@ -190,6 +192,72 @@ def test_what_was_pruned_stays_pruned_and_loads_again() -> None:
     lines = second.lines()
     assert lines[0].startswith("prune relus: ")
     assert len(lines) == 2
+
+
+class Residual(nn.Module):
+    """ReLUs as functions, one of them on two branches that meet again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(64, 20), nn.Linear(20, 20)
+        self.last = nn.Linear(20, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = F.relu(self.one(x))
+        return self.last(F.relu(self.two(first) + first))
+
+
+def in_file(module: nn.Module, path: Path) -> Trainable:
+    """A network as `onnx(...)` trains it."""
+    save_onnx(Trainable.of(module, (64,)), path, "recipe")
+    return Trainable.of(from_onnx(path), (64,))
+
+
+def test_networks_of_graphs_are_pruned_as_those_of_parts(tmp_path: Path) -> None:
+    module, x = trained(), batch(100)[0]
+    net = in_file(module, tmp_path / "net.onnx")
+    for radius, stable in ((0.02, 0.95), (0.01, 0.6)):
+        regions = [region_of(x, radius)]
+        parts, graph = (prune_relus(n, regions, stable) for n in (Trainable.of(module, (64,)), net))
+        assert [(p.neurons, p.identity, p.zero) for p in graph.layers] == [
+            (p.neurons, p.identity, p.zero) for p in parts.layers
+        ]
+        assert graph.layers[0].identity + graph.layers[0].zero > 0
+        net = graph.net
+        with torch.no_grad():
+            assert torch.allclose(net(x), module(x), atol=1e-4)
+            assert torch.allclose(net.at(x), module(x), atol=1e-4)
+
+
+def test_a_pruned_graph_is_bounded_trained_saved_and_read_again(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    net = in_file(Residual(), tmp_path / "net.onnx")
+    x, y = batch(60)
+    region = region_of(x, 0.05)
+    before = unstable_neurons(net.compiled(), region)
+    done = prune_relus(net, [region], 0.7)
+    assert len(done.layers) == 2
+    assert sum(p.identity + p.zero for p in done.layers) > 0
+    net = done.net
+    assert int(unstable_neurons(net.compiled(), region).sum()) < int(before.sum())
+    masks = {k: v.clone() for k, v in net.module.state_dict().items() if "relu" in k}
+    optimiser = torch.optim.Adam(net.module.parameters(), lr=1e-2)
+    F.cross_entropy(net(x), y).backward()
+    optimiser.step()
+    # Masks are no weights: a step leaves them.
+    assert len(masks) == 4
+    assert all(torch.equal(net.module.state_dict()[k], v) for k, v in masks.items())
+    with torch.no_grad():
+        out, bound = net(x), crown()(net, region, torch.eye(10)[None])
+        assert bool((bound <= out + 1e-4).all())
+        save_onnx(net, tmp_path / "pruned.onnx", "recipe")
+        content = (tmp_path / "pruned.onnx").read_bytes()
+        found = Runtime(content, "net").run(x[:1].double().numpy())
+        assert found.reshape(-1) == pytest.approx(out[0].numpy(), abs=1e-4)
+        fresh = from_onnx(tmp_path / "net.onnx")
+        Prunable(fresh).load_state_dict(net.module.state_dict())
+        assert torch.equal(fresh(x), net.module(x))
+        assert torch.allclose(Trainable.of(fresh, (64,)).at(x), out, atol=1e-5)
 
 
 class Functional(nn.Module):

@@ -21,7 +21,7 @@ from specdsl.bounds.passes.first_layer import interval_pass
 from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.passes.wong_kolter import dual_bounds, dual_lower
 from specdsl.bounds.regions.region import InputRegion
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.networks.network import Trainable
 from specdsl.training.runtime.regularisers.intervals import (
     relu_stability,
     shi_relu,

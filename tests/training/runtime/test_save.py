@@ -17,10 +17,10 @@ from specdsl.language.checking.check import check
 from specdsl.language.parsing.parser import parse
 from specdsl.query.elaboration.values.resources import Resources
 from specdsl.source import Source
-from specdsl.training.runtime.graph_module import from_onnx
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.save import (
-    RECIPE,
+from specdsl.training.plan.recipe import KEY
+from specdsl.training.runtime.networks.graph_module import from_onnx
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.save import (
     device_named,
     load_safetensors,
     save_onnx,
@@ -113,7 +113,7 @@ def test_onnx_files_hold_the_network_and_its_recipe(tmp_path: Path) -> None:
     save_onnx(net, path, "the recipe")
     assert net.module.training
     model = onnx.load(path)
-    assert {p.key: p.value for p in model.metadata_props}[RECIPE] == "the recipe"
+    assert {p.key: p.value for p in model.metadata_props}[KEY] == "the recipe"
     again = from_onnx(path)
     with torch.no_grad():
         expected = network()(inputs())

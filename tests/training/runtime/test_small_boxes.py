@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.regions.balls import Ball
 from specdsl.bounds.regions.region import Balls, InputRegion
-from specdsl.training.runtime.small_boxes import small_box
+from specdsl.training.runtime.bounds.small_boxes import small_box
 
 
 def drawn(seed: int, dtype: torch.dtype) -> tuple[InputRegion, torch.Tensor]:

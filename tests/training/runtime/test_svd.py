@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from specdsl.backend import Unsupported
-from specdsl.training.runtime.svd import scale_singular_values
+from specdsl.training.runtime.networks.svd import scale_singular_values
 from tests.training.runtime.digits import network, weights
 
 

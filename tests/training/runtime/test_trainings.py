@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -10,7 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from specdsl.training.runtime.claim import (
+from specdsl.training.runtime.bounds.latent import LatentAttack, latent_margins
+from specdsl.training.runtime.bounds.lower import crown_ibp, interval, lower, wong_kolter
+from specdsl.training.runtime.bounds.small_boxes import small_claim
+from specdsl.training.runtime.claims.claim import (
     Application,
     Atom,
     Claim,
@@ -21,31 +25,29 @@ from specdsl.training.runtime.claim import (
     margins_at,
     unchanged,
 )
-from specdsl.training.runtime.combine import (
+from specdsl.training.runtime.losses.combine import (
     balanced_weights,
     convex_margins,
     geometric,
     product,
     random_subset,
 )
-from specdsl.training.runtime.constraints import (
+from specdsl.training.runtime.losses.constraints import (
     Iterate,
     Lagrangian,
     ProxyLagrangian,
     best_iterate,
 )
-from specdsl.training.runtime.initialise import ibp
-from specdsl.training.runtime.latent import LatentAttack, latent_margins
-from specdsl.training.runtime.losses import robust_cross_entropy
-from specdsl.training.runtime.lower import crown_ibp, interval, lower, wong_kolter
-from specdsl.training.runtime.measures import error_share, hinge
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.prune import prune_weights
-from specdsl.training.runtime.prune_relus import prune_relus, unstable_neurons
+from specdsl.training.runtime.losses.losses import robust_cross_entropy
+from specdsl.training.runtime.losses.measures import error_share, hinge
+from specdsl.training.runtime.networks.initialise import ibp
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.prune import prune_weights
+from specdsl.training.runtime.networks.prune_relus import prune_relus, unstable_neurons
 from specdsl.training.runtime.regularisers.claims import averaged, gap, inside
 from specdsl.training.runtime.regularisers.intervals import relu_stability, shi_relu, shi_tightness
 from specdsl.training.runtime.regularisers.weights import l1
-from specdsl.training.runtime.small_boxes import small_claim
+from tests.training.emit.scripts import HEAD, NETWORK, REST, loaded, of_text
 from tests.training.runtime.digits import batch, network, trained
 
 RADIUS = 0.1
@@ -331,3 +333,36 @@ def test_the_best_iterate_of_a_proxy_lagrangian_keeps_it_too(unconstrained: floa
             iterates.append(Iterate(epoch, objective(net, *TRAIN).item(), (broken,)))
     assert best_iterate(iterates).violation == 0
     assert unconstrained > bound
+
+
+CONSTRAINED = """train net on digits[0:1200] {
+  epochs = 40  batch = 100  threads = 1  device = cpu  optimizer = adam(lr = 5e-3)
+  minimize clean_loss() + 1/50 * certified_loss(robust, r = eps)
+"""
+
+
+def by_script(lines: str, folder: Path) -> Trainable:
+    """What a block with these lines trains."""
+    wide = NETWORK.replace("dense(12)", "dense(32)")
+    text = f"{HEAD.replace('1/20', '1/10')}{wide}{REST}{CONSTRAINED}{lines}\n}}\n"
+    module = loaded(of_text(text, folder), folder)
+    return module.train(folder / "net.onnx", torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def free(tmp_path_factory: pytest.TempPathFactory) -> Trainable:
+    return by_script("", tmp_path_factory.mktemp("free"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["lagrangian(lr = 1/2)", "proxy_lagrangian(lr = 2)"])
+def test_blocks_with_a_constraint_meet_it_within_a_point(
+    by: str, free: Trainable, tmp_path: Path
+) -> None:
+    """Without it the class is far from its bound; the others pay, and little is lost."""
+    bound = 0.2
+    measure = f"certified_error(robust, r = eps, by = crown_ibp, class = {HARD})"
+    kept = by_script(f"constrain {measure} <= 1/5 by {by}", tmp_path)
+    assert error_of_class(free) > bound + 0.2
+    assert error_of_class(kept) <= bound + 0.01
+    assert accuracy(kept) >= accuracy(free) - 0.1

@@ -18,11 +18,11 @@ from torch import Tensor
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.passes.crown import propagate
 from specdsl.bounds.regions.region import InputRegion
-from specdsl.training.runtime.ascent import evaluated
-from specdsl.training.runtime.claim import Application, Atom, Claim, atoms_of, unchanged
-from specdsl.training.runtime.lower import Bound, lower
-from specdsl.training.runtime.network import Trainable
-from specdsl.training.runtime.prune_relus import unstable_neurons
+from specdsl.training.runtime.attacks.ascent import evaluated
+from specdsl.training.runtime.bounds.lower import Bound, lower
+from specdsl.training.runtime.claims.claim import Application, Atom, Claim, atoms_of, unchanged
+from specdsl.training.runtime.networks.network import Trainable
+from specdsl.training.runtime.networks.prune_relus import unstable_neurons
 from specdsl.training.runtime.regularisers.intervals import Bounds, intervals
 from specdsl.training.runtime.regularisers.lipschitz import local_lipschitz
 from specdsl.training.runtime.regularisers.tightness import Lines, tightness_gaps

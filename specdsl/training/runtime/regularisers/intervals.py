@@ -17,7 +17,7 @@ from specdsl.bounds.passes.first_layer import interval_pass
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
-from specdsl.training.runtime.centered import centered_pass
+from specdsl.training.runtime.bounds.centered import centered_pass
 
 
 class Ends(Protocol):

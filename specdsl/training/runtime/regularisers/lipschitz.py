@@ -22,7 +22,7 @@ from specdsl.bounds.affine import (
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.passes.wong_kolter import chain_of
 from specdsl.graph.graph import NodeId
-from specdsl.training.runtime.network import Trainable
+from specdsl.training.runtime.networks.network import Trainable
 from specdsl.training.runtime.regularisers.intervals import Bounds, Ends
 
 # Where a layer maps everything to 0, it has no direction to follow.

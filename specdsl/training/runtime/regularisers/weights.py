@@ -9,7 +9,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from specdsl.backend import Unsupported
-from specdsl.training.runtime.layers import weights_of
+from specdsl.training.runtime.networks.layers import weights_of
 
 
 def l1(module: nn.Module) -> Tensor:

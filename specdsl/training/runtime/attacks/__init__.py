@@ -1,0 +1,1 @@
+"""Points at which a property holds badly."""

@@ -1,0 +1,1 @@
+"""Bounds for training: differentiable in the weights, and estimates of some."""

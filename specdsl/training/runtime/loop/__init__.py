@@ -1,0 +1,1 @@
+"""What a loop needs besides: data, a clock, steps, a log, checkpoints, selection."""

@@ -1,0 +1,1 @@
+"""Many trainings of one block: which values to try, each trained and judged apart, their front."""
