@@ -72,7 +72,10 @@ def _trainings(path: Path, parameters: dict[str, str], allowed: tuple[Path, ...]
         return ExitCode.NOTHING
     for number, plan in enumerate(plans):
         start = "\n" if number else ""
-        click.echo(f"{start}{plan.text}\n\n{schedule_table(plan)}\n\nrecipe {plan.recipe}")
+        parts = ", ".join(f"`{name}`" for name in plan.parts)
+        together = f"\n\ntrains {parts}" if len(plan.parts) > 1 else ""
+        table = schedule_table(plan)
+        click.echo(f"{start}{plan.text}{together}\n\n{table}\n\nrecipe {plan.recipe}")
     return ExitCode.PASSED
 
 

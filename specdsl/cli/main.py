@@ -23,11 +23,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "format": ("specdsl.cli.format", "Write spec files in the one canonical form."),
     "emit": ("specdsl.cli.train", "Print the script of a training."),
     "train": ("specdsl.cli.train", "Train as a `train` block says."),
+    "sweep": ("specdsl.cli.sweep", "Train for many values; draw the clean-certified front."),
     "compile": ("specdsl.cli.compile", "Print a stage: tree, spec, graph, lp, smt2, vnnlib, ..."),
     "show": ("specdsl.cli.show", "Print and draw the networks of an ONNX file or a spec."),
     "explain": ("specdsl.cli.explain", "Explain a diagnostic code, with examples."),
-    "solve": ("specdsl.cli.instances", "Decide one network and VNN-LIB query."),
-    "bench": ("specdsl.cli.instances", "Decide many VNN-COMP instances."),
+    "solve": ("specdsl.cli.solve", "Decide one network and VNN-LIB query."),
+    "bench": ("specdsl.cli.bench", "Decide many VNN-COMP instances."),
 }
 """Command to its module and summary. Modules are imported when their command runs, so that
 `specdsl --help` stays far below half a second."""

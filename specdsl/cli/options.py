@@ -46,6 +46,14 @@ timeout = click.option(
     metavar="SECONDS",
     help="For each obligation; goes before what the spec says. Default: 60.",
 )
+using = click.option("--using", default="portfolio", show_default=True, metavar="BACKEND")
+seed = click.option("--seed", type=click.IntRange(min=0), help="For backends that draw numbers.")
+memory = click.option(
+    "--memory",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="GIB",
+    help="Address space that a process may use.",
+)
 
 
 def parse_parameters(given: Iterable[str]) -> dict[str, str]:

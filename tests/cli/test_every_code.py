@@ -46,6 +46,14 @@ def spec(text: str) -> tuple[str, ...]:
     return ("check", "f.spec")
 
 
+def edited() -> tuple[str, ...]:
+    """A script in the place of another, to which a line was added since it was written."""
+    command = training("layer dense(2)")
+    text = '"""Trains `h`, text:0123456789ab."""\nEPOCHS = 2  # one more\n'
+    Path("train.py").write_text(text)
+    return (*command, "-o", "train.py")
+
+
 def training(layer: str, line: str = "", *, check: bool = False) -> tuple[str, ...]:
     text = (
         "spec 1.0\n"
@@ -58,6 +66,13 @@ def training(layer: str, line: str = "", *, check: bool = False) -> tuple[str, .
     claim = "check forall z in box([0, 0], [1, 1]): h(z)[0] <= 1\n" if check else ""
     Path("f.spec").write_text(text + claim)
     return ("check" if check else "emit", "f.spec")
+
+
+def swept(values: str, *options: str) -> tuple[str, ...]:
+    training("layer dense(2)")
+    with Path("f.spec").open("a") as file:
+        file.write("param c: real = 1/2 in [0, 1]\n")
+    return ("sweep", "f.spec", "-D", values, *options)
 
 
 def data(reader: str, content: bytes | str = b"", name: str = "d.csv") -> tuple[str, ...]:
@@ -171,8 +186,11 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
     "E0856": lambda: ("explain", "E9999"),
     "E0857": lambda: table("onnx,vnnlib\n"),
     "E0859": lambda: ("emit", *spec("const c = 1")[1:]),
+    "E0862": edited,
     "E0858": lambda: ("compile", *twice()[1:], "--to", "lp", "-o", "-"),
     "E1106": lambda: training("layer dense(weight = [[1, 0], [0, 1]], bias = [0, 0])"),
+    "E1110": lambda: swept("c=0..1"),
+    "E1111": lambda: swept("c=0..1:1/2", "--trials", "2"),
     "E1000": lambda: query("(assert (<= X_0 1)"),
     "E1001": lambda: query("(assert " + "(not " * 200),
     "E1002": lambda: query("(assume (<= X_0 1))"),

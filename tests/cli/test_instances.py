@@ -7,39 +7,13 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from specdsl.graph.graph import GraphBuilder
-from specdsl.graph.ops import Dense, Input
-from specdsl.graph.to_onnx import export
-from specdsl.run.instances import COLUMNS, decimal
-from tests.cli.conftest import Cli
-
-HEADER = "benchmark,onnx,vnnlib,timeout_s,verdict\n"
-ROWS = "small,net.onnx,sat.vnnlib,10,sat\nsmall,net.onnx,unsat.vnnlib,10,unsat\n"
-
-
-def query(bound: str) -> str:
-    """Unsafe where `2 x >= bound` over x in [0.1, 1]."""
-    return f"""(declare-const X_0 Real) (declare-const Y_0 Real)
-(assert (>= X_0 0.1)) (assert (<= X_0 1)) (assert (>= Y_0 {bound}))
-"""
-
-
-@pytest.fixture
-def instances(cli: Cli) -> Path:
-    builder = GraphBuilder()
-    x = builder.add(Input((1, 1)), name="x")
-    y = builder.add(Dense(np.array([[2.0]]), np.zeros(1)), x, name="y")
-    Path("net.onnx").write_bytes(export(builder.build(y)))
-    Path("sat.vnnlib").write_text(query("1.5"))
-    Path("unsat.vnnlib").write_text(query("2.5"))
-    path = Path("instances.csv")
-    path.write_text(HEADER + ROWS)
-    return path
+from specdsl.run.instances.results import COLUMNS
+from specdsl.run.instances.witness import decimal
+from tests.cli.conftest import HEADER, ROWS, Cli
 
 
 def rows(path: str) -> list[dict[str, str]]:
