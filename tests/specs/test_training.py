@@ -79,5 +79,7 @@ def test_every_committed_file_has_a_script() -> None:
     made.add(SPECS / "networks" / "digits.onnx")  # its own test is with `specs/digits.spec`
     # By `specdsl train specs/mnist_certified.spec`: tests/specs/test_mnist_certified.py.
     made.add(SPECS / "networks" / "mnist_certified.safetensors")
+    # By `specdsl train specs/autoencoder.spec`: tests/specs/test_autoencoder.py.
+    made |= {SPECS / "networks" / f"{name}.safetensors" for name in ("plain", "ae", "vae")}
     kept = {f for part in ("networks", "data") for f in (SPECS / part).iterdir()}
     assert kept == made
