@@ -9,6 +9,8 @@ from specdsl.language.preset_schemas import PRESETS
 from specdsl.language.schemas import BACKENDS, QUERY_REPORTS, READERS, REPORTS, Schema, Table
 from specdsl.language.training_methods import ATTACKS, BOUND_METHODS
 from specdsl.language.training_schemas import (
+    CERTIFIERS,
+    CODES,
     LOSSES,
     MEASURES,
     MULTIPLIERS,
@@ -43,9 +45,11 @@ TABLES: dict[str, Table] = {
     "measures": MEASURES,
     "multipliers": MULTIPLIERS,
     "schedules": SCHEDULES,
+    "codes": CODES,
     "starts": STARTS,
     "prunings": PRUNINGS,
     "selections": SELECTIONS,
+    "certifiers": CERTIFIERS,
     "writers": WRITERS,
     "presets": PRESETS,
 }

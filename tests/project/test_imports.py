@@ -13,7 +13,10 @@ import pytest
 import specdsl
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "pyomo", "z3", "matplotlib", "onnx", "onnxruntime", "highspy", "sklearn", "scipy")
+HEAVY = (
+    *("torch", "pyomo", "z3", "matplotlib", "onnx", "onnxruntime", "highspy", "sklearn", "scipy"),
+    "optuna",
+)
 
 SHOW = "import sys; print(*{m.partition('.')[0] for m in sys.modules})"
 HELP = """
@@ -27,7 +30,7 @@ except SystemExit:
 PARSE = """
 from pathlib import Path
 from specdsl.run.pipeline import load_spec
-from specdsl.cli import check, compile, show
+from specdsl.cli import check, compile, show, sweep
 from specdsl.diagnostics import SpecError
 load_spec(Path("SPEC"))
 """
