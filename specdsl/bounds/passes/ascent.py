@@ -3,8 +3,6 @@
 Rows do not know of one another: each has places of its own, and stops alone once its bound hardly
 moves or is good enough. So a row gets the same bound whichever rows it is raised with, but for the
 few steps that it goes on because the others do.
-
-Source: Kingma and Ba 2015, arXiv:1412.6980, for the step.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from specdsl.bounds.kinds.choice import Mixture, Places, RowsMoved
+from specdsl.bounds.passes.adam import Adam
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.rows.backward import AtInput, least
 from specdsl.bounds.rows.rows import Rows
@@ -26,8 +25,6 @@ from specdsl.graph.graph import NodeId
 # Of the first step. With 20 steps a quarter is better than a tenth on all networks measured: most
 # places end at 0 or 1.
 RATE = 0.25
-# The usual ones of Adam; the last keeps a place whose bound does not depend on it where it is.
-MOMENTUM, SQUARES, LEAST_SIZE = 0.9, 0.999, 1e-30
 # Rows are looked through after so many steps.
 STEPS_BETWEEN = 5
 # Rows are taken apart only where that saves so much of a step.
@@ -111,7 +108,7 @@ class _State:
         self.best = rows.coefficients.new_empty(0)
         self.first = self.last = self.best
         self.places: dict[NodeId, Tensor] = {}
-        self.moments: dict[NodeId, tuple[Tensor, Tensor]] = {}
+        self.adam = Adam()
 
     def note(self, found: Tensor) -> None:
         """Keep bounds that are better than those known."""
@@ -148,20 +145,9 @@ class _State:
         with torch.no_grad():
             for node, gradient in zip(nodes, gradients, strict=True):
                 if gradient is not None:
-                    self._step(node, gradient, rate, step)
-
-    def _step(self, node: NodeId, gradient: Tensor, rate: float, step: int) -> None:
-        # Where nothing bounds a row, there is no direction either.
-        gradient = gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        mixture = self.mixtures[node]
-        if node not in self.moments:
-            self.moments[node] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        mean, square = self.moments[node]
-        mean.lerp_(gradient, 1 - MOMENTUM)
-        square.mul_(SQUARES).addcmul_(gradient, gradient, value=1 - SQUARES)
-        size = (square / (1 - SQUARES ** (step + 1))).sqrt_().add_(LEAST_SIZE)
-        mixture.places.addcdiv_(mean, size, value=rate / (1 - MOMENTUM ** (step + 1)))
-        mixture.places.clamp_(0.0, mixture.last)
+                    mixture = self.mixtures[node]
+                    self.adam.climb(node, mixture.places, gradient, rate, step)
+                    mixture.places.clamp_(0.0, mixture.last)
 
     def narrow(self, limits: Limits, is_open: Open | None) -> bool:
         """Leave rows alone that are settled or hardly move; whether any others are left."""
@@ -187,9 +173,7 @@ class _State:
             for node, mixture in self.mixtures.items():
                 mixture.take(index)
                 mixture.places.requires_grad_()
-                if node in self.moments:
-                    mean, square = self.moments[node]
-                    self.moments[node] = mean[:, index], square[:, index]
+                self.adam.take(node, index)
 
 
 def differentiable_least(found: AtInput, region: InputRegion) -> Tensor:

@@ -12,114 +12,30 @@ one operand reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import inf
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.choice import Choice, Mixture, Places
-from specdsl.bounds.kinds.relaxation import LinearRelaxation, Passed
-from specdsl.bounds.passes.ascent import LEAST_SIZE, MOMENTUM, SQUARES, differentiable_least
+from specdsl.bounds.kinds.relaxation import Passed
+from specdsl.bounds.passes.adam import Adam
+from specdsl.bounds.passes.ascent import differentiable_least
 from specdsl.bounds.passes.crown import LinearLower, Relaxations, linear_lower
-from specdsl.bounds.regions.region import ROUNDING_PART, InputRegion
+from specdsl.bounds.passes.gaps import gaps
+from specdsl.bounds.passes.parts import Constraints, Known, Parts
+from specdsl.bounds.regions.region import ROUNDING_PART
 from specdsl.bounds.rows.backward import AtInput, dense_on, unit_rows, walk
 from specdsl.bounds.rows.rows import DenseRows, Rows
 from specdsl.graph.graph import NodeId
 
-# Of the first step, for places and for multipliers: best of 0.1 to 0.4 and of 0.02 to 0.2 on the
-# networks of docs/performance.md.
+# Of the first step, for places and for multipliers, and by which steps become smaller: as they were
+# tried first, not tuned.
 PLACE_RATE, MULTIPLIER_RATE, DECAY = 0.2, 0.05, 0.98
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Entries:
-    """Entries of inner values that may be split, numbered through.
-
-    Those of `nodes[i]` at `columns[i]` (row-major) have the numbers from `offsets[i]` on.
-    """
-
-    nodes: tuple[NodeId, ...]
-    columns: tuple[Tensor, ...]
-    offsets: tuple[int, ...]
-    count: int
-
-    @classmethod
-    def of(cls, columns: Mapping[NodeId, Tensor]) -> Entries:
-        """Numbered in the order given."""
-        offsets: list[int] = []
-        count = 0
-        for part in columns.values():
-            offsets.append(count)
-            count += part.numel()
-        return cls(tuple(columns), tuple(columns.values()), tuple(offsets), count)
-
-    def pick(self, bounds: Mapping[NodeId, Interval]) -> Interval:
-        """The bounds of all entries: (batch or 1, entries)."""
-        lower = [bounds[n].lower.flatten(1)[:, c] for n, c in self._parts()]
-        upper = [bounds[n].upper.flatten(1)[:, c] for n, c in self._parts()]
-        return Interval(torch.cat(lower, 1), torch.cat(upper, 1))
-
-    def _parts(self) -> Sequence[tuple[NodeId, Tensor]]:
-        return list(zip(self.nodes, self.columns, strict=True))
-
-    def here(self, numbers: Tensor, index: int) -> Tensor:
-        """Which of some numbers belong to node `index`: a mask."""
-        start = self.offsets[index]
-        return (numbers >= start) & (numbers < start + self.columns[index].numel())
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Parts:
-    """A batch of parts of a region: the entries `numbers` (split,) lie between `lower` and `upper`,
-    (batch, split). `below`, `above`: where these are constraints, and not what is known anyway.
-    """
-
-    numbers: Tensor
-    lower: Tensor
-    upper: Tensor
-    below: Tensor
-    above: Tensor
-
-    def take(self, index: Tensor) -> Parts:
-        """Those at `index` (positions or a mask)."""
-        return Parts(
-            self.numbers,
-            self.lower[index],
-            self.upper[index],
-            self.below[index],
-            self.above[index],
-        )
-
-    def narrow(self, multipliers: Tensor) -> Tensor:
-        """Multipliers (batch, rows, split) made sound: 0 or more where `z >= lower` alone is known,
-        0 or less where `z <= upper` is, 0 where neither.
-        """
-        least = torch.where(self.above, -torch.inf, 0.0)[:, None]
-        most = torch.where(self.below, torch.inf, 0.0)[:, None]
-        return multipliers.nan_to_num(nan=0.0).clamp(least.to(multipliers), most.to(multipliers))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """What is known of the whole region: bounds of every node, for a region of batch 1, and which
-    entries may be split."""
-
-    compiled: CompiledGraph
-    region: InputRegion
-    bounds: Mapping[NodeId, Interval]
-    entries: Entries
-
-    def nearly(self, compiled: CompiledGraph, region: InputRegion) -> Known:
-        """The same for a graph and a region in another dtype, for climbing alone: bounds are
-        rounded to the nearest, and what rests on them proves nothing.
-        """
-        like = compiled.like
-        bounds = {n: Interval(b.lower.to(like), b.upper.to(like)) for n, b in self.bounds.items()}
-        return Known(compiled, region, bounds, self.entries)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,17 +52,6 @@ class PartRows:
     places: Mapping[NodeId, Places]
     multipliers: Tensor
     gaps: Tensor
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Constraints:
-    """`coefficients . x + constant <= most` all over a part: (constraints, inputs), and twice
-    (constraints,).
-    """
-
-    coefficients: Tensor
-    constant: Tensor
-    most: Tensor
 
 
 class PartBounds:
@@ -171,7 +76,7 @@ class PartBounds:
             here = known.entries.here(parts.numbers, i)
             if not bool(here.any()):
                 continue
-            columns = known.entries.columns[i][parts.numbers[here] - known.entries.offsets[i]]
+            columns = known.entries.positions(parts.numbers[here], i)
             whole = known.bounds[node]
             lower = whole.lower.flatten(1).repeat(batch, 1)
             upper = whole.upper.flatten(1).repeat(batch, 1)
@@ -238,7 +143,7 @@ class PartBounds:
                 here = (entries.here(parts.numbers, i) & cut[0]).nonzero()[:, 0]
                 if not len(here):
                     continue
-                columns = entries.columns[i][parts.numbers[here] - entries.offsets[i]]
+                columns = entries.positions(parts.numbers[here], i)
                 start, rows = unit_rows(compiled, node, columns, like.new_full((len(here),), sign))
                 line = linear_lower(walk(compiled, start, rows, through), self.region)
                 most = sign * ends[0, here].to(like)
@@ -252,18 +157,14 @@ class PartBounds:
 
 @dataclass(slots=True, eq=False)
 class _Ascent:
-    """`mixtures` are made at the first walk. `moments`: Adam's, by node; the multipliers' own under
-    None.
-    """
+    """`mixtures` are made at the first walk."""
 
     bounds: PartBounds
     output: Tensor
     start: dict[NodeId, Places]
     multipliers: Tensor
     mixtures: dict[NodeId, Mixture] = field(default_factory=dict[NodeId, Mixture])
-    moments: dict[NodeId | None, tuple[Tensor, Tensor]] = field(
-        default_factory=dict[NodeId | None, tuple[Tensor, Tensor]]
-    )
+    adam: Adam = field(default_factory=Adam)
     best: Tensor | None = None
     best_places: dict[NodeId, Tensor] = field(default_factory=dict[NodeId, Tensor])
     best_multipliers: Tensor | None = None
@@ -295,9 +196,10 @@ class _Ascent:
                 found = self.walk(moves=False, noted=noted)
                 last = linear_lower(found, self.bounds.region)
             proven = last.lower - self._rounding(last)
-            gaps = self._gaps(noted)
+            own = self.bounds
+            off = gaps(own.known, own.bounds, own.relaxations, noted, proven)
         places = {n: Places(m.places, m.columns) for n, m in self.mixtures.items()}
-        return PartRows(last, proven, places, self.multipliers, gaps)
+        return PartRows(last, proven, places, self.multipliers, off)
 
     def walk(self, moves: bool, noted: dict[NodeId, Tensor] | None = None) -> AtInput:
         """Rows at the input; coefficients at nonlinear ops are noted where asked for."""
@@ -329,7 +231,7 @@ class _Ascent:
             return None
         index = entries.nodes.index(node)
         here = entries.here(parts.numbers, index)
-        columns = entries.columns[index][parts.numbers[here] - entries.offsets[index]]
+        columns = entries.positions(parts.numbers[here], index)
         own = self.multipliers[..., here]
         whole = dense_on(rows, self.bounds.known.compiled.graph.shapes[node])
         whole = whole.expand(own.shape[0], own.shape[1], *whole.shape[2:])
@@ -376,83 +278,18 @@ class _Ascent:
         has_splits = self.multipliers.numel() > 0
         if has_splits:
             wanted.append(self.multipliers)
-        gradients = torch.autograd.grad(total, wanted, allow_unused=True)
+        # Said to be tensors, they are None where a bound does not depend on what is moved.
+        gradients = cast(
+            "tuple[Tensor | None, ...]", torch.autograd.grad(total, wanted, allow_unused=True)
+        )
+        rate = DECAY**step
         with torch.no_grad():
-            rate = DECAY**step
             for node, gradient in zip(nodes, gradients, strict=False):
-                mixture = self.mixtures[node]
-                places = mixture.places.detach()
-                self._step(node, places, gradient, PLACE_RATE * rate, step)
-                mixture.places = places.clamp_(0.0, mixture.last)
-            if has_splits:
-                own = self.multipliers.detach()
-                self._step(None, own, gradients[-1], MULTIPLIER_RATE * rate, step)
+                if gradient is not None:
+                    mixture = self.mixtures[node]
+                    self.adam.climb(node, mixture.places, gradient, PLACE_RATE * rate, step)
+                    mixture.places.clamp_(0.0, mixture.last)
+            if has_splits and gradients[-1] is not None:
+                own = self.multipliers
+                self.adam.climb("multipliers", own, gradients[-1], MULTIPLIER_RATE * rate, step)
                 self.multipliers = self.bounds.parts.narrow(own)
-
-    def _step(
-        self, key: NodeId | None, values: Tensor, gradient: Tensor | None, rate: float, step: int
-    ) -> None:
-        """One step of Adam, in place."""
-        if gradient is None:
-            return
-        gradient = gradient.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        if key not in self.moments:
-            self.moments[key] = torch.zeros_like(gradient), torch.zeros_like(gradient)
-        mean, square = self.moments[key]
-        mean.lerp_(gradient, 1 - MOMENTUM)
-        square.mul_(SQUARES).addcmul_(gradient, gradient, value=1 - SQUARES)
-        size = (square / (1 - SQUARES ** (step + 1))).sqrt_().add_(LEAST_SIZE)
-        values.addcdiv_(mean, size, value=rate / (1 - MOMENTUM ** (step + 1)))
-
-    def _gaps(self, noted: Mapping[NodeId, Tensor]) -> Tensor:
-        """How much the lines of ops that read an entry may be off there, times coefficients."""
-        own = self.bounds
-        entries, graph = own.known.entries, own.known.compiled.graph
-        sizes = (own.region.batch, self.output.shape[1], entries.count)
-        gaps = own.known.compiled.like.new_zeros(sizes)
-        for node, coefficients in noted.items():
-            operands = graph.operands(node)
-            if len(operands) != 1 or operands[0] not in entries.nodes:
-                continue
-            line = own.relaxations.lines[node]
-            if not isinstance(line, LinearRelaxation):
-                continue
-            index = entries.nodes.index(operands[0])
-            columns, start = entries.columns[index], entries.offsets[index]
-            z = own.bounds.get(operands[0], own.known.bounds[operands[0]])
-            low, high = z.lower.flatten(1)[:, columns], z.upper.flatten(1)[:, columns]
-            below, above = _largest_gaps(own, node, low, high, columns)
-            read = coefficients.flatten(2)[..., columns]
-            off = read.clamp(min=0) * below[:, None] - read.clamp(max=0) * above[:, None]
-            gaps[..., start : start + columns.numel()] += off
-        return gaps
-
-
-# Points of an interval at which lines are held against what they bound.
-SAMPLES = 9
-# A gap below a function counts less than one above: places move the line there, and often close it.
-BELOW_PART = 0.3
-
-
-def _largest_gaps(
-    bounds: PartBounds, node: NodeId, low: Tensor, high: Tensor, columns: Tensor
-) -> tuple[Tensor, Tensor]:
-    """How far the usual lines are from the function at most, below and above: (batch, columns)."""
-    line = bounds.relaxations.lines[node]
-    assert isinstance(line, LinearRelaxation)
-    rule = bounds.known.compiled.rules[node]
-    shares = torch.linspace(0.0, 1.0, SAMPLES, dtype=low.dtype)
-    below = above = torch.zeros_like(low)
-    parts = (line.lower_slope, line.upper_slope, line.upper_intercept)
-    slope, above_slope, above_intercept = (p.flatten(1)[:, columns] for p in parts)
-    if line.lower_intercept is None:
-        intercept = torch.zeros_like(slope)
-    else:
-        intercept = line.lower_intercept.flatten(1)[:, columns]
-    corners = [low + share * (high - low) for share in shares]
-    corners.append(torch.zeros_like(low).clamp(low, high))
-    for at in corners:
-        value = rule.evaluate([at])
-        below = below.maximum(value - slope * at - intercept)
-        above = above.maximum(above_slope * at + above_intercept - value)
-    return BELOW_PART * below, above
