@@ -24,7 +24,7 @@ from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Verified
 # HiGHS closes big-M models of about this many binaries within a minute; far above it does not.
 ENCODABLE_UNSTABLE = 300
 # Where `milp` may follow, `search` gets this part of the time that is left, or so many seconds if
-# there is no end. Most of what it decides, it decides early.
+# there is no end. All that it decides of mnist_fc takes it less than a second each.
 SEARCH_PART, SEARCH_SECONDS = 0.5, 60.0
 # Z3 settles ties and jumps exactly, among some tens of unstable neurons within a minute.
 EXACT_UNSTABLE = 40

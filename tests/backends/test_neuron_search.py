@@ -19,9 +19,11 @@ from specdsl.backends.search import Search
 from specdsl.backends.search.neurons.bounding import splittable
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.passes.beta_crown import Entries, Known, PartBounds, Parts
+from specdsl.bounds.passes.affordable import alpha_pass, crown_pass
+from specdsl.bounds.passes.beta_crown import PartBounds
 from specdsl.bounds.passes.crown import propagate
 from specdsl.bounds.passes.forward import node_values
+from specdsl.bounds.passes.parts import Entries, Known, Parts
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.evidence import settle
 from specdsl.graph import ops
@@ -224,3 +226,23 @@ def test_what_is_infinitely_steep_is_refused() -> None:
 def test_an_unknown_way_is_refused() -> None:
     with pytest.raises(ValueError, match="auto, input, neuron"):
         Search(split="output")  # pyright: ignore[reportArgumentType]
+
+
+def test_layers_that_were_not_raised_in_time_are_told() -> None:
+    compiled = compile_graph(network(2, ops.Relu()))
+    region = known_of(compiled).region
+    with torch.no_grad():
+        late = alpha_pass(compiled, region, until=Deadline.after(0))
+        whole = alpha_pass(compiled, region)
+        crown = crown_pass(compiled, region)
+    assert late.unraised
+    assert not whole.unraised
+    for node in compiled.pre_activations:
+        assert torch.equal(late.bounds[node].lower, crown.bounds[node].lower)
+
+
+def test_a_search_without_time_says_what_is_open() -> None:
+    verdict = Search(split="neuron").answer(query(0, ops.Relu()), Deadline.after(0)).verdict
+    assert isinstance(verdict, Unknown)
+    assert verdict.timeout
+    assert "2 domains open" in verdict.reason

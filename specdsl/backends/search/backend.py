@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, get_args
 
 from specdsl.backend import Capabilities, Deadline, OutOfTime, Unsupported
@@ -13,10 +13,12 @@ from specdsl.backends.search.inputs.search import search_inputs
 from specdsl.backends.search.neurons.search import search_neurons
 from specdsl.backends.search.problem import Outcome, Problem, Progress, Searching
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.bounds.rounding import rounding_slack
 from specdsl.encoding.integers import round_inward
 from specdsl.evidence import Replayer
 from specdsl.graph import ops
+from specdsl.graph.graph import NodeId
 from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
@@ -27,7 +29,7 @@ Way = Literal["input", "neuron"]
 Split = Literal["auto", "input", "neuron"]
 
 # Inputs that vary: up to so many boxes alone are cut, beyond so many inner values alone; between
-# the two, both take turns. The first is where cutting every input once takes a few batches.
+# the two, both take turns. Cutting 12 inputs once makes 4,096 boxes, some tens of batches.
 INPUTS_ALONE, INPUTS_AT_ALL = 12, 32
 STEEP = "jumps and functions that are infinitely steep"
 
@@ -70,13 +72,17 @@ class Search:
         run = _Run(self, query, Confirmer(Replayer(query)), deadline)
         verdict = run.verdict()
         statistics = {"domains": float(run.domains), "leaves": float(run.leaves)}
+        statistics |= count_coarse(run.coarse)
+        if run.unraised:
+            statistics["unraised_neurons"] = float(sum(run.unraised.values()))
         return Answer(verdict, f"search/{run.way}", time.monotonic() - start, statistics)
 
 
 @dataclass(slots=True, eq=False)
 class _Run:
     """`way`: the one that decided the last group, or the first of those that did not. `domains`,
-    `leaves`, `bound`, `unmeasured`: as of Progress, of all groups.
+    `leaves`, `bound`, `unmeasured`: as of Progress, of all groups; `coarse`, `unraised`: of the
+    last group that had any.
     """
 
     options: Search
@@ -88,6 +94,8 @@ class _Run:
     leaves: int = 0
     bound: float = float("inf")
     unmeasured: bool = False
+    coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
+    unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
     def verdict(self) -> Verdict:
         # Only the signs of margins matter: the slack must be that of the margins searched.
@@ -152,7 +160,10 @@ class _Run:
         return outcome
 
     def _count(self, progress: Mapping[Way, Progress]) -> None:
-        self.domains += sum(each.domains for each in progress.values())
+        for each in progress.values():
+            self.domains += each.domains
+            self.coarse = each.coarse or self.coarse
+            self.unraised = each.unraised or self.unraised
         decided = progress[self.way]
         self.leaves += decided.leaves
         self.bound = min(self.bound, decided.bound)
@@ -166,6 +177,8 @@ class _Run:
         best = max(progress.values(), key=lambda each: each.open_bound)
         bound = best.open_bound
         open_part = f"best bound {bound:.4g}; {best.open_domains} domains open"
+        if self.coarse:
+            open_part += f"; {describe_coarse(self.coarse)}"
         if self.confirmer.suspected is not None:
             reason = f"suspected only: {self.confirmer.suspected.reason}; {open_part}"
             return Unknown(reason, bound, timeout=outcome == "timeout")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from specdsl.bounds.compiled import CompiledGraph
+from specdsl.graph.graph import NodeId
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
 
@@ -27,7 +28,8 @@ class Progress:
     `bound`: the smallest margin bound of a refuted domain so far; `unmeasured`: whether parts were
     cut away or judged exactly, of which nothing but a positive margin is known;
     `open_bound`: the worst bound of a domain still open, `open_domains` their number; `domains` and
-    `leaves`: boxes bounded and boxes refuted.
+    `leaves`: boxes bounded and boxes refuted. `coarse`, `unraised`: layers with looser bounds than
+    were meant, as of `Propagated`.
     """
 
     domains: int = 0
@@ -36,6 +38,8 @@ class Progress:
     unmeasured: bool = False
     open_bound: float = -float("inf")
     open_domains: int = 0
+    coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
+    unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
     def refute(self, count: int, *, bounded: bool = True) -> None:
         """Count refuted boxes; `bounded` where they were not counted as bounded before."""

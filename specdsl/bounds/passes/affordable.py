@@ -69,9 +69,12 @@ def alpha_pass(
     until: Deadline = FOREVER,
     deadline: Deadline = FOREVER,
 ) -> Propagated:
-    """The same with rows raised as alpha-CROWN raises them, as long as `until` has not passed."""
+    """The same with rows raised as alpha-CROWN raises them, as long as `until` has not passed; the
+    layers that were left with CROWN's bounds are `unraised` in the result.
+    """
     inner = InnerAscent(compiled, region, until=until, deadline=deadline)
-    return _affordable(compiled, region, inner.ends, deadline)
+    found = _affordable(compiled, region, inner.ends, deadline)
+    return replace(found, unraised=inner.unraised)
 
 
 def _affordable(

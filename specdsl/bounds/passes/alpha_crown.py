@@ -217,7 +217,8 @@ class _Lines:
 class InnerAscent:
     """Raises the bounds of pre-activations: `ends` is an `EntryEnds`.
 
-    Once `until` has passed, CROWN's bounds stand as they are; `deadline` ends everything.
+    Once `until` has passed, CROWN's bounds stand as they are: `unraised` has the nodes of which
+    some entries were left so, and how many. `deadline` ends everything.
     """
 
     def __init__(
@@ -233,6 +234,7 @@ class InnerAscent:
         self.limits = limits
         self.until = until
         self.deadline = deadline
+        self.unraised: dict[NodeId, int] = {}
         self.lines = _Lines(compiled, region)
 
     def ends(
@@ -260,7 +262,8 @@ class InnerAscent:
         if self.limits.steps > 0 and self.lines.choices and unstable.numel() > 0:
             for part in unstable.split(max(1, MAX_COEFFICIENTS // (2 * batch * size))):
                 if self.until.passed:
-                    break
+                    self.unraised[node] = self.unraised.get(node, 0) + part.numel()
+                    continue
                 low, high = lower[:, part], upper[:, part]
                 found = self._raised(known, entries[part], low, high)
                 lower = lower.index_copy(1, part, torch.maximum(low, found.lower))

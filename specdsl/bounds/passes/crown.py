@@ -186,12 +186,14 @@ class Propagated:
     """Interval bounds of every node of a graph on a region, and relaxations of nonlinear nodes.
 
     `coarse`: the nodes that kept looser bounds because too many of their entries were unstable to
-    be bounded backward, and how many were.
+    be bounded backward, and how many were; `unraised`: those of which some entries were not raised
+    any further for lack of time.
     """
 
     bounds: Mapping[NodeId, Interval]
     relaxations: Relaxations
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
+    unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
 
 class EntryEnds(Protocol):

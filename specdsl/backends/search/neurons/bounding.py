@@ -10,14 +10,15 @@ from torch import Tensor
 
 from specdsl.backend import Deadline
 from specdsl.backends.search.neurons.parts import Batch
-from specdsl.backends.search.problem import Problem
+from specdsl.backends.search.problem import Problem, Progress
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.choice import Places
 from specdsl.bounds.margins import MarginBounds, margin_rows
 from specdsl.bounds.passes.affordable import alpha_pass
-from specdsl.bounds.passes.beta_crown import Entries, Known, PartBounds, PartRows
+from specdsl.bounds.passes.beta_crown import PartBounds, PartRows
 from specdsl.bounds.passes.crown import LinearLower
+from specdsl.bounds.passes.parts import Entries, Known
 from specdsl.bounds.regions.joint import case_bounds
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
@@ -54,22 +55,25 @@ class Bounder:
     known: Known
     near: Known
     rows: Tensor
-    coarse: Mapping[NodeId, int]
     columns: dict[NodeId, Tensor | None] = field(default_factory=dict[NodeId, Tensor | None])
 
     @classmethod
-    def of(cls, problem: Problem, deadline: Deadline) -> Bounder:
-        """Bounds inside on the whole set. Raises OutOfTime where even these take too long."""
+    def of(cls, problem: Problem, deadline: Deadline, progress: Progress) -> Bounder:
+        """Bounds inside on the whole set; which of them are loose is noted in `progress`.
+
+        Raises OutOfTime where even these take too long.
+        """
         compiled, group = problem.compiled, problem.group
         region = input_region(group.inputs, compiled.like)
         until = Deadline.after(ROOT_PART * deadline.remaining)
         found = alpha_pass(compiled, region, until, deadline)
+        progress.coarse, progress.unraised = found.coarse, found.unraised
         known = Known(
             compiled, region, found.bounds, Entries.of(splittable(compiled, found.bounds))
         )
         single = compile_graph(compiled.graph, torch.empty(0, dtype=torch.float32))
         near = known.nearly(single, input_region(group.inputs, single.like))
-        return cls(problem, known, near, _case_rows(compiled, group), found.coarse)
+        return cls(problem, known, near, _case_rows(compiled, group))
 
     @property
     def batch_size(self) -> int:

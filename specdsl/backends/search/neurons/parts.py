@@ -14,7 +14,7 @@ from torch import Tensor
 
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.choice import Places
-from specdsl.bounds.passes.beta_crown import Parts
+from specdsl.bounds.passes.parts import Parts
 from specdsl.graph.graph import NodeId
 
 
