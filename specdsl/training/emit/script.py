@@ -92,57 +92,61 @@ def script(plan: Plan, given: Given) -> str:
 def _values(plan: Plan, given: Given) -> dict[str, Any]:
     judged = judged_in(plan)
     dialect = _dialect(plan, given, judged)
+    # What says words comes first: the script imports what they needed.
+    values = _trained(plan, given, dialect)
+    certified = certified_parts(plan)
+    parts = {"train": plan.data, **_validation(plan), **(certified or given.evaluation)}
+    return {
+        **values,
+        "title": f"Trains `{plan.network}` on `{plan.data.dataset}`.",
+        "directive": indented(plan.text),
+        "written": _written(plan, given),
+        "recipe": plan.recipe,
+        "names": _imported(plan, given, dialect, [values["model"], *values["teachers"]]),
+        "shape": str(given.shape),
+        "data": _data(given, parts),
+        "ordered": any("OrderedDict(" in t for t in (values["model"], *values["teachers"])),
+        "schedule": schedule_source(plan.schedules, rate_of(plan.stages), plan.settings.epochs),
+        "claims": given.claims.sources(),
+        "checked": _each([function_name(stage) for stage in plan.stages]),
+        "judged": [] if judged is None else _judged(judged, given),
+        "end": judged is not None and "end." in "".join(_judged(judged, given)),
+        "point": ", point=network_input" if given.inputs is not None else "",
+        "free": dialect.free.values(),
+        "balances": dialect.balances.values(),
+        "eps": _radius(plan),
+        "optimisers": len(_kinds(plan)) > 1,
+        "clip": "None" if plan.settings.clip is None else real(plan.settings.clip),
+        "budget": "None" if plan.settings.budget is None else real(plan.settings.budget),
+        "final_attack": FINAL_ATTACK,
+        "printed": printed(plan),
+        "out": file_from(plan.folder / out_name(plan), given.folder),
+        "description": repr(f"Train `{plan.network}`.").replace("'", '"'),
+        "plan": plan,
+    }
+
+
+def _trained(plan: Plan, given: Given, dialect: Runtime) -> dict[str, Any]:
+    """What is said in words of the runtime, which `dialect` collects."""
     losses = _losses(plan, given, dialect)
     teachers = [
         teacher_source(network, function, given, dialect)
         for network, function in dialect.teachers.items()
     ]
-    batch_options = _batch_options(given.spec.datasets[plan.data.dataset], dialect)
-    selection, saves = _selection(plan, dialect), _saves(plan, given, dialect)
-    weights, loop = first_weights(plan, given, dialect), loop_of(plan, dialect)
-    optimiser = _optimiser(plan, dialect)
-    starts, model = initialisation(plan, given, dialect), model_text(plan, given, dialect)
-    certified = certified_parts(plan)
-    parts = {"train": plan.data, **_validation(plan), **(certified or given.evaluation)}
-    certifications = certifications_source(plan, given.claims, dialect)
+    starts = initialisation(plan, given, dialect)
     return {
-        "title": f"Trains `{plan.network}` on `{plan.data.dataset}`.",
-        "directive": indented(plan.text),
-        "written": _written(plan, given),
-        "recipe": plan.recipe,
-        "names": _imported(plan, given, dialect, [model, *teachers]),
-        "shape": str(given.shape),
-        "data": _data(given, parts),
-        "ordered": any("OrderedDict(" in text for text in (model, *teachers)),
-        "model": model,
-        "schedule": schedule_source(plan.schedules, rate_of(plan.stages), plan.settings.epochs),
-        "claims": given.claims.sources(),
         "losses": losses,
-        "checked": _each([function_name(stage) for stage in plan.stages]),
         "teachers": teachers,
-        "judged": [] if judged is None else _judged(judged, given),
-        "end": judged is not None and "end." in "".join(_judged(judged, given)),
-        "point": ", point=network_input" if given.inputs is not None else "",
-        "first_weights": weights,
-        "free": dialect.free.values(),
-        "balances": dialect.balances.values(),
-        "eps": _radius(plan),
-        "loop": loop,
-        "selection": selection,
-        "optimiser": optimiser,
-        "optimisers": len(_kinds(plan)) > 1,
-        "batch_options": batch_options,
+        "batch_options": _batch_options(given.spec.datasets[plan.data.dataset], dialect),
+        "selection": _selection(plan, dialect),
+        "saves": _saves(plan, given, dialect),
+        "first_weights": first_weights(plan, given, dialect),
+        "loop": loop_of(plan, dialect),
+        "optimiser": _optimiser(plan, dialect),
         "starts": _starts(starts),
         "started": _started(starts),
-        "clip": "None" if plan.settings.clip is None else real(plan.settings.clip),
-        "budget": "None" if plan.settings.budget is None else real(plan.settings.budget),
-        "final_attack": FINAL_ATTACK,
-        "certifications": certifications,
-        "printed": printed(plan),
-        "saves": saves,
-        "out": file_from(plan.folder / out_name(plan), given.folder),
-        "description": repr(f"Train `{plan.network}`.").replace("'", '"'),
-        "plan": plan,
+        "model": model_text(plan, given, dialect),
+        "certifications": certifications_source(plan, given.claims, dialect),
     }
 
 
