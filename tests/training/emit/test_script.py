@@ -412,7 +412,7 @@ def killed(path: Path, log: Path) -> None:
     assert len(log.read_text().splitlines()) < 40
 
 
-# --- layers of files -------------------------------------------------------------------------------
+# --- layers of files ------------------------------------------------------------------------------
 
 
 def test_values_of_files_are_named_as_layers_are(tmp_path: Path) -> None:
