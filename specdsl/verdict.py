@@ -77,15 +77,29 @@ class Falsified:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OpenCases:
+    """Where a method settled some cases of a query and not all.
+
+    `cases`: positions of the others, which may have a point. `closed_bound`: the least proven lower
+    bound on the deciding margin of those settled, infinite where there are none.
+    """
+
+    cases: tuple[int, ...]
+    closed_bound: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Unknown:
     """Not decided. `reason` is one sentence part ("timeout after 30 s; 412 domains open");
-    `bound` the best proven lower bound on the deciding margin; `advice` what to try.
+    `bound` the best proven lower bound on the deciding margin; `advice` what to try. `left`: which
+    cases may have a point, None where all may.
     """
 
     reason: str
     bound: float | None = None
     advice: str | None = None
     timeout: bool = False
+    left: OpenCases | None = None
 
 
 Verdict = Verified | Falsified | Unknown

@@ -26,6 +26,7 @@ from specdsl.evidence.screening import Screen, screen
 from specdsl.graph.enclosure import Enclosed, enclose
 from specdsl.graph.exact import NoValue, evaluate_exact, is_exact
 from specdsl.graph.graph import Graph, NodeId
+from specdsl.graph.rewrites import restate
 from specdsl.graph.runtime import Original, Runner, Runtime
 from specdsl.query.query import Case, NetworkCall, Query
 from specdsl.query.sets import Box, ExactArray, InputSet
@@ -209,12 +210,23 @@ class Replayer:
     def _margins(
         self, inputs: Mapping[NodeId, ExactArray], given: Mapping[NodeId, ExactArray]
     ) -> Enclosed:
-        """All margins; exact ones without the cost of carrying errors. Raises NoValue."""
-        graph, nodes = self.query.graph, (self.query.graph.output,)
-        if is_exact(graph, nodes, given=given):
-            margins = evaluate_exact(graph, inputs, given, nodes)[graph.output]
-            return Enclosed(margins, np.zeros(margins.shape))
-        return enclose(graph, inputs, given, nodes)[graph.output]
+        """All margins; exact ones without the cost of carrying errors. Raises NoValue.
+
+        Where a number is beyond float64, as `exp(800)` in a softmax is, margins of the same signs
+        that compare arguments instead.
+        """
+        try:
+            return _margins_of(self.query.graph, inputs, given)
+        except NoValue:
+            if given or self._compared is self.query.graph:
+                raise
+            shaped = {self._compared.input: inputs[self.query.graph.input]}
+            return _margins_of(self._compared, shaped, {})
+
+    @cached_property
+    def _compared(self) -> Graph:
+        """Margins of the same signs as the query's for all inputs, those without a value aside."""
+        return restate(self.query.graph).graph
 
     def _run(
         self, call: NetworkCall, seen: list[npt.NDArray[np.float32]]
@@ -252,6 +264,16 @@ class Replayer:
     @property
     def _title(self) -> str:
         return " and ".join(sorted({r.title for r in self._runners.values()})) or "the network"
+
+
+def _margins_of(
+    graph: Graph, inputs: Mapping[NodeId, ExactArray], given: Mapping[NodeId, ExactArray]
+) -> Enclosed:
+    nodes = (graph.output,)
+    if is_exact(graph, nodes, given=given):
+        margins = evaluate_exact(graph, inputs, given, nodes)[graph.output]
+        return Enclosed(margins, np.zeros(margins.shape))
+    return enclose(graph, inputs, given, nodes)[graph.output]
 
 
 class _ReplayFailed(Exception):

@@ -211,6 +211,15 @@ def _step(op: ops.Step, operands: Sequence[Exact]) -> Exact:
 
 
 @apply.register
+def _threshold(op: ops.Threshold, operands: Sequence[Exact]) -> Exact:
+    """By the signs of numerators: a binarised network has some hundred thousand of these."""
+    (x,) = operands
+    flat = x.numerators.reshape(-1).tolist()
+    signs = np.array([(n > 0) - (n < 0) for n in flat], dtype=np.float64)
+    return Exact.of(op.value(signs).reshape(x.numerators.shape))
+
+
+@apply.register
 def _smooth(op: ops.Smooth, operands: Sequence[Exact]) -> Exact:
     """In float64, of the nearest float64. Raises NoValue where that is no finite number."""
     values = smooth_value(op, nearest(operands[0]))

@@ -1,4 +1,4 @@
-"""`Graph`: a computation as an immutable directed acyclic graph of ops (networkx inside)."""
+"""`Graph`: a computation as an immutable directed acyclic graph of ops."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from types import MappingProxyType
-
-import networkx as nx
+from typing import TYPE_CHECKING
 
 from specdsl.graph.ops import Concat, Input, Op, Reshape, Shape
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 NodeId = str
 
@@ -18,18 +20,16 @@ NodeId = str
 class Graph:
     """Nodes in topological order with their ops, operands and shapes.
 
-    `dag` has the attribute `op` on nodes and `slots` (operand positions) on edges; it is frozen.
     Analysis results (bounds, values) never live here: they are dictionaries keyed by node.
     """
 
-    dag: nx.DiGraph
     inputs: tuple[NodeId, ...]
     outputs: tuple[NodeId, ...]
     order: tuple[NodeId, ...]
     shapes: Mapping[NodeId, Shape]
-    # What `dag` says too, without its views: methods and rewrites look at every node many times.
     _ops: Mapping[NodeId, Op]
     _operands: Mapping[NodeId, tuple[NodeId, ...]]
+    _readers: Mapping[NodeId, tuple[NodeId, ...]]
 
     def op(self, node: NodeId) -> Op:
         """What the node computes."""
@@ -41,8 +41,7 @@ class Graph:
 
     def readers(self, node: NodeId) -> tuple[NodeId, ...]:
         """The nodes that take this node's value, each once, in topological order."""
-        found = set(self.dag.successors(node))
-        return tuple(n for n in self.order if n in found)
+        return self._readers[node]
 
     def size(self, node: NodeId) -> int:
         """Number of entries of the node's value."""
@@ -59,6 +58,24 @@ class Graph:
         """The only output. Raises ValueError where there is not exactly one."""
         (node,) = self.outputs
         return node
+
+    @property
+    def dag(self) -> nx.DiGraph:
+        """The same as a frozen networkx graph, made anew, for the algorithms of that library.
+
+        It has the attribute `op` on nodes and `slots` (operand positions) on edges.
+        """
+        # Methods and rewrites ask the graph itself; networkx takes a tenth of a second to load.
+        import networkx as nx
+
+        slots: dict[tuple[NodeId, NodeId], tuple[int, ...]] = {}
+        for node, takes in self._operands.items():
+            for slot, operand in enumerate(takes):
+                slots[operand, node] = (*slots.get((operand, node), ()), slot)
+        dag = nx.DiGraph()
+        dag.add_nodes_from((node, {"op": op}) for node, op in self._ops.items())
+        dag.add_edges_from((*edge, {"slots": at}) for edge, at in slots.items())
+        return nx.freeze(dag)
 
     def __iter__(self) -> Iterator[tuple[NodeId, Op, tuple[NodeId, ...]]]:
         """Node, op and operands, in topological order."""
@@ -123,13 +140,13 @@ class GraphBuilder:
         found = {n: self._ops[n] for n in order}
         operands = {n: self._operands[n] for n in order}
         return Graph(
-            dag=_dag(found, operands),
             inputs=inputs,
             outputs=outputs,
             order=order,
             shapes=MappingProxyType({n: self._shapes[n] for n in order}),
             _ops=MappingProxyType(found),
             _operands=MappingProxyType(operands),
+            _readers=MappingProxyType(_readers(operands)),
         )
 
     def _needed(self, nodes: Iterable[NodeId]) -> set[NodeId]:
@@ -160,13 +177,10 @@ class GraphBuilder:
         return f"{name}_{number}"
 
 
-def _dag(found: Mapping[NodeId, Op], operands: Mapping[NodeId, tuple[NodeId, ...]]) -> nx.DiGraph:
-    """The frozen networkx graph, its nodes in the order of `found`."""
-    slots: dict[tuple[NodeId, NodeId], tuple[int, ...]] = {}
+def _readers(operands: Mapping[NodeId, tuple[NodeId, ...]]) -> dict[NodeId, tuple[NodeId, ...]]:
+    """Who takes each node's value, each once, in the order of `operands`."""
+    found: dict[NodeId, dict[NodeId, None]] = {node: {} for node in operands}
     for node, takes in operands.items():
-        for slot, operand in enumerate(takes):
-            slots[operand, node] = (*slots.get((operand, node), ()), slot)
-    dag = nx.DiGraph()
-    dag.add_nodes_from((node, {"op": op}) for node, op in found.items())
-    dag.add_edges_from((*edge, {"slots": at}) for edge, at in slots.items())
-    return nx.freeze(dag)
+        for operand in takes:
+            found[operand][node] = None
+    return {node: tuple(readers) for node, readers in found.items()}

@@ -38,14 +38,22 @@ def exact(values: Sequence[object] | npt.NDArray[np.generic]) -> ExactArray:
 
 def round_down(values: ExactArray) -> FloatArray:
     """The largest float64 at most each value."""
-    nearest = np.array([float(v) for v in values], dtype=np.float64)
-    above = np.array([Fraction(f) > v for f, v in zip(nearest.tolist(), values, strict=True)], bool)
+    nearest = [float(v) for v in values]
+    above = [_difference(f, v) > 0 for f, v in zip(nearest, values, strict=True)]
     return np.where(above, np.nextafter(nearest, -np.inf), nearest)
 
 
 def round_up(values: ExactArray) -> FloatArray:
     """The smallest float64 at least each value."""
-    return -round_down(-values)
+    nearest = [float(v) for v in values]
+    below = [_difference(f, v) < 0 for f, v in zip(nearest, values, strict=True)]
+    return np.where(below, np.nextafter(nearest, np.inf), nearest)
+
+
+def _difference(number: float, value: Fraction) -> int:
+    """Of the sign of `number - value`; a query of many boxes asks this millions of times."""
+    numerator, denominator = number.as_integer_ratio()
+    return numerator * value.denominator - value.numerator * denominator
 
 
 @dataclass(frozen=True, slots=True, eq=False)

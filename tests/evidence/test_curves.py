@@ -14,6 +14,7 @@ from specdsl.evidence import Replayer, Suspected, confirm, settle
 from specdsl.evidence.atoms import ELEMENTARY, atoms_hold
 from specdsl.graph import ops
 from specdsl.graph.enclosure import Enclosed
+from specdsl.graph.graph import GraphBuilder
 from specdsl.query.query import Atom, Case, Query
 from specdsl.query.sets import Box, exact
 from specdsl.verdict import Answer, Falsified, Unknown, Witness
@@ -106,3 +107,20 @@ def test_a_witness_is_right(threshold: float, point: float) -> None:
         assert value > threshold
     elif found is None:
         assert value < threshold + 1e-6
+
+
+def test_softmax_of_far_logits_is_judged_by_its_logits() -> None:
+    # exp(1000) is no float64: the exact margins have no value as they stand.
+    builder = GraphBuilder()
+    x = builder.add(ops.Input((2,)), name="x")
+    logits = builder.add(ops.Scale(np.full(2, 2000.0), np.zeros(2)), x)
+    others = builder.add(ops.Select(np.array([[0, 1], [0, 1]])), logits)
+    own = builder.add(ops.Select(np.array([[0, 0], [1, 1]])), logits)
+    growth = builder.add(ops.Exp(), builder.add(ops.Sum((1.0, -1.0)), others, own))
+    total = builder.add(ops.Dense(np.ones((1, 2)), np.zeros(1)), growth)
+    shares = builder.add(ops.Reshape((2,)), builder.add(ops.Reciprocal(), total))
+    graph = builder.build(builder.add(ops.Dense(np.array([[1.0, -1.0]]), np.zeros(1)), shares))
+    box = Box(exact([0, 0]), exact([1, 1]))
+    query = Query("far", graph, (Case(box, (Atom(0),)),), (), ())
+    assert isinstance(confirm(query, np.array([0.25, 0.75])), Witness)
+    assert confirm(query, np.array([0.75, 0.25])) is None

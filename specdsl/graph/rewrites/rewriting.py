@@ -72,4 +72,4 @@ def rewrite(graph: Graph, rule: Rule) -> tuple[Graph, bool]:
 def only_reader(graph: Graph, producer: NodeId, node: NodeId) -> bool:
     """Whether `node` alone reads `producer`, and reads it once: merging them copies no work."""
     reads = graph.operands(node).count(producer)
-    return reads == 1 and graph.dag.out_degree(producer) == 1 and producer not in graph.outputs
+    return reads == 1 and len(graph.readers(producer)) == 1 and producer not in graph.outputs

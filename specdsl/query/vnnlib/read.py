@@ -5,9 +5,7 @@ from __future__ import annotations
 from specdsl.diagnostics import SpecError
 from specdsl.graph.onnx_import.load import ImportedNetwork
 from specdsl.query.query import Query
-from specdsl.query.vnnlib import v1, v2
 from specdsl.query.vnnlib.reading import decode, version_of
-from specdsl.query.vnnlib.v2_query import bind
 
 
 def read_query(content: bytes | str, network: ImportedNetwork, name: str) -> Query:
@@ -17,7 +15,13 @@ def read_query(content: bytes | str, network: ImportedNetwork, name: str) -> Que
     """
     source = decode(content, name)
     if version_of(source) == 1:
+        from specdsl.query.vnnlib import v1
+
         return v1.read(source.text, network, name)
+    # Most files are of version 1, and need nothing of what the language has in common with 2.
+    from specdsl.query.vnnlib import v2
+    from specdsl.query.vnnlib.v2_query import bind
+
     specification = v2.read_specification(source.text, name)
     first, *others = (n for n in specification.networks if n.relation != "equal-to")
     if others:
