@@ -73,15 +73,12 @@ def _output(compiled: CompiledGraph, region: InputRegion, propagated: Propagated
     )
 
 
-def unstable_entries(graph: Graph, inputs: InputSet) -> int:
-    """How many entries that nonlinear ops read CROWN bounds leave with more than one linear piece.
+def unstable_count(compiled: CompiledGraph, bounds: Mapping[NodeId, Interval]) -> int:
+    """How many entries that nonlinear ops read some bounds leave with more than one linear piece.
 
     An entry counts for every op that reads it. Layers that kept looser bounds count as they are,
     and have more such entries than any use of this number allows.
     """
-    compiled = compile_graph(graph)
-    with torch.no_grad():
-        bounds = crown_pass(compiled, input_region(inputs, compiled.like)).bounds
     return sum(
         int(rule.unstable(bounds[operand]).sum())
         for node, rule in compiled.rules.items()

@@ -14,6 +14,12 @@ class EmptyInterval(ValueError):
     """Lower > upper somewhere, or a bound that is NaN: a bug upstream, never to be ignored."""
 
 
+class DisjointBounds(EmptyInterval):
+    """Two bounds of one value exclude each other. Where they rest on an assumption, nothing meets
+    it; else a bug upstream.
+    """
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Interval:
     """`lower <= value <= upper`, entry by entry, for a batch of input regions.
@@ -49,7 +55,7 @@ class Interval:
             gap = (lower - upper)[crossed]
             scale = 1 + torch.maximum(lower.abs(), upper.abs())[crossed]
             if bool((gap > CROSSING_TOLERANCE * scale).any()):
-                raise EmptyInterval(f"two sound bounds are disjoint by {float(gap.max()):.3g}")
+                raise DisjointBounds(f"two sound bounds are disjoint by {float(gap.max()):.3g}")
             lower, upper = torch.minimum(lower, upper), torch.maximum(lower, upper)
         return Interval(lower, upper)
 

@@ -41,6 +41,11 @@ def bound_margins(
     output = compiled.graph.output
     shaped = rows.reshape(1, rows.shape[1], *compiled.graph.shapes[output])
     linear = lower_rows(compiled, output, shaped, region, propagated.relaxations)
+    return less_rounding(linear, region)
+
+
+def less_rounding(linear: LinearLower, region: InputRegion) -> MarginBounds:
+    """Linear bounds with what they prove: less what rounding may have added."""
     size = (linear.coefficients.abs() @ region.farthest[:, :, None])[..., 0]
     size = size + linear.constant.abs()
     return MarginBounds(linear, linear.lower - ROUNDING_PART * size)
@@ -62,7 +67,7 @@ def deciding_margins(group: CaseGroup, margins: Tensor) -> Tensor:
     Shapes: (n, rows) to (n, cases).
     """
     columns = [
-        margins[:, [a.index for a in atoms]].amax(1)
+        margins[:, margins.new_tensor([a.index for a in atoms], dtype=torch.long)].amax(1)
         if atoms
         else margins.new_full((margins.shape[0],), -torch.inf)
         for atoms in group.atoms

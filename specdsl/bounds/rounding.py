@@ -11,20 +11,28 @@ Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, chapter 3.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+import numpy as np
 import torch
 from torch import Tensor
 
 from specdsl.backend import FOREVER, Deadline, Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.outward import affine_size
+from specdsl.bounds.interval import Interval
+from specdsl.bounds.outward import affine_size, magnitude
 from specdsl.bounds.passes.crown import propagate
-from specdsl.bounds.regions.region import InputRegion, input_region
+from specdsl.bounds.passes.forward import interval_step
+from specdsl.bounds.regions.region import InputRegion, input_region, outward_box
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
 
 # 1.1e-16 for each of some thousand roundings on the longest path.
 ROUNDINGS = 1e-13
+# Of all nodes of a graph together, on all boxes of a batch: 128 MiB of float64.
+MAX_VALUES = 2**24
 
 
 def rounding_slack(graph: Graph, inputs: InputSet, deadline: Deadline = FOREVER) -> float:
@@ -36,11 +44,46 @@ def rounding_slack(graph: Graph, inputs: InputSet, deadline: Deadline = FOREVER)
     OutOfTime where telling takes longer than until the deadline.
     """
     compiled = compile_graph(graph)
-    region = input_region(inputs, compiled.like)
+    return float(rounding_slacks(compiled, input_region(inputs, compiled.like), deadline).amax())
+
+
+def rounding_slacks(
+    compiled: CompiledGraph, region: InputRegion, deadline: Deadline = FOREVER
+) -> Tensor:
+    """`rounding_slack` of every region of a batch, for the graph that was compiled: (batch,)."""
     if compiled.outward is not None:
         _require_values(compiled, region, deadline)
+        return compiled.like.new_zeros(region.batch)
+    sizes = _magnitudes(compiled, region)[compiled.graph.output]
+    return ROUNDINGS * sizes.flatten(1).amax(1).expand(region.batch)
+
+
+def common_slack(graph: Graph, sets: Sequence[InputSet]) -> float:
+    """At least `rounding_slack` of every one of some sets, at about the cost of one.
+
+    Magnitudes rise with those of the inputs, so the largest of each input serve all. Where graphs
+    are delicate, values are asked for on batches of boxes. Raises as `rounding_slack`.
+    """
+    compiled = compile_graph(graph)
+    if compiled.outward is not None:
+        for region in _stacked(compiled, sets):
+            _require_values(compiled, region, FOREVER)
         return 0.0
-    return ROUNDINGS * float(_magnitudes(compiled, region)[graph.output].amax())
+    regions = (input_region(inputs, compiled.like) for inputs in sets)
+    farthest = reduce(torch.maximum, (region.farthest for region in regions))
+    return float(rounding_slacks(compiled, InputRegion(Interval(-farthest, farthest))).amax())
+
+
+def _stacked(compiled: CompiledGraph, sets: Sequence[InputSet]) -> Iterator[InputRegion]:
+    """Batches of the boxes, and each of the other sets."""
+    boxes = [inputs.box.float_bounds() for inputs in sets if not inputs.balls]
+    count = max(1, MAX_VALUES // sum(compiled.graph.size(node) for node in compiled.graph.order))
+    for start in range(0, len(boxes), count):
+        lower, upper = zip(*boxes[start : start + count], strict=True)
+        yield InputRegion(outward_box(np.stack(lower), np.stack(upper), compiled.like))
+    for inputs in sets:
+        if inputs.balls:
+            yield input_region(inputs, compiled.like)
 
 
 def _require_values(compiled: CompiledGraph, region: InputRegion, deadline: Deadline) -> None:
@@ -65,15 +108,36 @@ def region_slack(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, T
 
 
 def _magnitudes(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Tensor]:
-    """What every node's value is added up from, in magnitudes: (batch or 1, *node)."""
+    """What every node's value is added up from, in magnitudes: (batch or 1, *node).
+
+    Where factors are sums that cancel, their values are far smaller than what they are added up
+    from. An error in one is multiplied by the value of the other: intervals say how large that is.
+    """
     sizes: dict[NodeId, Tensor] = {}
+    values = _intervals(compiled, region)
     for node, op, operands in compiled.graph:
         if isinstance(op, ops.Input):
             sizes[node] = region.farthest.reshape(-1, *op.extent)
         elif isinstance(op, ops.Constant):
             sizes[node] = compiled.constants[node].abs()
         elif node in compiled.rules:
-            sizes[node] = compiled.rules[node].size([sizes[o] for o in operands])
+            own = [sizes[o] for o in operands]
+            reached = [magnitude(values[o]) if o in values else sizes[o] for o in operands]
+            least = [r.minimum(s) for r, s in zip(reached, own, strict=True)]
+            sizes[node] = compiled.rules[node].error(own, least)
         else:
             sizes[node] = affine_size(compiled.kernels[node], [sizes[o] for o in operands])
     return sizes
+
+
+def _intervals(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Interval]:
+    """Intervals of all nodes where there are products or curves, else none: no other op asks."""
+    found: dict[NodeId, Interval] = {}
+    if not any(isinstance(op, ops.Polynomial | ops.Smooth) for _, op, _ in compiled.graph):
+        return found
+    for node, op, _ in compiled.graph:
+        if isinstance(op, ops.Input):
+            found[node] = region.interval(op.extent)
+        else:
+            found[node] = interval_step(compiled, node, found, region.batch)
+    return found

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.kinds.choice import ChainChoice, Choice, Layout, Mixture, RowsMoved, SlopeChoice
+from specdsl.bounds.kinds.planes import PlaneChoice
 from specdsl.bounds.passes.ascent import Limits, ascend, differentiable_least
 from specdsl.bounds.passes.crown import Propagated, propagate
 from specdsl.bounds.regions.region import input_region
@@ -62,7 +63,7 @@ def test_gradients_in_places_agree_with_finite_differences(op: ops.Op) -> None:
 
     inputs = (share.requires_grad_(), rows.requires_grad_())
     assert torch.autograd.gradcheck(bound, inputs)
-    assert isinstance(choice, ChainChoice | SlopeChoice)
+    assert isinstance(choice, ChainChoice | SlopeChoice | PlaneChoice)
 
 
 def test_a_mixture_refuses_rows_that_read_other_entries() -> None:

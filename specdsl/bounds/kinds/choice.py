@@ -121,7 +121,7 @@ class Choice(Protocol):
         """For rows that reach the node in a batch of regions; it starts where CROWN stands."""
         ...
 
-    def flattened(self, image: Interval, drift: tuple[Tensor, ...]) -> ChainChoice:
+    def flattened(self, image: Interval, drift: tuple[Tensor, ...]) -> Choice:
         """The same for a graph that is rounded outward: see `Relaxation.flattened`."""
         ...
 

@@ -12,6 +12,7 @@ from functools import singledispatch
 from math import isfinite
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from specdsl.backend import Unsupported
@@ -24,10 +25,16 @@ from specdsl.graph import ops
 # What is computed from numbers of some size adds up at most so many terms of that size:
 # the error of a product is that of one factor times the other, twice, and a plane's own products;
 PRODUCT_TERMS = 3.0
+# both errors multiplied count as well: each is so many units of rounding of its size at most
+# (`bounds.rounding.ROUNDINGS`, in any dtype);
+LARGEST_ERROR = 1e3
 # a line along a smooth function its slope times the argument, and an intercept as large and more;
 SMOOTH_TERMS = 3.0
 # a plane above a maximum members with weights that add up to 1, and an intercept.
 MAXIMUM_TERMS = 3.0
+# An operand's error counts twice: it passes through the line, and the operand may lie so far
+# outside of the interval that the line was made for.
+OUTSIDE = 2.0
 
 
 class NonlinearRule(ABC):
@@ -65,6 +72,12 @@ class NonlinearRule(ABC):
         """Magnitudes that the result is computed from, given those of the operands; an error of an
         operand, in units of its size, is no larger in units of this one.
         """
+
+    def error(self, sizes: list[Tensor], values: list[Tensor]) -> Tensor:
+        """The same where the operands' values, `values` at most, may be smaller than what they are
+        computed from, `sizes`.
+        """
+        return self.size(sizes)
 
     def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice | None:
         """What may stand for `relaxation`, which is what `relax` gave or a part of it made flat.
@@ -134,13 +147,18 @@ class PolynomialRule(NonlinearRule):
     def choice(self, operands: list[Interval], relaxation: Relaxation) -> Choice:
         if isinstance(self.op, ops.Square):
             return around(relaxation, polynomial.square_tangents(operands[0]))
-        return around(relaxation, polynomial.product_planes(operands[0], operands[1]))
+        return polynomial.product_choice(operands[0], operands[1])
 
     def unstable(self, operand: Interval) -> Tensor:
         return operand.lower < operand.upper
 
     def size(self, sizes: list[Tensor]) -> Tensor:
         return PRODUCT_TERMS * sizes[0] * sizes[-1]
+
+    def error(self, sizes: list[Tensor], values: list[Tensor]) -> Tensor:
+        crossed = values[0] * sizes[-1] + sizes[0] * values[-1]
+        both = LARGEST_ERROR * torch.finfo(crossed.dtype).eps * sizes[0] * sizes[-1]
+        return PRODUCT_TERMS * (crossed + both)
 
 
 nonlinear_rule.register(ops.Polynomial, PolynomialRule)
@@ -177,6 +195,12 @@ class SmoothRule(NonlinearRule):
     def size(self, sizes: list[Tensor]) -> Tensor:
         at_zero = abs(float(self.op.value(np.zeros(1))[0]))
         return SMOOTH_TERMS * max(1.0, self.op.steepest) * (sizes[0] + at_zero)
+
+    def error(self, sizes: list[Tensor], values: list[Tensor]) -> Tensor:
+        at_zero = abs(float(self.op.value(np.zeros(1))[0]))
+        reached = values[0] + LARGEST_ERROR * torch.finfo(sizes[0].dtype).eps * sizes[0]
+        own = SMOOTH_TERMS * (OUTSIDE * self.op.steepest * reached + at_zero)
+        return torch.fmin(self.size(sizes), OUTSIDE * self.op.steepest * sizes[0] + own)
 
     def require_domain(self, operands: list[Interval]) -> None:
         smooth.require_inside(self.op, operands[0])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.choice import SHARES_AROUND
+from specdsl.bounds.kinds.planes import PlaneChoice
 from specdsl.bounds.kinds.relaxation import LinearRelaxation, PlaneRelaxation
 from specdsl.graph import ops
 
@@ -58,22 +59,24 @@ def relax_product(x: Interval, y: Interval) -> PlaneRelaxation:
     value over the rectangle, which is the product's own least value; so from above.
     Source: McCormick 1976; that the two planes are the convex hull: Al-Khayyal and Falk 1983.
     """
-    below = _plane_below(x, y)
-    # x y = -(x (-y)): what lies below x (-y), turned over, lies above.
-    above = _plane_below(x, Interval(-y.upper, -y.lower))
-    return PlaneRelaxation(below.x, below.y, below.intercept, -above.x, above.y, -above.intercept)
-
-
-def product_planes(x: Interval, y: Interval) -> list[PlaneRelaxation]:
-    """The planes that `relax_product` mixes: below, those along the lower and the upper edges."""
     turned = Interval(-y.upper, -y.lower)
-    found: list[PlaneRelaxation] = []
-    for share in (torch.ones_like(x.center + y.center), torch.zeros_like(x.center + y.center)):
-        below, above = _mixture(x, y, share), _mixture(x, turned, share)
-        found.append(
-            PlaneRelaxation(below.x, below.y, below.intercept, -above.x, above.y, -above.intercept)
-        )
-    return found
+    return _planes(x, y, _best_share(x, y), _best_share(x, turned))
+
+
+def product_choice(x: Interval, y: Interval) -> PlaneChoice:
+    """All the mixtures that `relax_product` takes one of."""
+    one = torch.ones_like(x.center + y.center)
+    turned = Interval(-y.upper, -y.lower)
+    below, above = _best_share(x, y), _best_share(x, turned)
+    first, second = (_planes(x, y, share, share) for share in (one, 0 * one))
+    return PlaneChoice(first, second, 1 - below, 1 - above)
+
+
+def _planes(x: Interval, y: Interval, share_below: Tensor, share_above: Tensor) -> PlaneRelaxation:
+    below = _mixture(x, y, share_below)
+    # x y = -(x (-y)): what lies below x (-y), turned over, lies above.
+    above = _mixture(x, Interval(-y.upper, -y.lower), share_above)
+    return PlaneRelaxation(below.x, below.y, below.intercept, -above.x, above.y, -above.intercept)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +86,8 @@ class _Plane:
     intercept: Tensor
 
 
-def _plane_below(x: Interval, y: Interval) -> _Plane:
-    """Where `share` is 1: `x.lower y + y.lower x - x.lower y.lower`; 0: the same at the upper ends.
+def _best_share(x: Interval, y: Interval) -> Tensor:
+    """Where it is 1: `x.lower y + y.lower x - x.lower y.lower`; 0: the same at the upper ends.
 
     The least value over the rectangle is concave and piecewise linear in the share, so it is
     largest at an end or where one of the two slopes is 0.
@@ -92,17 +95,11 @@ def _plane_below(x: Interval, y: Interval) -> _Plane:
     one = torch.ones_like(x.center + y.center)
     flat_x = (y.upper / _nonzero(y.upper - y.lower)).clamp(0, 1) * one
     flat_y = (x.upper / _nonzero(x.upper - x.lower)).clamp(0, 1) * one
-    best = _mixture(x, y, one / 2)
-    height = _least(best, x, y)
+    best = one / 2
+    height = _least(_mixture(x, y, best), x, y)
     for share in (one, 0 * one, flat_x, flat_y):
-        plane = _mixture(x, y, share)
-        least = _least(plane, x, y)
-        better = least > height
-        best = _Plane(
-            plane.x.where(better, best.x),
-            plane.y.where(better, best.y),
-            plane.intercept.where(better, best.intercept),
-        )
+        least = _least(_mixture(x, y, share), x, y)
+        best = share.where(least > height, best)
         height = torch.maximum(height, least)
     return best
 

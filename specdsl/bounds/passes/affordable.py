@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.passes.alpha_crown import InnerAscent
+from specdsl.bounds.passes.combined import combination_of, combined_ends, is_worthwhile
 from specdsl.bounds.passes.crown import (
     EntryEnds,
     Propagated,
@@ -29,6 +31,7 @@ from specdsl.bounds.passes.crown import (
 from specdsl.bounds.passes.forward_linear import forward_bounds, varying_inputs
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.rows.rows import entries
+from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 
 # Unstable entries for each input that varies, from which on a forward pass pays: it is a row above
@@ -68,17 +71,23 @@ def alpha_pass(
     region: InputRegion,
     until: Deadline = FOREVER,
     deadline: Deadline = FOREVER,
+    known: Mapping[NodeId, Interval] | None = None,
 ) -> Propagated:
     """The same with rows raised as alpha-CROWN raises them, as long as `until` has not passed; the
-    layers that were left with CROWN's bounds are `unraised` in the result.
+    layers that were left with CROWN's bounds are `unraised` in the result. `known`: what holds on
+    the region already, in place of forward bounds.
     """
     inner = InnerAscent(compiled, region, until=until, deadline=deadline)
-    found = _affordable(compiled, region, inner.ends, deadline)
+    found = _affordable(compiled, region, inner.ends, deadline, known)
     return replace(found, unraised=inner.unraised)
 
 
 def _affordable(
-    compiled: CompiledGraph, region: InputRegion, ends: EntryEnds, deadline: Deadline
+    compiled: CompiledGraph,
+    region: InputRegion,
+    ends: EntryEnds,
+    deadline: Deadline,
+    known: Mapping[NodeId, Interval] | None = None,
 ) -> Propagated:
     coarse: dict[NodeId, int] = {}
 
@@ -90,13 +99,52 @@ def _affordable(
     ) -> Interval:
         if wanted.numel() > MAX_UNSTABLE:
             coarse[node] = wanted.numel()
-            found = bounds[node]
-            return Interval(entries(found.lower, 1)[:, wanted], entries(found.upper, 1)[:, wanted])
+            return _known_ends(bounds[node], wanted)
+        sums = combination_of(compiled, node)
+        if sums is not None and is_worthwhile(compiled, sums, wanted, region.batch):
+            return combined_ends(compiled, sums, wanted, region, relaxations, deadline)
         return ends(node, wanted, bounds, relaxations)
 
-    known = _forward(compiled, region)
-    found = propagate(compiled, region, known=known, ends=if_few, deadline=deadline)
+    def unless_settled(
+        node: NodeId,
+        wanted: Tensor,
+        bounds: Mapping[NodeId, Interval],
+        relaxations: Relaxations,
+    ) -> Interval:
+        settled = _settled(compiled, node, bounds)[wanted]
+        if not bool(settled.any()):
+            return if_few(node, wanted, bounds, relaxations)
+        ends = _known_ends(bounds[node], wanted)
+        if bool(settled.all()):
+            return ends
+        other = (~settled).nonzero()[:, 0]
+        found = if_few(node, wanted[other], bounds, relaxations)
+        lower = ends.lower.index_copy(1, other, found.lower)
+        return Interval(lower, ends.upper.index_copy(1, other, found.upper))
+
+    known = _forward(compiled, region) if known is None else known
+    found = propagate(compiled, region, known=known, ends=unless_settled, deadline=deadline)
     return replace(found, coarse=coarse)
+
+
+def _known_ends(found: Interval, wanted: Tensor) -> Interval:
+    return Interval(entries(found.lower, 1)[:, wanted], entries(found.upper, 1)[:, wanted])
+
+
+def _settled(compiled: CompiledGraph, node: NodeId, bounds: Mapping[NodeId, Interval]) -> Tensor:
+    """Which entries of a value rows cannot bound any better than intervals do: (entries,).
+
+    Those of a smooth op whose operand was bounded by rows itself. A line below the op is nowhere
+    above it, and rows put the operand at an end of its interval at best.
+    """
+    op = compiled.graph.op(node)
+    none = compiled.like.new_zeros(compiled.graph.size(node), dtype=torch.bool)
+    if not isinstance(op, ops.Smooth):
+        return none
+    (operand,) = compiled.graph.operands(node)
+    if operand not in compiled.sources:
+        return none
+    return entries(compiled.rules[node].unstable(bounds[operand]), 1).all(0)
 
 
 def describe_coarse(coarse: Mapping[NodeId, int]) -> str:

@@ -25,7 +25,7 @@ from specdsl.bounds.kinds.relaxation import Passed, Relaxation
 from specdsl.bounds.outward import Outward
 from specdsl.bounds.passes.forward import interval_step
 from specdsl.bounds.regions.region import ROUNDING_PART, InputRegion
-from specdsl.bounds.rows.backward import AtInput, Through, entry_bounds, least, walk
+from specdsl.bounds.rows.backward import AtInput, Meet, Through, entry_bounds, least, walk
 from specdsl.bounds.rows.rows import DenseRows, Rows, entries
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
@@ -103,19 +103,20 @@ def linear_lower(found: AtInput, region: InputRegion) -> LinearLower:
     return LinearLower(flat.expand(batch, -1, -1), found.constant.expand(batch, -1), lower)
 
 
-def walk_below(
+def walk_below(  # noqa: PLR0913, PLR0917 - two hooks besides what a walk is
     compiled: CompiledGraph,
     node: NodeId,
     rows: Rows,
     region: InputRegion,
     relaxations: Relaxations,
     through: Through | None = None,
+    meet: Meet | None = None,
 ) -> AtInput:
     """Rows below, by the relaxations; in a delicate graph lowered by what rounding may add.
 
     Windows change nothing there: what they leave out are terms that are 0, and so is their error.
     `through`: how nonlinear ops are passed where not by the relaxations' own lines, whose `sizes`
-    must cover it.
+    must cover it. `meet`: as `walk` takes it; rounding of what it adds to constants is not covered.
     """
 
     def by_lines(current: NodeId, passing: Rows) -> Passed:
@@ -124,15 +125,18 @@ def walk_below(
     rounding = compiled.outward
     through = by_lines if through is None else through
     if rounding is None:
-        return walk(compiled, node, rows, through)
+        return walk(compiled, node, rows, through, meet=meet)
 
     def toll(current: NodeId, passing: Rows) -> Tensor:
+        # Entries that only move are charged where they come from, at the same values.
+        if isinstance(compiled.graph.op(current), ops.Reshape | ops.Transpose):
+            return passing.coefficients.new_zeros(1, 1)
         sizes = passing.having(passing.coefficients.abs())
         unbounded = current in relaxations.unbounded
         met = relaxations.sizes[current]
         return rounding.part * (sizes.at_unbounded(met) if unbounded else sizes.at(met))
 
-    return _known(rounding, walk(compiled, node, rows, through, toll), region)
+    return _known(rounding, walk(compiled, node, rows, through, toll, meet), region)
 
 
 def _known(rounding: Outward, found: AtInput, region: InputRegion) -> AtInput:

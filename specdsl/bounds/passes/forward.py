@@ -5,6 +5,8 @@ Source of the interval rules: Gowal et al. 2018, arXiv:1810.12715 (centre and ra
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor
 
 from specdsl.bounds import outward
@@ -59,7 +61,7 @@ def affine_interval(kernel: AffineKernel, operands: list[Interval]) -> Interval:
 
 
 def interval_step(
-    compiled: CompiledGraph, node: NodeId, bounds: dict[NodeId, Interval], batch: int
+    compiled: CompiledGraph, node: NodeId, bounds: Mapping[NodeId, Interval], batch: int
 ) -> Interval:
     """Interval bounds of a node (not an input) from those of its operands.
 

@@ -67,7 +67,7 @@ def forward_bounds(
     step = _Pass(compiled, region, varying_inputs(region))
     bounds: dict[NodeId, Interval] = {}
     linear: dict[NodeId, LinearBounds] = {}
-    last_reader = _last_readers(compiled)
+    last_reader = last_readers(compiled)
     kept = row_ends(compiled)
     for position, (node, op, operands) in enumerate(compiled.graph):
         if isinstance(op, ops.Input):
@@ -114,6 +114,18 @@ def forward_rows(compiled: CompiledGraph, region: InputRegion) -> Callable[[Tens
         return torch.cat(found)
 
     return lower
+
+
+def forward_proven(compiled: CompiledGraph, rows: Tensor, region: InputRegion) -> Tensor:
+    """`forward_lower` of regions whose functions are known to have values, all at a time, less what
+    rounding may have added to the rows' own sums.
+
+    Shapes: rows (batch or 1, rows, *output) to (batch, rows).
+    """
+    found = forward_bounds(compiled, region, checked=True)
+    size = outward.magnitude(found.bounds[compiled.graph.output]).flatten(1)
+    size = (rows.flatten(2).abs() @ size[:, :, None])[..., 0]
+    return _rows_lower(compiled, rows, region, found) - ROUNDING_PART * size
 
 
 def _rows_lower(
@@ -166,7 +178,7 @@ def varying_inputs(region: InputRegion) -> Tensor:
     return found if found.numel() else torch.zeros(1, dtype=torch.int64, device=varies.device)
 
 
-def _last_readers(compiled: CompiledGraph) -> dict[NodeId, int]:
+def last_readers(compiled: CompiledGraph) -> dict[NodeId, int]:
     """Position of the last node that reads each node."""
     return {
         operand: position

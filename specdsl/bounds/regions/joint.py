@@ -111,7 +111,10 @@ def _all_bounded(group: CaseGroup, margins: MarginBounds) -> Tensor:
     one that is -inf.
     """
     finite = margins.linear.constant.isfinite()
-    columns = [finite[:, [a.index for a in atoms]].all(1) for atoms in group.atoms]
+    picked = [
+        finite.new_tensor([a.index for a in atoms], dtype=torch.long) for atoms in group.atoms
+    ]
+    columns = [finite[:, own].all(1) for own in picked]
     return torch.stack(columns, dim=1)
 
 
