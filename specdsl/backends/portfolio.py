@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import ClassVar
 
 from specdsl.backend import Backend, Capabilities, Deadline
 from specdsl.backends.attack import Attack
 from specdsl.backends.incomplete import Incomplete
-from specdsl.backends.milp import Milp
+from specdsl.backends.prepared import Prepared
 from specdsl.backends.search import Search
 from specdsl.backends.search.inputs.jumps import has_steps
-from specdsl.bounds.analysis import unstable_entries
-from specdsl.encoding.encode import encode_op
 from specdsl.graph import ops
-from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.query import Query
-from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Verified
+from specdsl.verdict import Answer, Falsified, OpenCases, Unknown, Verdict, Verified
 
 # HiGHS closes big-M models of about this many binaries within a minute; far above it does not.
 ENCODABLE_UNSTABLE = 300
 # Where `milp` may follow, `search` gets this part of the time that is left, or so many seconds if
 # there is no end. All that it decides of mnist_fc takes it less than a second each.
 SEARCH_PART, SEARCH_SECONDS = 0.5, 60.0
+# The first attack, so that hundreds of cases on a large network leave time for bounds (300 buses of
+# ml4acopf: 600 cases took all of it).
+FIRST_PART = 0.15
+# Of so many sets of inputs, bounds close most together, and an attack goes to each: bounds first,
+# and then attacks on what is left for so much of the time.
+MANY_SETS, SHORT_PART = 8, 0.05
 # Z3 settles ties and jumps exactly, among some tens of unstable neurons within a minute.
 EXACT_UNSTABLE = 40
 
@@ -35,10 +38,12 @@ class Portfolio:
     """Each stage gets what the one before left undecided and what is left of the time.
 
     The stage that answered is named in the answer's method; nothing is replaced silently.
+    `device`: of `bounds.devices`, for the stages that compute with torch.
     """
 
     seed: int = 0
     timeout: float | None = None
+    device: str = "cpu"
     name: ClassVar[str] = "portfolio"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=True,
@@ -52,36 +57,74 @@ class Portfolio:
         """The first decided answer; else Unknown with the best bound of all stages."""
         start = time.monotonic()
         self.capabilities.require(self.name, query)
+        prepared = Prepared(query, self.device)
         answers: list[Answer] = []
-        for stage, part in self._stages(query):
-            answers.append(stage.answer(query, _part_of(deadline, part)))
-            decided = isinstance(answers[-1].verdict, Verified | Falsified)
-            if decided or deadline.passed:
+        left = OpenCases(tuple(range(len(query.cases))), inf)
+        for stage, part in self._stages(prepared):
+            asked = prepared if len(left.cases) == len(query.cases) else prepared.only(left.cases)
+            answers.append(_answer(stage, asked, _part_of(deadline, part)))
+            verdict = answers[-1].verdict
+            if not isinstance(verdict, Unknown) or deadline.passed:
                 break
-        verdict = _undecided(answers)
+            left = _narrowed(left, verdict)
+        verdict = _of_all_cases(_undecided(answers), left)
         statistics = {k: v for answer in answers for k, v in answer.statistics.items()}
         return Answer(verdict, answers[-1].method, time.monotonic() - start, statistics)
 
-    def _stages(self, query: Query) -> Iterator[tuple[Backend, float]]:
+    def _before_search(self, query: Query) -> Iterator[tuple[Backend, float]]:
+        """Attacks and bounds, what is likelier to decide for its time first."""
+        short = Attack(steps=20, restarts=2, seed=self.seed, device=self.device)
+        longer = Attack(steps=40, restarts=8, seed=self.seed + 1, device=self.device)
+        bounds = Incomplete(device=self.device)
+        many = len({id(case.inputs) for case in query.cases}) >= MANY_SETS
+        if many:
+            yield from ((bounds, 1.0), (short, SHORT_PART), (longer, SHORT_PART))
+        elif has_steps(query.graph):
+            # Across jumps bounds say little, and they took all of the time before a second attack.
+            yield from ((short, FIRST_PART), (longer, 1.0), (bounds, 1.0))
+        else:
+            yield from ((short, FIRST_PART), (bounds, 1.0), (longer, 1.0))
+
+    def _stages(self, prepared: Prepared) -> Iterator[tuple[Backend, float]]:
         """The stages in order, each with the part of the time left that it may use."""
-        yield Attack(steps=20, restarts=2, seed=self.seed), 1.0
-        yield Incomplete(), 1.0
-        yield Attack(steps=40, restarts=8, seed=self.seed + 1), 1.0
-        search = Search(seed=self.seed)
+        query = prepared.query
+        yield from self._before_search(query)
+        search = Search(seed=self.seed, device=self.device)
         if search.splits_inputs_alone(query):
             yield search, 1.0
             if has_steps(query.graph):
-                yield from _at_jumps(query)
+                yield from _at_jumps(prepared)
             return
-        encodable = _unstable(query) <= ENCODABLE_UNSTABLE
+        encodable = _unstable(prepared) <= ENCODABLE_UNSTABLE
         # Of many inputs, boxes alone decide nothing, and jumps leave nothing else to split.
         if has_steps(query.graph):
-            longer = Attack(steps=200, restarts=60, seed=self.seed + 2)
-            yield Milp() if encodable else longer, 1.0
+            longer = Attack(steps=200, restarts=60, seed=self.seed + 2, device=self.device)
+            yield _milp() if encodable else longer, 1.0
         else:
             yield search, SEARCH_PART if encodable else 1.0
             if encodable:
-                yield Milp(), 1.0
+                yield _milp(), 1.0
+
+
+def _narrowed(left: OpenCases, verdict: Unknown) -> OpenCases:
+    """What is left of the query after a verdict on `left` of it."""
+    if verdict.left is None:
+        return left
+    bound = min(left.closed_bound, verdict.left.closed_bound)
+    return OpenCases(tuple(left.cases[i] for i in verdict.left.cases), bound)
+
+
+def _of_all_cases(verdict: Verdict, left: OpenCases) -> Verdict:
+    """A verdict on the cases `left`, the others being settled, as one on the whole query."""
+    match verdict:
+        case Verified(certificate):
+            margin = certificate.margin
+            margin = None if margin is None else min(margin, left.closed_bound)
+            return Verified(replace(certificate, margin=margin))
+        case Falsified(witness):
+            return Falsified(replace(witness, case=left.cases[witness.case]))
+        case Unknown():
+            return verdict
 
 
 def _part_of(deadline: Deadline, part: float) -> Deadline:
@@ -92,33 +135,48 @@ def _part_of(deadline: Deadline, part: float) -> Deadline:
     return Deadline.after(part * deadline.remaining)
 
 
-def _at_jumps(query: Query) -> Iterator[tuple[Backend, float]]:
+def _at_jumps(prepared: Prepared) -> Iterator[tuple[Backend, float]]:
     """Who goes on where boxes never get small enough: what places jumps exactly, else nearly."""
     # Few queries come here, and Z3 takes a third of a second to load.
     from specdsl.backends.smt import Smt
 
-    unstable = _unstable(query)
+    unstable = _unstable(prepared)
     if unstable <= EXACT_UNSTABLE:
         yield Smt(), 1.0
     elif unstable <= ENCODABLE_UNSTABLE:
-        yield Milp(), 1.0
+        yield _milp(), 1.0
 
 
-def _unstable(query: Query) -> float:
+def _milp() -> Backend:
+    # Loaded where it is asked only: what boxes decide does not wait for it.
+    from specdsl.backends.milp import Milp
+
+    return Milp()
+
+
+def _answer(stage: Backend, prepared: Prepared, deadline: Deadline) -> Answer:
+    """What a stage says, given what others have worked out where it can use that."""
+    if isinstance(stage, Attack | Incomplete | Search):
+        return stage.decide(prepared, deadline)
+    return stage.answer(prepared.query, deadline)
+
+
+def _unstable(prepared: Prepared) -> float:
     """How many entries a linear model would decide by whole numbers; infinite where `milp` does not
     take the query, or states it only nearly.
     """
+    from specdsl.encoding.encode import encode_op
+
+    query = prepared.query
     if query.nonlinear or any(ball.norm == "l2" for c in query.cases for ball in c.inputs.balls):
         return inf
-    graph = simplify(restate(query.graph).graph)
     no_rule = encode_op.dispatch(ops.Op)
-    for _, op, _ in graph:
+    for _, op, _ in prepared.simplified:
         if isinstance(op, ops.Smooth | ops.Polynomial):
             return inf
         if not isinstance(op, ops.Input) and encode_op.dispatch(type(op)) is no_rule:
             return inf
-    sets = {id(case.inputs): case.inputs for case in query.cases}
-    return max(unstable_entries(graph, s) for s in sets.values())
+    return max((prepared.unstable(group) for group in prepared.groups), default=0)
 
 
 def _undecided(answers: list[Answer]) -> Verdict:

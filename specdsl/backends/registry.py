@@ -34,11 +34,15 @@ def require_known(name: str) -> None:
         raise SpecError.of("E0852", f"there is no backend `{name}`", help=hint)
 
 
-def create(name: str, options: Mapping[str, object], seed: int | None = None) -> Backend:
+def create(
+    name: str, options: Mapping[str, object], seed: int | None = None, device: str = "cpu"
+) -> Backend:
     """An instance with the given options; exact numbers become what the option's type asks for.
 
-    `seed` goes to backends that draw random numbers, unless the options set one already.
-    Raises SpecError: E0852 unknown backend, E0853 unknown option or a value it cannot take.
+    `seed` goes to backends that draw random numbers, unless the options set one already; `device`
+    (`auto`, `cpu` or `cuda`) to those that compute with torch.
+    Raises SpecError: E0852 unknown backend, E0853 unknown option, a value it cannot take, a
+    device that is not there.
     """
     require_known(name)
     module, attribute = CLASSES[name]
@@ -47,6 +51,11 @@ def create(name: str, options: Mapping[str, object], seed: int | None = None) ->
     given = {key: value for key, value in options.items() if key != "timeout" or key in known}
     if seed is not None and "seed" in known and "seed" not in given:
         given["seed"] = seed
+    if "device" in known and "device" not in given:
+        from specdsl.bounds.devices import require_device
+
+        require_device(device)
+        given["device"] = device
     arguments = {key: _convert(name, known, key, value) for key, value in given.items()}
     try:
         return cast("Backend", kind(**arguments))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from specdsl.backend import FOREVER, Deadline, OutOfTime
 from specdsl.backends.attack import Attack
 from specdsl.backends.attack.descent import Descent, Walkers
-from specdsl.backends.attack.objective import Objective, points_at_once, stacked, work
+from specdsl.backends.attack.objective import Objective, points_at_once, stacked
 from specdsl.backends.attack.precision import in_dtype, search_dtype
 from specdsl.backends.attack.rounds import Round, rounds
 from specdsl.backends.attack.starts import middle, spread
@@ -28,6 +28,7 @@ from specdsl.bounds.regions.region import input_region
 from specdsl.evidence import settle
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.graph.work import work
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Atom, Case, Query
 from specdsl.query.sets import Box, exact

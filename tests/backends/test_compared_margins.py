@@ -11,7 +11,7 @@ from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.graph.to_onnx import export
 from specdsl.query.query import Atom, Case, NetworkCall, Query, Variable
 from specdsl.query.sets import Box, exact
-from specdsl.run.decide import answer_query
+from specdsl.run.answering import answer_query
 from specdsl.verdict import Falsified, Unknown, Verified
 
 CLASSES_OF_NETWORK = 3

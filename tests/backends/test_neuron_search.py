@@ -16,14 +16,13 @@ from torch import Tensor
 from specdsl.backend import Deadline, Unsupported
 from specdsl.backends.milp import Milp
 from specdsl.backends.search import Search
-from specdsl.backends.search.neurons.bounding import splittable
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.parts.beta_crown import PartBounds
+from specdsl.bounds.parts.known import Known, Parts
 from specdsl.bounds.passes.affordable import alpha_pass, crown_pass
-from specdsl.bounds.passes.beta_crown import PartBounds
 from specdsl.bounds.passes.crown import propagate
 from specdsl.bounds.passes.forward import node_values
-from specdsl.bounds.passes.parts import Entries, Known, Parts
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.evidence import settle
 from specdsl.graph import ops
@@ -59,7 +58,7 @@ def known_of(compiled: CompiledGraph) -> Known:
     one = torch.ones(1, INPUTS, dtype=torch.float64)
     region = InputRegion(Interval(-one, one))
     bounds = propagate(compiled, region).bounds
-    return Known(compiled, region, bounds, Entries.of(splittable(compiled, bounds)))
+    return Known.of(compiled, region, bounds)
 
 
 def picked(known: Known, points: Tensor) -> Tensor:
@@ -217,9 +216,9 @@ def test_two_runs_are_alike() -> None:
     assert type(first.verdict) is type(second.verdict)
 
 
-def test_what_is_infinitely_steep_is_refused() -> None:
+def test_jumps_are_refused() -> None:
     asked = query(0, ops.Sign())
-    with pytest.raises(Unsupported, match="steep"):
+    with pytest.raises(Unsupported, match="jumps"):
         Search(split="neuron").answer(asked, Deadline.after(5))
 
 

@@ -43,6 +43,7 @@ from tests.backends.set_queries import sample_set, set_queries
 
 seeds = st.integers(0, 10**6)
 
+NO_CODES = torch.zeros(1, 0, dtype=torch.int8)
 REAL = Lattice.of(torch.zeros(0, dtype=torch.int64), 3)
 
 
@@ -86,7 +87,7 @@ def test_clipping_keeps_every_violating_point(seed: int) -> None:
     rows = margin_rows(compiled, group)
     margins = bound_margins(compiled, rows, region, propagate(compiled, region))
     is_open = torch.as_tensor(random.random((8, 2)) < 0.7)
-    domains = Domains(lower, upper, torch.zeros(8), is_open)
+    domains = Domains(lower, upper, torch.zeros(8), is_open, NO_CODES.expand(8, 0))
     mixtures = case_bounds(group, margins, region, 0.0).mixtures
     clipped = clip(domains, margins.linear, group, 0.0, mixtures)
     assert bool((clipped.lower >= lower).all())
@@ -107,7 +108,9 @@ def test_splitting_covers_the_box(seed: int, levels: int) -> None:
     region = input_region(group.inputs, compiled.like)
     rows = margin_rows(compiled, group)
     linear = bound_margins(compiled, rows, region, propagate(compiled, region)).linear
-    root = Domains(region.box.lower, region.box.upper, torch.zeros(1), torch.ones(1, 2) > 0)
+    root = Domains(
+        region.box.lower, region.box.upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES
+    )
     parts = bisect(root, linear, sensitivity(compiled, group, region), REAL, levels)
     assert len(parts) == 2**levels
     points = torch.as_tensor(np.random.default_rng(seed).uniform(-1, 1, size=(500, 1, 3)))
@@ -119,7 +122,7 @@ def test_splitting_covers_the_box(seed: int, levels: int) -> None:
 def test_a_box_of_neighbouring_floats_cannot_be_split() -> None:
     lower = torch.tensor([[1.0, 2.0, 2.5]], dtype=torch.float64)
     upper = torch.nextafter(lower, torch.tensor(3.0, dtype=torch.float64))
-    domains = Domains(lower, upper, torch.zeros(1), torch.ones(1, 1) > 0)
+    domains = Domains(lower, upper, torch.zeros(1), torch.ones(1, 1) > 0, NO_CODES)
     assert not bool(splittable(domains, REAL).any())
 
 
@@ -274,7 +277,7 @@ def test_splitting_loses_no_whole_point(seed: int, levels: int) -> None:
         compiled, margin_rows(compiled, group), region, propagate(compiled, region)
     ).linear
     lattice = Lattice.of(torch.tensor([0, 1]), 3)
-    root = Domains(lower, upper, torch.zeros(1), torch.ones(1, 2) > 0)
+    root = Domains(lower, upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES)
     parts = bisect(root, linear, sensitivity(compiled, group, region), lattice, levels)
     assert bool((parts.lower <= parts.upper).all())
     assert bool((parts.lower[:, :2] == parts.lower[:, :2].round()).all())

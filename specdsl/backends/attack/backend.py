@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,16 +16,16 @@ from specdsl.backends.attack.candidates import Candidate
 from specdsl.backends.attack.objective import Objective, stacked
 from specdsl.backends.attack.precision import in_dtype, search_dtype
 from specdsl.backends.attack.rounds import Hunt, rounds
-from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.backends.prepared import Prepared
+from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.region import input_region
-from specdsl.encoding.integers import round_inward
 from specdsl.evidence import Replayer, Suspected
 from specdsl.graph.graph import Graph
-from specdsl.graph.rewrites import restate, simplify
-from specdsl.query.groups import CaseGroup, group_cases
+from specdsl.graph.outputs import only_entries
+from specdsl.graph.rewrites import simplify
+from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
-from specdsl.query.sets import EmptySet, InputSet
 from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Witness
 
 
@@ -32,12 +33,14 @@ from specdsl.verdict import Answer, Falsified, Unknown, Verdict, Witness
 class Attack:
     """Rounds of growing effort: the last has `restarts` starting points a case, `steps` of descent
     each, all pseudo-random by `seed`. A single restart goes from the middle of the set.
+    `device`: of `bounds.devices`; what is found is judged on the host.
     """
 
     steps: int = 100
     restarts: int = 30
     seed: int = 0
     timeout: float | None = None
+    device: str = "cpu"
     name: ClassVar[str] = "attack"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=False,
@@ -49,18 +52,22 @@ class Attack:
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Falsified with a confirmed witness, else Unknown; a near miss does not end the search."""
+        return self.decide(Prepared(query, self.device), deadline)
+
+    def decide(self, prepared: Prepared, deadline: Deadline) -> Answer:
+        """The same with what others have worked out already."""
         start = time.monotonic()
-        self.capabilities.require(self.name, query)
-        verdict = self._search(query, deadline)
+        self.capabilities.require(self.name, prepared.query)
+        verdict = self._search(prepared, deadline)
         return Answer(verdict, "attack/pgd", time.monotonic() - start)
 
-    def _search(self, query: Query, deadline: Deadline) -> Verdict:
-        graph = simplify(restate(query.graph).graph)
-        judge = _Judge(query, Replayer(query), graph)
+    def _search(self, prepared: Prepared, deadline: Deadline) -> Verdict:
+        judge = _Judge(prepared, Replayer(prepared.query))
         try:
-            hunts = list(_hunts(graph, query, self.seed, deadline))
+            hunts = list(_hunts(prepared, self.seed, deadline))
             for number, effort in enumerate(rounds(self.restarts, self.steps)):
                 for hunt in hunts:
+                    deadline.check()
                     for candidate in hunt.run(number, effort, deadline):
                         witness = judge.witness(candidate)
                         if witness is not None:
@@ -80,6 +87,9 @@ class Attack:
         return Unknown(reason, advice="use `portfolio`, which also tries to prove it")
 
 
+# Every point has all margins of its graph, so that groups which read more than so many are attacked
+# over graphs of their own.
+MARGINS_TOGETHER = 512
 # Exact confirmation costs up to seconds on large networks; near misses beyond this many in one
 # attack are the same spot again.
 MAX_CONFIRMATIONS = 50
@@ -89,10 +99,8 @@ MAX_CONFIRMATIONS = 50
 class _Judge:
     """Judges candidates, in float64 first; remembers the last one that was suspected only."""
 
-    query: Query
+    prepared: Prepared
     replayer: Replayer
-    graph: Graph
-    precise: CompiledGraph | None = None
     suspected: Suspected | None = None
     attempts: int = 0
 
@@ -109,31 +117,49 @@ class _Judge:
 
     def _holds(self, point: Tensor, case: int) -> bool:
         """Whether float64 sees what float32 saw: what is exact costs up to seconds."""
-        if self.precise is None:
-            self.precise = compile_graph(self.graph)
         with torch.no_grad():
-            margins = evaluate(self.precise, point[None])[0]
-        return all(float(margins[atom.index]) <= 0 for atom in self.query.cases[case].atoms)
+            margins = evaluate(self.prepared.compiled, point[None])[0]
+        atoms = self.prepared.query.cases[case].atoms
+        return all(float(margins[atom.index]) <= 0 for atom in atoms)
 
 
-def _hunts(graph: Graph, query: Query, seed: int, deadline: Deadline) -> Iterator[Hunt]:
-    """One for all boxes together, and one for all groups that are cut by the same balls."""
-    like = torch.empty(0, dtype=torch.float64)
-    alike: dict[object, tuple[list[CaseGroup], list[InputSet]]] = {}
-    for group in group_cases(query):
+def _hunts(prepared: Prepared, seed: int, deadline: Deadline) -> Iterator[Hunt]:
+    """One for all boxes together, and one for all groups that are cut by the same balls; more where
+    these read thousands of margins.
+    """
+    like = prepared.like
+    alike: dict[object, list[CaseGroup]] = {}
+    for group in prepared.groups:
         deadline.check()
-        try:
-            inputs = round_inward(group.inputs, query.integers)
-        except EmptySet:
-            continue
+        inputs = group.inputs
         balls = tuple(ball.key() for ball in inputs.balls)
         if not balls or not bool(input_region(inputs, like).is_empty.any()):
-            groups, sets = alike.setdefault(balls, ([], []))
-            groups.append(group)
-            sets.append(inputs)
-    joined = [(groups, stacked(sets, like)) for groups, sets in alike.values()]
-    dtype = search_dtype(graph, [region for _, region in joined])
-    compiled = compile_graph(graph, like.to(dtype))
-    integers = torch.as_tensor(query.integers)
-    for groups, region in joined:
+            alike.setdefault(balls, []).append(group)
+    integers = torch.as_tensor(prepared.query.integers, device=like.device)
+    for graph, groups in _apart(prepared, list(alike.values())):
+        deadline.check()
+        region = stacked([group.inputs for group in groups], like)
+        dtype = search_dtype(graph, [region])
+        compiled = compile_graph(graph, like.to(dtype))
         yield Hunt.of(Objective.of(compiled, groups, in_dtype(region, dtype), integers), seed)
+
+
+def _apart(
+    prepared: Prepared, alike: Sequence[Sequence[CaseGroup]]
+) -> Iterator[tuple[Graph, Sequence[CaseGroup]]]:
+    """Groups to attack together, with the margins that they count into, simplified."""
+    margins = prepared.margins
+    if margins.size(margins.output) <= MARGINS_TOGETHER:
+        yield from ((prepared.simplified, groups) for groups in alike)
+        return
+    for groups in alike:
+        start = 0
+        while start < len(groups):
+            end, read = start, 0
+            while end < len(groups) and (end == start or read <= MARGINS_TOGETHER):
+                read += len(groups[end].rows)
+                end += 1
+            rows = np.unique(np.concatenate([group.rows for group in groups[start:end]]))
+            own = [replace(g, rows=np.searchsorted(rows, g.rows)) for g in groups[start:end]]
+            yield simplify(only_entries(margins, rows)), own
+            start = end

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
 import numpy as np
 import torch
@@ -16,8 +15,8 @@ from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.projection import Projector
 from specdsl.bounds.regions.region import InputRegion, input_region, outward_box
-from specdsl.graph import ops
 from specdsl.graph.graph import Graph
+from specdsl.graph.work import work
 from specdsl.query.groups import CaseGroup
 from specdsl.query.sets import InputSet
 
@@ -93,8 +92,8 @@ class Objective:
                 table[i, k] = len(rows)
                 table[i, k, : len(own)] = torch.tensor(own, dtype=torch.int64)
         numbers = torch.tensor(rows, dtype=torch.int64, device=device)
-        table = table.to(device)
-        conditions = HalfSpaces.of(compiled, numbers, table[home, slot], region)
+        own_rows = table[home, slot].to(device)
+        conditions = HalfSpaces.of(compiled, numbers, own_rows, region)
         return cls(
             compiled,
             region,
@@ -104,7 +103,7 @@ class Objective:
             torch.tensor(home, device=device),
             torch.tensor(slot, device=device),
             members.to(device),
-            table,
+            table.to(device),
             scale=compiled.like.new_ones(len(rows)),
             at_once=points_at_once(compiled.graph),
         )
@@ -183,21 +182,6 @@ def points_at_once(graph: Graph) -> int:
     """How many points are measured together: fewer where the graph is large."""
     values = sum(graph.size(node) for node in graph.order)
     return max(1, min(PART_WORK // work(graph), PART_VALUES // max(1, values)))
-
-
-def work(graph: Graph) -> int:
-    """About how many multiplications and additions one point takes, at least 1."""
-    total = 1
-    for node, op, operands in graph:
-        each = 1
-        if isinstance(op, ops.Dense):
-            each = op.weight.shape[1]
-        elif isinstance(op, ops.Conv):
-            each = prod(op.weight.shape[1:])
-        elif isinstance(op, ops.ConvTranspose):
-            total += graph.size(operands[0]) * prod(op.weight.shape[1:])
-        total += graph.size(node) * each
-    return total
 
 
 def stacked(sets: Sequence[InputSet], like: Tensor) -> InputRegion:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from specdsl.backends.attack.objective import work
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph
+from specdsl.graph.work import work
 
 # From so many multiplications and additions a point on, half the bytes are a quarter to two fifths
 # of the time; below, a step costs what it costs to call torch.

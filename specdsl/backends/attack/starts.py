@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from specdsl.backend import Deadline
-from specdsl.backends.attack.objective import Objective, work
+from specdsl.backends.attack.objective import Objective
 from specdsl.backends.attack.precision import varying
 from specdsl.bounds.passes.forward import node_values
 from specdsl.bounds.regions.projection import Projector
+from specdsl.graph.work import work
 
 # Points drawn for each start that is kept, where the set has few varying inputs; among more, all
 # random points look alike.

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, get_args
 
 from specdsl.backend import Capabilities, Deadline, OutOfTime, Unsupported
+from specdsl.backends.prepared import Prepared
 from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.inputs.search import search_inputs
+from specdsl.backends.search.many_boxes import MANY_GROUPS, search_many
 from specdsl.backends.search.neurons.search import search_neurons
 from specdsl.backends.search.problem import Outcome, Problem, Progress, Searching
-from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
-from specdsl.bounds.rounding import rounding_slack
-from specdsl.encoding.integers import round_inward
 from specdsl.evidence import Replayer
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
-from specdsl.graph.rewrites import restate, simplify
-from specdsl.query.groups import group_cases
+from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
-from specdsl.query.sets import EmptySet, InputSet
+from specdsl.query.sets import InputSet
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified
 
 Way = Literal["input", "neuron"]
@@ -31,13 +30,14 @@ Split = Literal["auto", "input", "neuron"]
 # Inputs that vary: up to so many boxes alone are cut, beyond so many inner values alone; between
 # the two, both take turns. Cutting 12 inputs once makes 4,096 boxes, some tens of batches.
 INPUTS_ALONE, INPUTS_AT_ALL = 12, 32
-STEEP = "jumps and functions that are infinitely steep"
+STEEP = "jumps"
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
     """`split`: what to split, decided by the number of inputs that vary where it is `auto`;
-    ValueError for anything else. `batch`: boxes of inputs bounded at once.
+    ValueError for anything else. `batch`: boxes of inputs bounded at once. `device`: of
+    `bounds.devices`.
 
     Deterministic: nothing is drawn at random, `seed` is there for the rules that will.
     """
@@ -46,6 +46,7 @@ class Search:
     batch: int = 128
     seed: int = 0
     timeout: float | None = None
+    device: str = "cpu"
     name: ClassVar[str] = "search"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=True,
@@ -67,9 +68,14 @@ class Search:
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified, Falsified with a confirmed witness, or Unknown with what is left open."""
+        return self.decide(Prepared(query, self.device), deadline)
+
+    def decide(self, prepared: Prepared, deadline: Deadline) -> Answer:
+        """The same with what others have worked out already."""
         start = time.monotonic()
+        query = prepared.query
         self.capabilities.require(self.name, query)
-        run = _Run(self, query, Confirmer(Replayer(query)), deadline)
+        run = _Run(self, prepared, Confirmer(Replayer(query)), deadline)
         verdict = run.verdict()
         statistics = {"domains": float(run.domains), "leaves": float(run.leaves)}
         statistics |= count_coarse(run.coarse)
@@ -86,7 +92,7 @@ class _Run:
     """
 
     options: Search
-    query: Query
+    prepared: Prepared
     confirmer: Confirmer
     deadline: Deadline
     way: Way = "input"
@@ -98,20 +104,20 @@ class _Run:
     unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
     def verdict(self) -> Verdict:
-        # Only the signs of margins matter: the slack must be that of the margins searched.
-        margins = restate(self.query.graph).graph
-        compiled = compile_graph(simplify(margins))
-        for group in group_cases(self.query):
-            try:
-                inputs = round_inward(group.inputs, self.query.integers)
-            except EmptySet:
-                continue
-            ways = self._ways(compiled, inputs)
+        prepared = self.prepared
+        groups: Sequence[CaseGroup] = prepared.groups
+        if self._splits_together(groups):
+            found = self._many()
+            if isinstance(found, Falsified | Unknown):
+                return found
+            groups = found
+        for group in groups:
+            ways = self._ways(prepared.compiled, group.inputs)
             self.way = ways[0]
             progress: dict[Way, Progress] = {way: Progress() for way in ways}
             try:
-                slack = rounding_slack(margins, inputs, self.deadline)
-                problem = Problem(compiled, replace(group, inputs=inputs), slack, self.query)
+                slack = prepared.slack(group, self.deadline)
+                problem = Problem(prepared, group, slack)
                 outcome = self._in_turns({w: self._search(w, problem, progress[w]) for w in ways})
             except OutOfTime:
                 outcome = "timeout"
@@ -122,18 +128,35 @@ class _Run:
         trusted = ("float64 rounding",)
         return Verified(Certificate(f"search/{self.way}", margin, trusted, leaves=self.leaves))
 
+    def _splits_together(self, groups: Sequence[CaseGroup]) -> bool:
+        """Whether parts of many boxes are bounded at a time before any box is searched alone."""
+        return (
+            self.options.split != "neuron"
+            and not self.prepared.query.integers.size
+            and len(groups) >= MANY_GROUPS
+        )
+
+    def _many(self) -> tuple[CaseGroup, ...] | Falsified | Unknown:
+        """The groups left open after all were split together, or what ends the search."""
+        progress: dict[Way, Progress] = {"input": Progress()}
+        try:
+            left = search_many(self.prepared, self.confirmer, self.deadline, progress["input"])
+        except OutOfTime:
+            self._count(progress)
+            return self._not_verified("timeout", progress)
+        self._count(progress)
+        return self._not_verified("falsified", progress) if left is None else left
+
     def _ways(self, compiled: CompiledGraph, inputs: InputSet) -> tuple[Way, ...]:
         """What to split, the more promising first."""
         if self.options.split != "auto":
-            if self.options.split == "neuron" and compiled.outward is not None:
+            if self.options.split == "neuron" and _has_steps(compiled):
                 raise Unsupported("search(split = neuron)", STEEP, "use `search(split = input)`")
             return (self.options.split,)
         varying = _varying(inputs)
-        inside = any(
-            isinstance(op, ops.PiecewiseLinear | ops.Smooth) for _, op, _ in compiled.graph
-        )
-        # Rounding at every node is not followed along constraints on inner values.
-        if varying <= INPUTS_ALONE or not inside or compiled.outward is not None:
+        inside = compiled.sources - {compiled.graph.input}
+        # On both sides of a jump its value is open: parts say nothing of it.
+        if varying <= INPUTS_ALONE or not inside or _has_steps(compiled):
             return ("input",)
         return ("neuron",) if varying > INPUTS_AT_ALL else ("neuron", "input")
 
@@ -198,3 +221,7 @@ class _Run:
 def _varying(inputs: InputSet) -> int:
     """How many entries are not fixed."""
     return int((inputs.box.lower < inputs.box.upper).sum())
+
+
+def _has_steps(compiled: CompiledGraph) -> bool:
+    return any(isinstance(op, ops.Step) for _, op, _ in compiled.graph)

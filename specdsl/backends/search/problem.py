@@ -6,6 +6,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from specdsl.backends.prepared import Prepared
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.graph.graph import NodeId
 from specdsl.query.groups import CaseGroup
@@ -53,13 +54,18 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """One group of cases of a query over its compiled graph.
+    """One group of a prepared query. A margin counts as positive above `slack` only."""
 
-    The group's inputs have whole ends where the query's inputs are whole numbers. A margin counts
-    as positive above `slack` only (from `bounds.rounding.rounding_slack`).
-    """
-
-    compiled: CompiledGraph
+    prepared: Prepared
     group: CaseGroup
     slack: float
-    query: Query
+
+    @property
+    def compiled(self) -> CompiledGraph:
+        """The graph that is searched."""
+        return self.prepared.compiled
+
+    @property
+    def query(self) -> Query:
+        """What is asked."""
+        return self.prepared.query

@@ -38,9 +38,9 @@ def clip(
     cuts = [_MixedBoxes.of(domains, part, slack) for part in mixtures]
     hull_lower, hull_upper = domains.upper.clone(), domains.lower.clone()
     for position, atoms in enumerate(group.atoms):
-        rows = [a.index for a in atoms]
-        case_lower = boxes.lower[:, rows].amax(1) if rows else domains.lower
-        case_upper = boxes.upper[:, rows].amin(1) if rows else domains.upper
+        rows = boxes.lower.new_tensor([a.index for a in atoms], dtype=torch.long)
+        case_lower = boxes.lower[:, rows].amax(1) if atoms else domains.lower
+        case_upper = boxes.upper[:, rows].amin(1) if atoms else domains.upper
         for cut in cuts:
             case_lower, case_upper = cut.shrink(position, case_lower, case_upper)
         is_open = domains.open_cases[:, position, None]

@@ -14,20 +14,26 @@ class Domains:
 
     lower, upper: (domains, inputs). `bound`: (domains,), the proven margin bound of the box or of
     the box it was cut from. `open_cases`: (domains, cases), which cases of the group are open.
+    `codes`: (domains, neurons), which neurons are known to be stable (`bounds.passes.reduced`).
     """
 
     lower: Tensor
     upper: Tensor
     bound: Tensor
     open_cases: Tensor
+    codes: Tensor
 
     def __len__(self) -> int:
         return self.lower.shape[0]
 
-    def take(self, index: Tensor) -> Domains:
-        """The domains at `index` (positions or a mask)."""
+    def take(self, index: Tensor | slice) -> Domains:
+        """The domains at `index` (positions, a mask or a slice)."""
         return Domains(
-            self.lower[index], self.upper[index], self.bound[index], self.open_cases[index]
+            self.lower[index],
+            self.upper[index],
+            self.bound[index],
+            self.open_cases[index],
+            self.codes[index],
         )
 
     def join(self, other: Domains) -> Domains:
@@ -37,18 +43,19 @@ class Domains:
             torch.cat([self.upper, other.upper]),
             torch.cat([self.bound, other.bound]),
             torch.cat([self.open_cases, other.open_cases]),
+            torch.cat([self.codes, other.codes]),
         )
 
     def within(self, lower: Tensor, upper: Tensor) -> Domains:
         """The same domains with other boxes."""
-        return Domains(lower, upper, self.bound, self.open_cases)
+        return Domains(lower, upper, self.bound, self.open_cases, self.codes)
 
     def pop_worst(self, count: int) -> tuple[Domains, Domains]:
         """The `count` domains with the lowest bounds, and the rest."""
         if count >= len(self):
-            return self, self.take(torch.zeros(0, dtype=torch.int64))
+            return self, self.take(slice(0))
         chosen = self.bound.topk(count, largest=False).indices
-        rest = torch.ones(len(self), dtype=torch.bool)
+        rest = torch.ones_like(self.bound, dtype=torch.bool)
         rest[chosen] = False
         return self.take(chosen), self.take(rest)
 
@@ -66,7 +73,7 @@ class Lattice:
     @classmethod
     def of(cls, integers: Tensor, inputs: int) -> Lattice:
         """From the positions of the whole-number inputs."""
-        whole = torch.zeros(inputs, dtype=torch.bool)
+        whole = torch.zeros(inputs, dtype=torch.bool, device=integers.device)
         whole[integers] = True
         return cls(whole)
 

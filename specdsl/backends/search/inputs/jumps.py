@@ -54,11 +54,12 @@ def crossings(compiled: CompiledGraph, domains: Domains, projector: Projector) -
     """One way across a jump from each of the first domains in which points on both sides are met;
     the ways stay in the projector's set, which is convex.
     """
-    some = domains.take(torch.arange(min(BOXES, len(domains))))
+    some = domains.take(torch.arange(min(BOXES, len(domains)), device=domains.lower.device))
     generator = torch.Generator().manual_seed(0)
     inputs = some.lower.shape[1]
     unit = torch.rand(POINTS, inputs, generator=generator, dtype=some.lower.dtype)
     unit[: POINTS // 2] = unit[: POINTS // 2].round()
+    unit = unit.to(some.lower.device)
     points = some.lower[:, None] + unit * (some.upper - some.lower)[:, None]
     flat = projector.approach(points.flatten(0, 1))
     all_sides = sides(compiled, flat).unflatten(0, points.shape[:2])
@@ -69,7 +70,7 @@ def crossings(compiled: CompiledGraph, domains: Domains, projector: Projector) -
         none = some.lower[:0]
         return Crossings(none, none, none, none)
     far = torch.stack([pair.points for pair in found])
-    return _walk(compiled, far, torch.tensor([pair.entry for pair in found]))
+    return _walk(compiled, far, torch.tensor([pair.entry for pair in found], device=far.device))
 
 
 def sides(compiled: CompiledGraph, points: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from specdsl.backend import Deadline
 from specdsl.backends.search.confirming import Confirmer, only_point
+from specdsl.backends.search.inputs.bounding import Bounder
 from specdsl.backends.search.inputs.clipping import clip
 from specdsl.backends.search.inputs.domains import Domains, Lattice, has_point
 from specdsl.backends.search.inputs.jumps import crossings, has_steps
@@ -16,12 +17,7 @@ from specdsl.backends.search.inputs.plateaus import MAX_JUDGED, TIE_PART, Platea
 from specdsl.backends.search.inputs.splitting import bisect, sensitivity, splittable
 from specdsl.backends.search.problem import Problem, Progress, Searching
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.margins import (
-    bound_margins,
-    deciding_margins,
-    interval_margins,
-    margin_rows,
-)
+from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
 from specdsl.bounds.outward import magnitude
 from specdsl.bounds.passes.crown import LinearLower, Propagated, propagate
 from specdsl.bounds.passes.forward import evaluate
@@ -60,10 +56,10 @@ class _Search:
     """`stuck`: open domains that cannot be cut. Those that are one point each leave the others to
     be searched; `stopped`: one is more than that, and its like are too many to go on.
 
-    `checked`: whether functions are known to have values on the whole set. `plateaus`: what settles
-    ties, where steps are all that matters. `jumps`: whether there are any to walk to; `batches`:
-    how many were bounded; `domains_left`: how many more domains are bounded in the hope of a
-    witness, once bounds have turned out never to tell at a jump.
+    `bounder`: what bounds batches. `plateaus`: what settles ties, where steps are all that matters.
+    `jumps`: whether there are any to walk to; `batches`: how many were bounded; `domains_left`: how
+    many more domains are bounded in the hope of a witness, once bounds have turned out never to
+    tell at a jump.
     """
 
     problem: Problem
@@ -77,7 +73,7 @@ class _Search:
     stuck: Domains = field(init=False)
     plateaus: Plateaus | None = field(init=False)
     jumps: bool = field(init=False)
-    checked: bool = False
+    bounder: Bounder = field(init=False)
     stopped: bool = False
     batches: int = 0
     domains_left: float = float("inf")
@@ -85,14 +81,16 @@ class _Search:
     def __post_init__(self) -> None:
         compiled, group = self.problem.compiled, self.problem.group
         self.root = input_region(group.inputs, compiled.like)
-        integers = torch.as_tensor(self.problem.query.integers)
+        self.bounder = Bounder(self.problem, self.root, self.batch)
+        self.batch = self.bounder.batch
+        integers = torch.as_tensor(self.problem.query.integers, device=compiled.like.device)
         self.lattice = Lattice.of(integers, group.inputs.size)
         self.projector = Projector(self.root, integers)
         self.sensitivities = sensitivity(compiled, group, self.root)
         self.plateaus = Plateaus.of(compiled.graph)
         # Between whole numbers there is nothing to walk on, and they come to an end.
         self.jumps = has_steps(compiled.graph) and not len(integers)
-        self.stuck = self._whole().take(torch.zeros(0, dtype=torch.int64))
+        self.stuck = self._whole().take(slice(0))
 
     def run(self, deadline: Deadline) -> Searching:
         stack = self._whole()
@@ -122,7 +120,7 @@ class _Search:
             if not len(bounded.domains):
                 continue
             clipped = self._clip(bounded)
-            levels = _levels(len(clipped.domains), len(stack), self.batch)
+            levels = _levels(len(clipped.domains), len(stack), self.bounder.ahead)
             parts = bisect(
                 clipped.domains, clipped.linear, self.sensitivities, self.lattice, levels
             )
@@ -140,7 +138,8 @@ class _Search:
     def _whole(self) -> Domains:
         box, cases = self.root.box, len(self.problem.group.members)
         bound = box.lower.new_full((1,), -float("inf"))
-        return Domains(box.lower, box.upper, bound, torch.ones(1, cases, dtype=torch.bool))
+        is_open = bound.new_ones(1, cases, dtype=torch.bool)
+        return Domains(box.lower, box.upper, bound, is_open, self.bounder.no_codes(1))
 
     def _region(self, domains: Domains) -> InputRegion:
         balls: Balls | None = self.root.balls
@@ -156,41 +155,37 @@ class _Search:
 
     def _bound(self, domains: Domains, deadline: Deadline) -> _Bounded:
         """Bounds of a batch, and what is left open by them."""
-        compiled, group = self.problem.compiled, self.problem.group
-        progress = self.progress
-        rows = margin_rows(compiled, group)
-        # The first batch is the whole set: functions have values on it or are refused there.
+        group, slack, progress = self.problem.group, self.problem.slack, self.progress
+        region = self._region(domains)
+        bounds = self.bounder.bound(region, domains.codes, deadline)
         with torch.no_grad():
-            region = self._region(domains)
-            propagated = propagate(compiled, region, checked=self.checked, deadline=deadline)
-            margins = bound_margins(compiled, rows, region, propagated)
-            found = case_bounds(group, margins, region, self.problem.slack)
-            by_intervals = interval_margins(group, compiled, propagated) - self.problem.slack
-        self.checked = True
+            found = case_bounds(group, bounds.margins, region, slack)
+        cases = found.least
+        if bounds.by_intervals is not None:
+            cases = torch.fmax(cases, deciding_margins(group, bounds.by_intervals - slack))
         # A bound that is not a number says nothing, and must never close a case.
-        cases = torch.fmax(found.least, deciding_margins(group, by_intervals))
         cases = cases.where(~cases.isnan(), -torch.inf)
         is_open = domains.open_cases & (cases <= 0)
         closed_now = domains.open_cases & ~is_open
         if bool(closed_now.any()):
             progress.bound = min(progress.bound, float(cases[closed_now].min()))
-        self._settle_ties(cases, is_open, propagated)
+        self._settle_ties(cases, is_open, bounds.propagated)
         kept = is_open.any(1)
         progress.domains += len(domains)
         progress.refute(int((~kept).sum()), bounded=False)
         worst = cases.where(is_open, torch.full_like(cases, float("inf"))).amin(1)
-        remaining = Domains(domains.lower, domains.upper, worst, is_open)
-        return _Bounded(remaining, margins.linear, found.mixtures).take(kept)
+        remaining = Domains(domains.lower, domains.upper, worst, is_open, bounds.codes)
+        return _Bounded(remaining, bounds.margins.linear, found.mixtures).take(kept)
 
-    def _settle_ties(self, cases: Tensor, is_open: Tensor, propagated: Propagated) -> None:
+    def _settle_ties(self, cases: Tensor, is_open: Tensor, propagated: Propagated | None) -> None:
         """Close cases (domains, cases) open by what may be a tie, where steps have few values."""
-        if self.plateaus is None:
+        if self.plateaus is None or propagated is None:
             return
         size = magnitude(propagated.bounds[self.problem.compiled.graph.output]).flatten(1)
         near = is_open & (cases >= -TIE_PART * (1 + size.amax(1, keepdim=True)))
         for at in near.any(1).nonzero()[:MAX_JUDGED, 0].tolist():
             refuted = self.plateaus.refuted(self.problem.group, propagated.bounds, at)
-            is_open[at] &= ~refuted
+            is_open[at] &= ~refuted.to(is_open.device)
             self.progress.unmeasured |= bool(refuted.any())
 
     def _falsified(self, bounded: _Bounded) -> bool:
@@ -201,7 +196,7 @@ class _Search:
         points = (domains.lower + domains.upper) / 2
         if len(group.rows):
             row = linear.lower.argmin(1)
-            slope = linear.coefficients[torch.arange(len(domains)), row]
+            slope = linear.coefficients[torch.arange(len(domains), device=row.device), row]
             corner = domains.lower.where(slope >= 0, domains.upper)
             points = torch.cat([points, corner, *(part.points for part in bounded.mixtures)])
         return self._confirmed(self.projector.project(points))
@@ -210,7 +205,8 @@ class _Search:
         """Whether the best of some points for any case is a witness of it."""
         group = self.problem.group
         with torch.no_grad():
-            margins = evaluate(self.problem.compiled, points)[:, torch.as_tensor(group.rows)]
+            rows = torch.as_tensor(group.rows, device=points.device)
+            margins = evaluate(self.problem.compiled, points)[:, rows]
         # Where a function has no value there is no witness.
         best = deciding_margins(group, margins.where(margins.isfinite(), torch.inf)).min(0)
         for member, value, position in zip(
@@ -252,7 +248,7 @@ class _Search:
         cut = splittable(bounded.domains, self.lattice)
         if not bool(cut.all()):
             left = bounded.domains.take(~cut)
-            still = torch.tensor([self._is_open(left, i) for i in range(len(left))])
+            still = cut.new_tensor([self._is_open(left, i) for i in range(len(left))])
             self.progress.refute(int((~still).sum()), bounded=False)
             self.progress.unmeasured |= not bool(still.all())
             self.stuck = self.stuck.join(left.take(still))

@@ -22,9 +22,12 @@ def sensitivity(compiled: CompiledGraph, group: CaseGroup, root: InputRegion) ->
     """
     box = root.box
     generator = torch.Generator().manual_seed(0)
-    unit = torch.rand(SAMPLES, box.lower.shape[1], generator=generator, dtype=box.lower.dtype)
+    widest = max(compiled.graph.size(node) for node in compiled.graph.order)
+    samples = min(SAMPLES, max(LEAST_SAMPLES, MAX_VALUES // widest))
+    unit = torch.rand(samples, box.lower.shape[1], generator=generator, dtype=box.lower.dtype)
+    unit = unit.to(box.lower.device)
     points = (box.lower + unit * (box.upper - box.lower)).requires_grad_(True)
-    margins = evaluate(compiled, points)[:, group.rows]
+    margins = evaluate(compiled, points)[:, torch.as_tensor(group.rows, device=unit.device)]
     total = torch.zeros_like(box.lower[0])
     if margins.requires_grad:  # else no margin depends on the input
         for column in margins.unbind(1):
@@ -34,7 +37,9 @@ def sensitivity(compiled: CompiledGraph, group: CaseGroup, root: InputRegion) ->
     return (total / largest).clamp(min=LEAST_PART) if largest > 0 else torch.ones_like(total)
 
 
-SAMPLES = 256
+SAMPLES, LEAST_SAMPLES = 256, 16
+# Values of the widest node at all points: 16 MiB of float64.
+MAX_VALUES = 2**21
 # An input that matters a thousand times less than another is treated as mattering that much.
 LEAST_PART = 1e-3
 

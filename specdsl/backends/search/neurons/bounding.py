@@ -12,25 +12,32 @@ from specdsl.backend import Deadline
 from specdsl.backends.search.neurons.parts import Batch
 from specdsl.backends.search.problem import Problem, Progress
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
-from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.choice import Places
 from specdsl.bounds.margins import MarginBounds, margin_rows
+from specdsl.bounds.parts.ascent import Assumption, PartRows
+from specdsl.bounds.parts.assumed import sharpened
+from specdsl.bounds.parts.beta_crown import PartBounds
+from specdsl.bounds.parts.cutting import Cuts
+from specdsl.bounds.parts.known import Known, Parts
 from specdsl.bounds.passes.affordable import alpha_pass
-from specdsl.bounds.passes.beta_crown import PartBounds, PartRows
-from specdsl.bounds.passes.crown import LinearLower
-from specdsl.bounds.passes.parts import Entries, Known
+from specdsl.bounds.passes.crown import LinearLower, unstable_in
 from specdsl.bounds.regions.joint import case_bounds
 from specdsl.bounds.regions.region import InputRegion, input_region
-from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
+from specdsl.graph.work import work
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Atom
 
 # Numbers that all values of a batch have together, at most: beyond, every step waits for memory.
 MAX_VALUES = 2**22
 MAX_BATCH = 256
+# Entries of which both halves are tried.
+TRIED = 4
 # Seconds for tight bounds inside, as a part of what is left: the tree needs the rest.
 ROOT_PART = 0.25
+# Multiplications and additions that one forward pass of all rows takes whose entries are sharpened;
+# with ascent it is some sixty times as many, about two seconds.
+SHARPENING_WORK = 2**30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,13 +56,16 @@ class Proven:
 class Bounder:
     """`rows`: the margins of every case, (cases, atoms, *output), the last atom repeated up to the
     longest case. `columns`: which entries have places, by node; known after the first climb.
+    `is_sharpened`: whether bounds inside hold only where margins are 0 or less.
     """
 
     problem: Problem
     known: Known
     near: Known
+    cuts: Cuts
     rows: Tensor
     columns: dict[NodeId, Tensor | None] = field(default_factory=dict[NodeId, Tensor | None])
+    is_sharpened: bool = False
 
     @classmethod
     def of(cls, problem: Problem, deadline: Deadline, progress: Progress) -> Bounder:
@@ -65,15 +75,68 @@ class Bounder:
         """
         compiled, group = problem.compiled, problem.group
         region = input_region(group.inputs, compiled.like)
+        crown = problem.prepared.crown(group, deadline)
         until = Deadline.after(ROOT_PART * deadline.remaining)
-        found = alpha_pass(compiled, region, until, deadline)
+        found = alpha_pass(compiled, region, until, deadline, crown.bounds)
         progress.coarse, progress.unraised = found.coarse, found.unraised
-        known = Known(
-            compiled, region, found.bounds, Entries.of(splittable(compiled, found.bounds))
-        )
-        single = compile_graph(compiled.graph, torch.empty(0, dtype=torch.float32))
+        known = Known.of(compiled, region, found.bounds)
+        single = compile_graph(compiled.graph, compiled.like.float())
         near = known.nearly(single, input_region(group.inputs, single.like))
-        return cls(problem, known, near, _case_rows(compiled, group))
+        return cls(problem, known, near, Cuts.of(known), _case_rows(compiled, group))
+
+    def of_case(self, position: int) -> Bounder:
+        """For one case of the group alone, by the same bounds inside."""
+        group = self.problem.group
+        own = replace(group, members=(group.members[position],), atoms=(group.atoms[position],))
+        problem = replace(self.problem, group=own)
+        rows = self.rows[position : position + 1]
+        return Bounder(problem, self.known, self.near, self.cuts, rows, dict(self.columns))
+
+    def sharpened(self, parts: Parts, gaps: Tensor, deadline: Deadline) -> Bounder:
+        """By bounds inside that hold on one part where all margins of the only case are 0 or less.
+
+        `gaps`: of the entries, (entries,); those with the largest are sharpened, as many as are
+        affordable. Raises Contradiction where nothing is left of the part; OutOfTime.
+        """
+        assumption = Assumption(self.rows[0], self.problem.slack)
+        chosen = gaps.topk(min(self.affordable, gaps.numel())).indices
+        found = sharpened(self.known, self.near, parts, assumption, chosen, deadline)
+        known = replace(self.known, bounds=found)
+        near = known.nearly(self.near.compiled, self.near.region)
+        return Bounder(self.problem, known, near, Cuts.of(known), self.rows, is_sharpened=True)
+
+    def constrained(self, parts: Parts) -> Parts:
+        """Parts with the bounds of all entries as constraints, on top of their own."""
+        numbers = torch.arange(self.known.entries.count, device=parts.numbers.device)
+        ends = self.known.entries.pick(self.known.bounds)
+        lower, upper = (e.repeat(len(parts.lower), 1) for e in (ends.lower, ends.upper))
+        at = parts.numbers
+        lower[:, at] = torch.maximum(lower[:, at], parts.lower)
+        upper[:, at] = torch.maximum(torch.minimum(upper[:, at], parts.upper), lower[:, at])
+        given = torch.ones_like(lower, dtype=torch.bool)
+        return Parts(numbers, lower, upper, given, given)
+
+    def undecided(self, part: Parts) -> Tensor:
+        """Entries that some op could use tighter on the only part, the widest first: their numbers.
+
+        Among them are those that no gap tells of, because the margins do without them: bounds
+        inside that hold only for witnesses may still depend on them.
+        """
+        bounds = {**self.known.bounds, **PartBounds(self.known, part).bounds}
+        entries, found = self.known.entries, list[Tensor]()
+        for index, node in enumerate(entries.nodes):
+            is_open = unstable_in(self.known.compiled, node, bounds[node]).flatten(1)[0]
+            own = is_open[entries.columns[index]].nonzero()[:, 0]
+            found.append(own + entries.offsets[index])
+        numbers = torch.cat(found)
+        ends = self.constrained(part)
+        width = (ends.upper - ends.lower)[0, numbers]
+        return numbers[width.argsort(descending=True)[:TRIED]]
+
+    @property
+    def affordable(self) -> int:
+        """How many entries are sharpened at once."""
+        return max(1, SHARPENING_WORK // (2 * work(self.known.compiled.graph)))
 
     @property
     def batch_size(self) -> int:
@@ -85,7 +148,7 @@ class Bounder:
     def glance(self, batch: Batch) -> Tensor:
         """About the best margin's bound on parts, without ascent: (batch,)."""
         found: list[Tensor] = []
-        for index in torch.arange(len(batch)).split(self.batch_size):
+        for index in torch.arange(len(batch), device=batch.cases.device).split(self.batch_size):
             rows = self._climbed(batch.take(index).compact(), 0)
             found.append(rows.linear.lower.amax(1))
         return torch.cat(found)
@@ -99,7 +162,8 @@ class Bounder:
         split = own.is_split.any(0).nonzero()[:, 0]
         found = self._climbed(own.compact(), steps)
         multipliers = batch.multipliers.clone()
-        at = torch.meshgrid(index, torch.arange(multipliers.shape[1]), split, indexing="ij")
+        row = torch.arange(multipliers.shape[1], device=index.device)
+        at = torch.meshgrid(index, row, split, indexing="ij")
         multipliers[at] = found.multipliers
         moved = self._all_places(own, found.places)
         if len(index) == len(batch):
@@ -113,13 +177,14 @@ class Bounder:
         group = self.problem.group
         bounds = PartBounds(self.known, batch.parts)
         start = batch.start(self.columns)
-        found = bounds.rows(self.rows[batch.cases], start, batch.multipliers)
+        found = bounds.rows(self.rows[batch.cases], start, batch.multipliers, with_gaps=True)
+        assert found.gaps is not None
         margins = MarginBounds(found.linear, found.proven)
         atoms = tuple(Atom(i, strict=False) for i in range(self.rows.shape[1]))
         case = CaseGroup(group.inputs, (0,), group.rows[:0], (atoms,))
         least = case_bounds(case, margins, bounds.region, self.problem.slack).least[:, 0]
         row = found.proven.argmax(1)
-        at = torch.arange(len(batch))
+        at = torch.arange(len(batch), device=row.device)
         linear = LinearLower(
             found.linear.coefficients[at, row],
             found.linear.constant[at, row],
@@ -152,27 +217,12 @@ class Bounder:
 def _case_rows(compiled: CompiledGraph, group: CaseGroup) -> Tensor:
     longest = max(len(atoms) for atoms in group.atoms)
     picked = [[a.index for a in atoms] for atoms in group.atoms]
-    padded = torch.tensor([p + p[-1:] * (longest - len(p)) for p in picked])
+    rows = [p + p[-1:] * (longest - len(p)) for p in picked]
+    padded = torch.tensor(rows, device=compiled.like.device)
     shape = compiled.graph.shapes[compiled.graph.output]
     return margin_rows(compiled, group)[0][padded].reshape(*padded.shape, *shape)
 
 
-def splittable(compiled: CompiledGraph, bounds: Mapping[NodeId, Interval]) -> dict[NodeId, Tensor]:
-    """Entries inside that a piecewise linear or smooth op reads and could use tighter, by node."""
-    found: dict[NodeId, Tensor] = {}
-    for node, rule in compiled.rules.items():
-        if not isinstance(compiled.graph.op(node), ops.PiecewiseLinear | ops.Smooth):
-            continue
-        (operand,) = compiled.graph.operands(node)
-        if operand == compiled.graph.input:
-            continue
-        unstable = rule.unstable(bounds[operand]).flatten(1)[0]
-        if operand in found:
-            unstable = unstable.index_fill(0, found[operand], value=True)
-        found[operand] = unstable.nonzero()[:, 0]
-    return {node: columns for node, columns in found.items() if columns.numel()}
-
-
 def region_of(bounder: Bounder, count: int) -> InputRegion:
     """The whole set, once for each of so many parts."""
-    return bounder.known.region.take(torch.zeros(count, dtype=torch.long))
+    return bounder.known.region.take(bounder.rows.new_zeros(count, dtype=torch.long))

@@ -15,12 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from specdsl.backends.search.neurons.bounding import Bounder
+from specdsl.backends.search.neurons.bounding import TRIED, Bounder
 from specdsl.backends.search.neurons.parts import Batch, Part
-from specdsl.graph import ops
 
-# Guesses of which both halves are tried.
-TRIED = 4
 # What the better half counts beside the worse one.
 BETTER_PART = 0.5
 
@@ -41,37 +38,31 @@ def candidates(gaps: Tensor) -> list[Tensor]:
 
 def halves(bounder: Bounder, batch: Batch, chosen: Sequence[Part]) -> Halves:
     """Split every part of a batch, which was gathered from `chosen`, where it looks best."""
-    tried = max(len(part.candidates) for part in chosen)
+    tried, device = max(len(part.candidates) for part in chosen), batch.cases.device
     # A part with fewer candidates tries its last one again.
     guesses = torch.stack(
-        [p.candidates[torch.arange(tried).clamp(max=len(p.candidates) - 1)] for p in chosen]
+        [
+            p.candidates[torch.arange(tried, device=device).clamp(max=len(p.candidates) - 1)]
+            for p in chosen
+        ]
     )
-    owner = torch.arange(len(batch)).repeat_interleave(2 * tried)
+    owner = torch.arange(len(batch), device=device).repeat_interleave(2 * tried)
     numbers = guesses.flatten().repeat_interleave(2)
-    upper_half = torch.tensor([False, True]).repeat(len(batch) * tried)
+    upper_half = torch.tensor([False, True], device=device).repeat(len(batch) * tried)
     parts = batch.take(owner)
     every = parts.split(numbers, _points(bounder, parts, numbers), upper_half)
     found = bounder.glance(every)
     # What is beyond the claim is no use.
     both = found.clamp(max=bounder.problem.slack).reshape(len(batch), tried, 2)
     best = (both.amin(2) + BETTER_PART * both.amax(2)).argmax(1)
-    first = (torch.arange(len(batch)) * tried + best) * 2
+    first = (torch.arange(len(batch), device=device) * tried + best) * 2
     kept = torch.stack([first, first + 1], 1).flatten()
     return Halves(every.take(kept).compact(), found[kept])
 
 
 def _points(bounder: Bounder, batch: Batch, numbers: Tensor) -> Tensor:
-    """Where to cut entry `numbers` of each part: at a corner of what reads it, else halfway."""
-    row = torch.arange(len(batch))
+    """Where to cut entry `numbers` of each part."""
+    row = torch.arange(len(batch), device=numbers.device)
     at = torch.searchsorted(batch.parts.numbers, numbers)
     low, high = batch.parts.lower[row, at], batch.parts.upper[row, at]
-    points = (low + high) / 2
-    entries, graph = bounder.known.entries, bounder.known.compiled.graph
-    for i, node in enumerate(entries.nodes):
-        here = entries.here(numbers, i)
-        for reader in graph.readers(node) if bool(here.any()) else ():
-            op = graph.op(reader)
-            for corner in op.breakpoints if isinstance(op, ops.PiecewiseLinear) else ():
-                inside = here & (low < corner) & (corner < high)
-                points = points.masked_fill(inside, corner)
-    return points
+    return bounder.cuts.points(numbers, low, high)

@@ -15,7 +15,7 @@ from torch import Tensor
 from specdsl.backend import Deadline
 from specdsl.backends.search.neurons.bounding import Bounder
 from specdsl.backends.search.neurons.parts import Batch
-from specdsl.bounds.passes.beta_crown import PartBounds
+from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.regions.region import ROUNDING_PART, InputRegion
 from specdsl.encoding.emptiness import proven_empty
 from specdsl.encoding.highs import INFEASIBLE, solve
@@ -39,12 +39,16 @@ class Leaf:
 
 
 def settle_leaf(bounder: Bounder, batch: Batch, deadline: Deadline) -> Leaf | None:
-    """The linear program of a batch of one part; None where balls or constraints cut the inputs."""
+    """The linear program of a batch of one part; None where balls or constraints cut the inputs, or
+    where every step is rounded outward, which a program is not.
+    """
     region = bounder.known.region
-    if not region.is_box:
+    if not region.is_box or bounder.known.rounding is not None:
         return None
-    parts = PartBounds(bounder.known, batch.parts)
-    none = batch.multipliers.new_zeros(batch.multipliers.shape)
+    # Where bounds inside hold only for witnesses, ops are linear by them alone.
+    given = bounder.constrained(batch.parts) if bounder.is_sharpened else batch.parts
+    parts = PartBounds(bounder.known, given)
+    none = batch.multipliers.new_zeros(1, batch.multipliers.shape[1], len(parts.parts.numbers))
     atoms = parts.rows(bounder.rows[batch.cases], {}, none)
     split = parts.constraints()
     coefficients = torch.cat([atoms.linear.coefficients[0], split.coefficients])
@@ -58,16 +62,18 @@ def settle_leaf(bounder: Bounder, batch: Batch, deadline: Deadline) -> Leaf | No
         return Leaf(float("inf"), None)
     rounding = float((atoms.linear.lower - atoms.proven).max())
     bound = solution.bound - rounding - bounder.problem.slack
-    point = None if solution.point is None else torch.from_numpy(solution.point[model.inputs])
+    point = (
+        None if solution.point is None else bounder.rows.new_tensor(solution.point[model.inputs])
+    )
     return Leaf(bound, point)
 
 
 def _model(coefficients: Tensor, constant: Tensor, atoms: int, region: InputRegion) -> LinearModel:
     """Minimise the largest of the first `atoms` rows over a box where the others are <= 0."""
     builder = ModelBuilder()
-    lower, upper = region.box.lower[0].numpy(), region.box.upper[0].numpy()
+    lower, upper = region.box.lower[0].cpu().numpy(), region.box.upper[0].cpu().numpy()
     inputs = builder.add_columns("input", np.arange(lower.size), lower, upper, whole=False)
-    own, shift = coefficients.numpy(), constant.numpy()
+    own, shift = coefficients.cpu().numpy(), constant.cpu().numpy()
     reach = np.abs(own[:atoms]) @ np.maximum(np.abs(lower), np.abs(upper)) + np.abs(shift[:atoms])
     most = np.array([reach.max(initial=0.0)])
     (worst,) = builder.add_columns("worst", np.zeros(1, dtype=np.int64), -most, most, whole=False)

@@ -7,14 +7,14 @@ them fit into memory; a batch of parts lies side by side in tensors.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.choice import Places
-from specdsl.bounds.passes.parts import Parts
+from specdsl.bounds.parts.known import Parts
 from specdsl.graph.graph import NodeId
 
 
@@ -81,6 +81,10 @@ class Batch:
         cut = Parts(parts.numbers, lower, upper, below, above)
         return Batch(self.cases, self.bounds, cut, self.multipliers, self.places)
 
+    def begun_anew(self) -> Batch:
+        """The same parts without multipliers or places."""
+        return replace(self, multipliers=torch.zeros_like(self.multipliers), places={})
+
     @property
     def is_split(self) -> Tensor:
         """Which entries each part splits: (batch, split)."""
@@ -124,12 +128,12 @@ class Batch:
 def whole(cases: int, rows: int, like: Tensor) -> Batch:
     """The whole set, once for every case, with so many rows each."""
     none = like.new_zeros(cases, 0)
-    nothing = torch.zeros(0, dtype=torch.long)
+    nothing = torch.zeros(0, dtype=torch.long, device=like.device)
     return Batch(
-        torch.arange(cases),
+        torch.arange(cases, device=like.device),
         like.new_full((cases,), -torch.inf),
         Parts(nothing, none, none, none.bool(), none.bool()),
-        torch.zeros(cases, rows, 0),
+        torch.zeros(cases, rows, 0, device=like.device),
         {},
     )
 
@@ -143,7 +147,7 @@ def gathered(chosen: Sequence[Part], entries: Interval) -> Batch:
     numbers = wanted.unique()
     batch, split = len(chosen), len(numbers)
     lower, upper = (e[:, numbers].repeat(batch, 1) for e in (entries.lower, entries.upper))
-    below, above = (torch.zeros(batch, split, dtype=torch.bool) for _ in range(2))
+    below, above = (torch.zeros_like(lower, dtype=torch.bool) for _ in range(2))
     rows = chosen[0].multipliers.shape[0]
     multipliers = chosen[0].multipliers.new_zeros(batch, rows, split)
     for i, part in enumerate(chosen):
@@ -153,8 +157,8 @@ def gathered(chosen: Sequence[Part], entries: Interval) -> Batch:
         multipliers[i][:, at] = part.multipliers
     nodes = chosen[0].places
     return Batch(
-        torch.tensor([part.case for part in chosen]),
-        torch.tensor([part.bound for part in chosen], dtype=lower.dtype),
+        numbers.new_tensor([part.case for part in chosen]),
+        lower.new_tensor([part.bound for part in chosen]),
         Parts(numbers, lower, upper, below, above),
         multipliers,
         {node: torch.stack([part.places[node] for part in chosen]) for node in nodes},

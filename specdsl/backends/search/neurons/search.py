@@ -1,40 +1,40 @@
-"""Branch and bound over inner values: split a neuron where its relaxation costs most.
+"""Branch and bound over inner values: first bounds for every case, then a tree for each open one.
 
-Bounds inside are those of the whole set (alpha-CROWN); on a part, only the intervals of split
-entries are narrower, and beta-CROWN's multipliers carry that to the margins. Worst parts first.
-
-Source: Wang et al. 2021, arXiv:2103.06624.
+Before a part is split any further, bounds inside are sharpened where its margins may be 0 or less
+(`bounds.parts.assumed`), as long as that raises its bound. Then a tree of parts grows on these
+bounds, which costs little a part. Where it does not close in about the time that bounds inside
+took, the part is halved once, and each half has bounds inside of its own. Cases take turns.
 """
 
 from __future__ import annotations
 
-import heapq
-from dataclasses import dataclass, field
-from itertools import count
+from collections import deque
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
 from specdsl.backend import Deadline
 from specdsl.backends.search.confirming import Confirmer
-from specdsl.backends.search.neurons.bounding import Bounder, Proven, region_of
-from specdsl.backends.search.neurons.branching import candidates, halves
-from specdsl.backends.search.neurons.leaves import settle_leaf
-from specdsl.backends.search.neurons.parts import Batch, Part, gathered, whole
+from specdsl.backends.search.neurons.bounding import Bounder
+from specdsl.backends.search.neurons.branching import halves
+from specdsl.backends.search.neurons.parts import Batch, gathered, whole
+from specdsl.backends.search.neurons.tree import Tree
 from specdsl.backends.search.problem import Problem, Progress, Searching
-from specdsl.bounds.margins import deciding_margins
-from specdsl.bounds.passes.forward import evaluate
-from specdsl.bounds.regions.projection import Projector
+from specdsl.bounds.parts.assumed import Contradiction
 
-# Steps of ascent on the whole set, and on a part. With 3 on a part multipliers hardly move: the
-# instance of docs/performance.md that 10 decide in 9 s is then open after 40.
-ROOT_STEPS, STEPS = 20, 10
+# Bounds inside are sharpened again where that took so much of the distance to a refutation off.
+GAIN = 0.1
+# A tree that has become smaller than this part of its largest is about to close.
+CLOSING = 0.5
+# Parts of a tree for each row that was raised before it, and at least.
+GROWN, LEAST_PARTS = 4, 512
 
 
 def search_neurons(
     problem: Problem, confirmer: Confirmer, deadline: Deadline, progress: Progress
 ) -> Searching:
-    """Search one group; a step is a batch of parts.
+    """Search one group; a step is a batch of parts, or bounds inside for one of them.
 
     Raises OutOfTime where bounding the whole set takes longer.
     """
@@ -47,115 +47,148 @@ def search_neurons(
 
 @dataclass(slots=True, eq=False)
 class _Search:
-    """`waiting`: a heap of open parts, the worst first; `stuck`: bounds of open parts in which
-    nothing is left to split.
-    """
+    """`bounder`: for all cases of the group."""
 
     bounder: Bounder
     confirmer: Confirmer
     deadline: Deadline
     progress: Progress
-    projector: Projector = field(init=False)
-    waiting: list[tuple[float, int, Part]] = field(default_factory=list[tuple[float, int, Part]])
-    stuck: list[float] = field(default_factory=list[float])
-    order: count[int] = field(default_factory=count)
-
-    def __post_init__(self) -> None:
-        integers = torch.as_tensor(self.bounder.problem.query.integers)
-        self.projector = Projector(self.bounder.known.region, integers)
 
     def run(self) -> Searching:
-        """Bound the whole set for every case, then split until nothing is open."""
+        """The whole set for every case, then the open cases in turns."""
+        first = Tree(self.bounder, self.confirmer, self.deadline, self.progress)
         cases, atoms = self.bounder.rows.shape[:2]
-        falsified = self._bound(whole(cases, atoms, self.bounder.known.compiled.like), ROOT_STEPS)
-        while self.waiting and not falsified:
-            self._note()
+        if first.plant(whole(cases, atoms, self.bounder.known.compiled.like)):
+            return "falsified"
+        open_cases = [_Case.of(self, first, position) for position in first.open_cases]
+        going = deque((case, case.run()) for case in open_cases)
+        while going:
+            self._note(first, open_cases)
             yield
             if self.deadline.passed:
                 return "timeout"
-            falsified = self._split()
-        if falsified:
-            return "falsified"
-        if self.stuck:
-            self._note()
-            return "exhausted"
-        return "verified"
+            case, turns = going.popleft()
+            try:
+                next(turns)
+            except StopIteration:
+                pass
+            else:
+                going.append((case, turns))
+            if self.confirmer.witness is not None:
+                return "falsified"
+        self._note(first, open_cases)
+        return "exhausted" if self.progress.open_domains else "verified"
 
-    def _note(self) -> None:
-        worst = [self.waiting[0][0]] if self.waiting else []
-        self.progress.note_open(len(self.waiting) + len(self.stuck), min([*worst, *self.stuck]))
+    def _note(self, first: Tree, cases: list[_Case]) -> None:
+        worst = min([float("inf"), *first.stuck, *(case.worst for case in cases)])
+        self.progress.note_open(len(first.stuck) + sum(case.open_parts for case in cases), worst)
 
-    @torch.no_grad()
-    def _split(self) -> bool:
-        """Split a batch of parts and bound the halves; whether a witness was met."""
-        bounder = self.bounder
-        size = min(len(self.waiting), bounder.batch_size // 2)
-        chosen = [heapq.heappop(self.waiting)[2] for _ in range(size)]
-        batch = gathered(chosen, bounder.known.entries.pick(bounder.known.bounds))
-        found = halves(bounder, batch, chosen)
-        return self._bound(found.batch, STEPS, found.glance)
 
-    @torch.no_grad()
-    def _bound(self, batch: Batch, steps: int, glance: Tensor | None = None) -> bool:
-        """Bound parts and keep those that stay open; whether a witness was met.
+@dataclass(slots=True, eq=False)
+class _Root:
+    """A part, alone in `batch`, and what has grown from it. `raised`: rows that were raised to
+    sharpen bounds inside.
+    """
 
-        Where a `glance` says that a part is refuted already, no steps are taken.
-        """
-        bounder, progress = self.bounder, self.progress
-        climbing = torch.ones(len(batch), dtype=torch.bool)
-        if glance is not None:
-            climbing = ~(glance > bounder.problem.slack)
-        batch = bounder.raised(batch, climbing, steps)
-        found = bounder.proven(batch)
-        # A bound that is not a number says nothing; what held on a larger part still does.
-        least = torch.fmax(found.least, batch.bounds)
-        least = least.where(~least.isnan(), -torch.inf)
-        is_open = ~(least > 0)
-        progress.domains += len(batch)
-        if not bool(is_open.all()):
-            progress.refute(int((~is_open).sum()), bounded=False)
-            progress.bound = min(progress.bound, float(least[~is_open].min()))
-        if not bool(is_open.any()):
+    batch: Batch
+    tree: Tree
+    raised: int = 0
+
+    @classmethod
+    def planted(cls, bounder: Bounder, batch: Batch, like: Tree) -> _Root:
+        """With a tree that has just begun."""
+        # Other entries have places on other parts.
+        tree = Tree(replace(bounder, columns={}), like.confirmer, like.deadline, like.progress)
+        tree.plant(batch)
+        return cls(batch, tree)
+
+    def sharpen(self) -> bool:
+        """Sharpen bounds inside and begin anew; whether that was worth while, and left anything."""
+        before, old, gaps = self.tree.worst, self.tree, self.tree.gaps
+        assert gaps is not None
+        self.raised += 2 * min(old.bounder.affordable, gaps.numel())
+        try:
+            bounder = old.bounder.sharpened(self.batch.parts, gaps[0], old.deadline)
+        except Contradiction:
+            old.refute_all()
             return False
-        slopes = found.linear.coefficients[is_open][:, None]
-        points = region_of(bounder, len(slopes)).minimiser(slopes)[:, 0]
-        return self._confirmed(points) or self._keep(batch, found, least, is_open)
+        tree = Tree(bounder, old.confirmer, old.deadline, old.progress)
+        tree.plant(self.batch)
+        # Ascent may end lower than before, on bounds inside that are no wider.
+        if tree.waiting and tree.worst < before:
+            return False
+        old.progress.unmeasured = True
+        self.tree = tree
+        return bool(tree.waiting) and tree.worst - before > GAIN * abs(before)
 
-    def _keep(self, batch: Batch, found: Proven, least: Tensor, is_open: Tensor) -> bool:
-        """Store what can be split further, and settle the rest; whether a witness was met."""
-        entries = candidates(found.gaps)
-        for i in is_open.nonzero()[:, 0].tolist():
-            bound = float(least[i])
-            if len(entries[i]):
-                part = batch.stored(i, bound, entries[i])
-                heapq.heappush(self.waiting, (bound, next(self.order), part))
-            elif self._settled(batch.take(torch.tensor([i])).compact(), bound):
-                return True
-        return False
+    def halves(self) -> list[_Root]:
+        """The part cut where it looks best, each half planted on the bounds inside at hand."""
+        bounder, planted = self.tree.bounder, self.tree.planted
+        assert planted is not None
+        ends = bounder.known.entries.pick(bounder.known.bounds)
+        cut = halves(bounder, gathered([planted], ends), [planted]).batch
+        found: list[_Root] = []
+        for i in range(2):
+            batch = cut.take(cut.cases.new_tensor([i])).compact().begun_anew()
+            found.append(_Root.planted(bounder, batch, self.tree))
+        return found
 
-    def _settled(self, batch: Batch, bound: float) -> bool:
-        """Whether the one part of a batch, with nothing left to split, has a witness."""
-        leaf = settle_leaf(self.bounder, batch, self.deadline)
-        if leaf is not None and leaf.point is not None and self._confirmed(leaf.point[None]):
-            return True
-        if leaf is not None and leaf.bound > 0:
-            self.progress.leaves += 1
-            self.progress.bound = min(self.progress.bound, leaf.bound)
-        else:
-            self.stuck.append(bound)
-        return False
 
-    def _confirmed(self, points: Tensor) -> bool:
-        """Whether the best of some points for any case is a witness of it."""
-        problem = self.bounder.problem
-        points = self.projector.project(points)
-        group = problem.group
-        margins = evaluate(problem.compiled, points)[:, torch.as_tensor(group.rows)]
-        # Where a function has no value there is no witness.
-        best = deciding_margins(group, margins.where(margins.isfinite(), torch.inf)).min(0)
-        for member, value, position in zip(
-            group.members, best.values.tolist(), best.indices.tolist(), strict=True
-        ):
-            if value <= 0 and self.confirmer.confirm(points[position], member):
-                return True
-        return False
+@dataclass(slots=True, eq=False)
+class _Case:
+    """One case: `roots` are left to do, `growing` is at work; `stuck`: bounds of open parts in
+    which nothing is left to split.
+    """
+
+    roots: list[_Root]
+    growing: _Root | None = None
+    stuck: list[float] = field(default_factory=list[float])
+
+    @classmethod
+    def of(cls, search: _Search, first: Tree, position: int) -> _Case:
+        """Where a first tree has left a case."""
+        bounder = search.bounder.of_case(position)
+        tree = first.of_case(bounder, position)
+        batch = whole(1, bounder.rows.shape[1], bounder.known.compiled.like)
+        return cls([_Root(batch, tree)])
+
+    def _trees(self) -> list[Tree]:
+        growing = [] if self.growing is None else [self.growing]
+        return [root.tree for root in [*self.roots, *growing]]
+
+    @property
+    def open_parts(self) -> int:
+        """How many are left."""
+        return len(self.stuck) + sum(tree.open_parts for tree in self._trees())
+
+    @property
+    def worst(self) -> float:
+        """The least bound of any of them; infinite where there is none."""
+        return min([float("inf"), *self.stuck, *(tree.worst for tree in self._trees())])
+
+    def run(self) -> Generator[None]:
+        """Until nothing is open that can be split, or a witness is met; a step a batch of parts."""
+        while self.roots:
+            self.roots.sort(key=lambda root: -root.tree.worst)
+            self.growing = root = self.roots.pop()
+            yield
+            while root.tree.waiting and root.sharpen():
+                yield
+            yield from _grow(root.tree, max(LEAST_PARTS, GROWN * root.raised))
+            if root.tree.confirmer.witness is not None:
+                return
+            if root.tree.waiting:
+                self.roots += root.halves()
+            else:
+                self.stuck += root.tree.stuck
+            self.growing = None
+
+
+def _grow(tree: Tree, parts: int) -> Generator[None]:
+    """Split about so many parts, and more while the tree is about to close."""
+    most = 0
+    while tree.waiting and (tree.bounded < parts or tree.open_parts < CLOSING * most):
+        most = max(most, tree.open_parts)
+        yield
+        if tree.split():
+            return

@@ -1,0 +1,177 @@
+"""A tree of parts: split a neuron where its relaxation costs most, worst parts first.
+
+Bounds inside are those of the whole set; on a part, the intervals of split entries are narrower,
+and beta-CROWN's multipliers carry that to the margins.
+
+Source: Wang et al. 2021, arXiv:2103.06624.
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+import torch
+from torch import Tensor
+
+from specdsl.backend import Deadline
+from specdsl.backends.search.confirming import Confirmer
+from specdsl.backends.search.neurons.bounding import Bounder, Proven, region_of
+from specdsl.backends.search.neurons.branching import candidates, halves
+from specdsl.backends.search.neurons.leaves import settle_leaf
+from specdsl.backends.search.neurons.parts import Batch, Part, gathered
+from specdsl.backends.search.problem import Progress
+from specdsl.bounds.margins import deciding_margins
+from specdsl.bounds.passes.forward import evaluate
+from specdsl.bounds.regions.projection import Projector
+
+# Steps of ascent on the whole set, and on a part. With 3 on a part multipliers hardly move: the
+# instance of docs/performance.md that 10 decide in 9 s is then open after 40.
+ROOT_STEPS, STEPS = 20, 10
+
+
+@dataclass(slots=True, eq=False)
+class Tree:
+    """`waiting`: a heap of open parts, the worst first; `stuck`: bounds of open parts in which
+    nothing is left to split; `gaps`: of the parts that were planted, as of Proven;
+    `planted`: the first of these, if it is open. `bounded`: how many parts were.
+    """
+
+    bounder: Bounder
+    confirmer: Confirmer
+    deadline: Deadline
+    progress: Progress
+    projector: Projector = field(init=False)
+    waiting: list[tuple[float, int, Part]] = field(default_factory=list[tuple[float, int, Part]])
+    stuck: list[float] = field(default_factory=list[float])
+    gaps: Tensor | None = None
+    planted: Part | None = None
+    bounded: int = 0
+    order: count[int] = field(default_factory=count)
+
+    def __post_init__(self) -> None:
+        device = self.bounder.known.compiled.like.device
+        integers = torch.as_tensor(self.bounder.problem.query.integers, device=device)
+        self.projector = Projector(self.bounder.known.region, integers)
+
+    @property
+    def open_parts(self) -> int:
+        """How many are left, those with nothing left to split included."""
+        return len(self.waiting) + len(self.stuck)
+
+    @property
+    def worst(self) -> float:
+        """The least bound of an open part; infinite where there is none."""
+        return min([self.waiting[0][0] if self.waiting else float("inf"), *self.stuck])
+
+    @property
+    def open_cases(self) -> list[int]:
+        """Of parts that can be split: positions in the group, rising."""
+        return sorted({part.case for _, _, part in self.waiting})
+
+    def of_case(self, bounder: Bounder, position: int) -> Tree:
+        """A tree of the parts of one case that are left to split, for a bounder of that case."""
+        own = Tree(bounder, self.confirmer, self.deadline, self.progress)
+        own.waiting = [(b, n, replace(p, case=0)) for b, n, p in self.waiting if p.case == position]
+        heapq.heapify(own.waiting)
+        own.planted = own.waiting[0][2] if own.waiting else None
+        own.gaps = None if self.gaps is None else self.gaps[position : position + 1]
+        own.order = count(max((n for _, n, _ in own.waiting), default=0) + 1)
+        return own
+
+    def refute_all(self) -> None:
+        """Nothing can be a witness."""
+        self.progress.refute(self.open_parts, bounded=False)
+        self.progress.unmeasured = True
+        self.waiting.clear()
+        self.stuck.clear()
+
+    def plant(self, batch: Batch) -> bool:
+        """Bound the parts from which the tree grows; whether a witness was met."""
+        found = self._bound(batch, ROOT_STEPS)
+        self.planted = self.waiting[0][2] if self.waiting else None
+        return found
+
+    @torch.no_grad()
+    def split(self) -> bool:
+        """Split a batch of parts and bound the halves; whether a witness was met."""
+        bounder = self.bounder
+        size = min(len(self.waiting), bounder.batch_size // 2)
+        chosen = [heapq.heappop(self.waiting)[2] for _ in range(size)]
+        batch = gathered(chosen, bounder.known.entries.pick(bounder.known.bounds))
+        found = halves(bounder, batch, chosen)
+        return self._bound(found.batch, STEPS, found.glance)
+
+    @torch.no_grad()
+    def _bound(self, batch: Batch, steps: int, glance: Tensor | None = None) -> bool:
+        """Bound parts and keep those that stay open; whether a witness was met.
+
+        Where a `glance` says that a part is refuted already, no steps are taken.
+        """
+        bounder, progress = self.bounder, self.progress
+        climbing = torch.ones_like(batch.cases, dtype=torch.bool)
+        if glance is not None:
+            climbing = ~(glance > bounder.problem.slack)
+        batch = bounder.raised(batch, climbing, steps)
+        found = bounder.proven(batch)
+        if glance is None:
+            self.gaps = found.gaps
+        # A bound that is not a number says nothing; what held on a larger part still does.
+        least = torch.fmax(found.least, batch.bounds)
+        least = least.where(~least.isnan(), -torch.inf)
+        is_open = ~(least > 0)
+        progress.domains += len(batch)
+        self.bounded += len(batch)
+        if not bool(is_open.all()):
+            progress.refute(int((~is_open).sum()), bounded=False)
+            progress.bound = min(progress.bound, float(least[~is_open].min()))
+        if not bool(is_open.any()):
+            return False
+        slopes = found.linear.coefficients[is_open][:, None]
+        points = region_of(bounder, len(slopes)).minimiser(slopes)[:, 0]
+        return self._confirmed(points) or self._keep(batch, found, least, is_open)
+
+    def _keep(self, batch: Batch, found: Proven, least: Tensor, is_open: Tensor) -> bool:
+        """Store what can be split further, and settle the rest; whether a witness was met."""
+        entries = candidates(found.gaps)
+        for i in is_open.nonzero()[:, 0].tolist():
+            bound = float(least[i])
+            alone = batch.cases.new_tensor([i])
+            own = entries[i]
+            if not len(own) and self.bounder.is_sharpened:
+                own = self.bounder.undecided(batch.take(alone).compact().parts)
+            if len(own):
+                part = batch.stored(i, bound, own)
+                heapq.heappush(self.waiting, (bound, next(self.order), part))
+            elif self._settled(batch.take(alone).compact(), bound):
+                return True
+        return False
+
+    def _settled(self, batch: Batch, bound: float) -> bool:
+        """Whether the one part of a batch, with nothing left to split, has a witness."""
+        leaf = settle_leaf(self.bounder, batch, self.deadline)
+        if leaf is not None and leaf.point is not None and self._confirmed(leaf.point[None]):
+            return True
+        if leaf is not None and leaf.bound > 0:
+            self.progress.leaves += 1
+            self.progress.bound = min(self.progress.bound, leaf.bound)
+        else:
+            self.stuck.append(bound)
+        return False
+
+    def _confirmed(self, points: Tensor) -> bool:
+        """Whether the best of some points for any case is a witness of it."""
+        problem = self.bounder.problem
+        points = self.projector.project(points)
+        group = problem.group
+        rows = torch.as_tensor(group.rows, device=points.device)
+        margins = evaluate(problem.compiled, points)[:, rows]
+        # Where a function has no value there is no witness.
+        best = deciding_margins(group, margins.where(margins.isfinite(), torch.inf)).min(0)
+        for member, value, position in zip(
+            group.members, best.values.tolist(), best.indices.tolist(), strict=True
+        ):
+            if value <= 0 and self.confirmer.confirm(points[position], member):
+                return True
+        return False
