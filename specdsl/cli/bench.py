@@ -25,6 +25,7 @@ class Settings:
 
     using: str
     seed: int | None
+    device: str
     timeout: float | None
     isolate: bool
     memory: float | None
@@ -32,7 +33,7 @@ class Settings:
 
     def limit(self, instance: Instance) -> float:
         """Seconds that the row may take."""
-        from specdsl.run.decide import DEFAULT_TIMEOUT
+        from specdsl.run.answering import DEFAULT_TIMEOUT
 
         return self.timeout or instance.timeout or DEFAULT_TIMEOUT
 
@@ -80,6 +81,7 @@ class Settings:
 )
 @options.using
 @options.seed
+@options.device
 def bench_command(
     instances: Path,
     output: Path | None,
@@ -100,6 +102,11 @@ def bench_command(
     settings = Settings(**given)
     _require_isolation(settings)
     require_known(settings.using)
+    if settings.device == "cuda":
+        # Once, not for each row anew; it loads torch, which `--isolate` leaves to children else.
+        from specdsl.bounds.devices import require_device
+
+        require_device(settings.device)
     chosen = options.parse_optional_selection(selection)
     rows = [r for r in read_instances(instances) if not chosen or chosen.matches(" ".join(r.key))]
     verdicts = {} if output is None else dict(read_results(output))
@@ -144,7 +151,11 @@ def _solve(rows: list[Instance], settings: Settings) -> Generator[tuple[Instance
 
         questions = [
             Question(
-                row, Limits(settings.limit(row), settings.memory), settings.using, settings.seed
+                row,
+                Limits(settings.limit(row), settings.memory),
+                settings.using,
+                settings.seed,
+                settings.device,
             )
             for row in rows
         ]
@@ -155,13 +166,14 @@ def _solve(rows: list[Instance], settings: Settings) -> Generator[tuple[Instance
     from specdsl.backends.registry import create
     from specdsl.run.instances.solving import Networks, solve_row
 
-    backend, networks = create(settings.using, {}, settings.seed), Networks()
+    backend = create(settings.using, {}, settings.seed, settings.device)
+    networks = Networks()
     for row in rows:
         yield row, solve_row(row, backend, settings.limit(row), networks)
 
 
 def _keep_witness(folder: Path | None, instance: Instance, outcome: Outcome) -> None:
-    from specdsl.report.tables import write_text
+    from specdsl.report.writing import write_text
     from specdsl.run.instances.outcome import result_text
     from specdsl.run.instances.results import witness_name
 

@@ -29,6 +29,7 @@ FORMATS = ("console", "json")
 )
 @options.timeout
 @click.option("--seed", type=click.IntRange(min=0), help="For backends that draw random numbers.")
+@options.device
 @click.option(
     "--unknown",
     type=click.Choice(["ok", "fail"]),
@@ -69,6 +70,7 @@ def check_command(**given: Any) -> int:
 @click.option("-x", "stop_early", is_flag=True, help="Stop at the first counterexample.")
 @options.timeout
 @click.option("--seed", type=click.IntRange(min=0), help="For the random starting points.")
+@options.device
 @options.allowed
 def attack_command(**given: Any) -> int:
     """Look for counterexamples only: `check --using attack --unknown ok`."""
@@ -100,13 +102,14 @@ def run_check(
     return ExitCode.USAGE if failed and code != ExitCode.INTERRUPTED else code
 
 
-def _run_options(
+def _run_options(  # noqa: PLR0913 - one for each option
     *,
     selection: str | None,
     stop_early: bool,
     using: str | None,
     timeout: float | None,
     seed: int | None,
+    device: str,
     unknown: str,
 ) -> RunOptions:
     from specdsl.backends.registry import require_known
@@ -118,6 +121,7 @@ def _run_options(
         using=using,
         timeout=timeout,
         seed=seed,
+        device=device,
         selection=options.parse_optional_selection(selection),
         stop_early=stop_early,
         unknown_fails=unknown == "fail",
@@ -164,7 +168,7 @@ def _write_tables(reports: list[Report], allowed: tuple[Path, ...]) -> bool:
 
 def _print_reports(reports: list[Report], formats: tuple[str, ...], output: Path | None) -> None:
     from specdsl.report import console, document
-    from specdsl.report.tables import write_text
+    from specdsl.report.writing import write_text
 
     to_file = None if output is None else ("json" if "json" in formats else formats[0])
     for name in formats:

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from specdsl.diagnostics import SpecError
-from specdsl.language.modules.namespaces import is_name
 from specdsl.run.selection import Selection, parse_selection
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -48,6 +47,14 @@ timeout = click.option(
 )
 using = click.option("--using", default="portfolio", show_default=True, metavar="BACKEND")
 seed = click.option("--seed", type=click.IntRange(min=0), help="For backends that draw numbers.")
+device = click.option(
+    "--device",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    default="auto",
+    show_default=True,
+    help="Where backends compute that use torch; auto: on a GPU if there is one and the network is "
+    "large enough to gain.",
+)
 memory = click.option(
     "--memory",
     type=click.FloatRange(min=0, min_open=True),
@@ -58,6 +65,8 @@ memory = click.option(
 
 def parse_parameters(given: Iterable[str]) -> dict[str, str]:
     """`name=value` pairs. Raises SpecError E0850 for anything else and for a name given twice."""
+    from specdsl.language.modules.namespaces import is_name
+
     found: dict[str, str] = {}
     for text in given:
         name, equals, value = text.partition("=")

@@ -103,7 +103,7 @@ def show_command(
     from specdsl.graph.rewrites import simplify
     from specdsl.report.network_picture import to_svg
     from specdsl.report.network_table import write
-    from specdsl.report.tables import write_text
+    from specdsl.report.writing import write_text
     from specdsl.run.support import without_rule
 
     if output is not None and output.suffix != ".svg":

@@ -27,6 +27,7 @@ class Settings:
     memory: float | None
     using: str
     seed: int | None
+    device: str
     results: Path | None
     record: Path | None
 
@@ -38,6 +39,7 @@ class Settings:
 @options.memory
 @options.using
 @options.seed
+@options.device
 @click.option("--results", type=options.FILE, metavar="FILE", help="Write the result there too.")
 @click.option(
     "--record",
@@ -55,12 +57,15 @@ def solve_command(network: Path, query: Path, **given: Any) -> int:
     settings = Settings(**given)
     if settings.memory is not None:
         _limit_memory(settings.memory)
-    from specdsl.backends.registry import create
-    from specdsl.run.decide import DEFAULT_TIMEOUT
-    from specdsl.run.instances.outcome import result_text
-    from specdsl.run.instances.solving import refused, solve
+    from specdsl.run.start_up import quick_imports
 
-    backend = create(settings.using, {}, settings.seed)
+    with quick_imports():
+        from specdsl.backends.registry import create
+        from specdsl.run.answering import DEFAULT_TIMEOUT
+        from specdsl.run.instances.outcome import result_text
+        from specdsl.run.instances.solving import refused, solve
+
+        backend = create(settings.using, {}, settings.seed, settings.device)
     try:
         outcome = solve(network, query, backend, settings.timeout or DEFAULT_TIMEOUT, start=start)
     except SpecError as error:
@@ -79,7 +84,7 @@ def _record(path: Path | None, outcome: Outcome) -> None:
 
 
 def _write(path: Path | None, text: str) -> None:
-    from specdsl.report.tables import write_text
+    from specdsl.report.writing import write_text
 
     if path is not None:
         write_text(path, text)

@@ -16,7 +16,7 @@ from typing import NoReturn
 import click
 
 from specdsl.cli import options
-from specdsl.cli.main import run_guarded
+from specdsl.cli.main import leave, run_guarded
 from specdsl.diagnostics import SpecError
 from specdsl.run.exit_codes import ExitCode
 from specdsl.version import __version__
@@ -135,10 +135,13 @@ def verify_command(  # noqa: PLR0913 - one parameter for each option of the comm
     if timeout is not None:
         left = max(0.0, timeout - min(EARLY, timeout / 2) - _elapsed())
         answer.no_later_than(left)
-    from specdsl.backends.registry import create
-    from specdsl.run.vnnlib import verify
+    from specdsl.run.start_up import quick_imports
 
-    backend = create(using, {}, seed)
+    with quick_imports():
+        from specdsl.backends.registry import create
+        from specdsl.run.vnnlib import verify
+
+        backend = create(using, {}, seed)
     remaining = None if timeout is None or left is None else max(0.0, left - _elapsed())
     found = verify(query, files, backend, remaining)
     if found.reason:
@@ -240,11 +243,7 @@ def _serialise(tensors: dict[str, bytes], folder: Path) -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 with an answer, 2 for bad usage or files, 3 for our own bugs."""
-    given = sys.argv[1:] if arguments is None else arguments
-    code = run_guarded(solver, "specdsl-vnnlib", given)
     if arguments is not None:
-        sys.exit(code)
+        sys.exit(run_guarded(solver, "specdsl-vnnlib", arguments))
     # Callers wait for the end of the process; taking torch down could outlast the time-out.
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    leave(run_guarded(solver, "specdsl-vnnlib", sys.argv[1:]))

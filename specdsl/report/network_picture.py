@@ -113,7 +113,7 @@ def _chains(graph: Graph) -> list[tuple[NodeId, ...]]:
     groups: dict[NodeId, list[NodeId]] = {}
     for node, _, operands in graph:
         previous = groups.get(operands[0]) if len(set(operands)) == 1 else None
-        alone = previous is not None and graph.dag.out_degree(operands[0]) == 1
+        alone = previous is not None and len(graph.readers(operands[0])) == 1
         inner = alone and operands[0] not in (*graph.inputs, *graph.outputs)
         group = previous if previous is not None and inner else []
         group.append(node)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +12,9 @@ from specdsl.diagnostics import SpecError
 from specdsl.language.checking.combinations import plain_text
 from specdsl.language.spec import ReportRequest
 from specdsl.report.histogram import draw
+from specdsl.report.writing import write_bytes, write_text
 from specdsl.run.query_result import QueryOutcome, QueryResult
 from specdsl.run.result import CheckOutcome, Report, Result
-from specdsl.source import Span
 
 QUERIES = (
     "id",
@@ -96,27 +94,6 @@ def _query_rows(queries: Sequence[QueryOutcome]) -> str:
 
 def _ends(result: QueryResult) -> tuple[Fraction | None, ...]:
     return (result.lower, result.upper, result.proven, result.attained)
-
-
-def write_text(path: Path, text: str, span: Span | None = None) -> None:
-    """`write_bytes` of UTF-8."""
-    write_bytes(path, text.encode(), span)
-
-
-def write_bytes(path: Path, content: bytes, span: Span | None = None) -> None:
-    """Replace a file in one step, so that no reader sees half of it. Raises SpecError E0854."""
-    try:
-        with tempfile.NamedTemporaryFile(
-            "wb", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            file.write(content)
-        # Temporary files are private; a report is as readable as any new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(file.name).chmod(0o666 & ~mask)
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise SpecError.of("E0854", f"cannot write `{path}`: {error.strerror}", span) from error
 
 
 def _target(base: Path, request: ReportRequest, allow: Sequence[Path]) -> Path:

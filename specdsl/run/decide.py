@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from specdsl.backend import Backend, Deadline, Unsupported
+from specdsl.backend import Backend, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.query.query import Query
+from specdsl.run.answering import answer_query
 from specdsl.run.figures import claim_holds_at
 from specdsl.run.outcomes import ShownVariable, ShownWitness
 from specdsl.run.result import Result
 from specdsl.source import Span
-from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified, Witness
+from specdsl.verdict import Answer, Falsified, Unknown, Verified, Witness
 
 if TYPE_CHECKING:
-    from specdsl.graph.graph import Graph
     from specdsl.query.elaboration.elaborate import Obligation
     from specdsl.query.elaboration.values.resources import Resources
-
-_LOG = logging.getLogger(__name__)
-
-DEFAULT_TIMEOUT = 60.0
-"""Seconds an obligation may take where neither the command line nor the spec says."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,65 +65,6 @@ def decide(obligation: Obligation, resources: Resources, method: Method) -> Resu
     seconds = time.monotonic() - start
     result = replace(base, sample_holds=holds, seconds=seconds, warnings=query.warnings)
     return _with_answer(result, query, answer)
-
-
-def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answer:
-    """The backend's answer with its evidence checked; Unknown where the solver crashed.
-
-    Raises Unsupported and SpecError as the backend does.
-    """
-    from specdsl.evidence import settle
-    from specdsl.graph.rewrites import restate
-
-    start = time.monotonic()
-    if not query.cases:
-        # The property holds for no better reason than that nothing satisfies its conditions.
-        nothing = Certificate("no cases", margin=None, trusted=(), leaves=0)
-        return Answer(Verified(nothing), "no cases", 0.0)
-    try:
-        answer = settle(query, backend.answer(query, Deadline.after(timeout)))
-        restated = restate(query.graph)
-        answer = _above_rounding(query, restated.graph, answer)
-        return answer if restated.keeps_values else _without_bounds(answer)
-    except (Unsupported, SpecError):
-        raise
-    # The one boundary where anything is caught: solvers are foreign code, and a crash must cost
-    # its own obligation only. Nothing is concluded from it.
-    except Exception as error:  # noqa: BLE001
-        _LOG.debug("solver crashed on %s", query.name, exc_info=True)
-        reason = f"solver crashed: {type(error).__name__}: {_first_line(error)}"
-        return Answer(Unknown(reason), backend.name, time.monotonic() - start)
-
-
-def _above_rounding(query: Query, margins: Graph, answer: Answer) -> Answer:
-    """Unknown where float64 rounding could account for the whole margin of a certificate.
-
-    `margins`: the graph whose margins the backends bound, of the same signs as the query's.
-    A certificate without a margin comes from exact arithmetic, or from a search that already
-    counted margins above the slack only.
-    """
-    from specdsl.bounds.rounding import rounding_slack
-
-    if not isinstance(answer.verdict, Verified) or answer.verdict.certificate.margin is None:
-        return answer
-    margin = answer.verdict.certificate.margin
-    sets = {id(case.inputs): case.inputs for case in query.cases}
-    slack = max(rounding_slack(margins, inputs) for inputs in sets.values())
-    if margin > slack:
-        return answer
-    reason = f"the margin {margin:.3g} is within what float64 rounding can hide, {slack:.3g}"
-    return replace(answer, verdict=Unknown(reason, advice="use `smt`, which is exact"))
-
-
-def _without_bounds(answer: Answer) -> Answer:
-    """Bounds of margins that only have the signs of the user's are none of the user's margins."""
-    match answer.verdict:
-        case Verified(certificate):
-            return replace(answer, verdict=Verified(replace(certificate, margin=None)))
-        case Unknown():
-            return replace(answer, verdict=replace(answer.verdict, bound=None))
-        case Falsified():
-            return answer
 
 
 def unsupported(error: Unsupported, obligation: Obligation) -> Diagnostic:
@@ -190,8 +125,3 @@ def show_witness(query: Query, witness: Witness) -> ShownWitness:
         notes=witness.notes,
         error=witness.error,
     )
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no message"

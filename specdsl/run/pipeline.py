@@ -22,7 +22,8 @@ from specdsl.language.spec import (
     Spec,
     Value,
 )
-from specdsl.run.decide import DEFAULT_TIMEOUT, Method, decide
+from specdsl.run.answering import DEFAULT_TIMEOUT
+from specdsl.run.decide import Method, decide
 from specdsl.run.figures import compute, figures_of, judge, needs_samples
 from specdsl.run.outcomes import ExpectOutcome
 from specdsl.run.query_figures import compute as compute_query_figures
@@ -43,7 +44,7 @@ Declaration = CheckDeclaration | OptimizeDeclaration | SearchDeclaration
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line may change: backend, seconds an obligation, seed, selection.
+    """What the command line may change: backend, seconds an obligation, seed, device, selection.
 
     `stop_early` ends the run at the first obligation that would make it fail.
     """
@@ -51,6 +52,7 @@ class RunOptions:
     using: str | None = None
     timeout: float | None = None
     seed: int | None = None
+    device: str = "cpu"
     selection: Selection | None = None
     stop_early: bool = False
     unknown_fails: bool = True
@@ -262,7 +264,7 @@ def _method(declaration: Declaration, options: RunOptions) -> Method:
     if timeout is None:
         given = choice.options.get("timeout") if choice else None
         timeout = float(given) if isinstance(given, Fraction) else DEFAULT_TIMEOUT
-    backend = registry.create(name, settings, options.seed)
+    backend = registry.create(name, settings, options.seed, options.device)
     samples = isinstance(declaration, CheckDeclaration) and needs_samples(declaration)
     return Method(backend, timeout, samples, bool(declaration.expects))
 

@@ -17,8 +17,9 @@ from specdsl.backend import Deadline, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError
 from specdsl.language.spec import OptimizeDeclaration, SearchDeclaration
 from specdsl.query.query import Query
+from specdsl.run.answering import answer_query
 from specdsl.run.bisection import Frontier, Range, Said, bisect, within, within_gap
-from specdsl.run.decide import Method, answer_query, show_witness, unsupported_at
+from specdsl.run.decide import Method, show_witness, unsupported_at
 from specdsl.run.outcomes import ShownWitness
 from specdsl.run.query_result import QueryResult
 from specdsl.verdict import Falsified, Unknown, Verified

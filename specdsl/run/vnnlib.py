@@ -28,7 +28,7 @@ from specdsl.query.vnnlib import v1, v2
 from specdsl.query.vnnlib.reading import decode, version_of
 from specdsl.query.vnnlib.v2_query import BoundQuery, bind
 from specdsl.query.vnnlib.v2_tree import Declaration, Expression, Network, Number, Reference
-from specdsl.run.decide import answer_query
+from specdsl.run.answering import answer_query
 from specdsl.run.instances.witness import decimal
 from specdsl.verdict import Falsified, Unknown, Verified, Witness
 

@@ -33,6 +33,19 @@ def test_solve_prints_the_verdict_first_and_the_witness_after_sat(cli: Cli) -> N
     assert float(match[2]) == 2 * float(match[1]) >= 1.5
 
 
+@pytest.mark.usefixtures("instances")
+@pytest.mark.parametrize(
+    "command", [("solve", "net.onnx", "sat.vnnlib"), ("bench", "instances.csv", "--isolate")]
+)
+def test_a_device_that_is_not_there_is_told_before_solving(
+    cli: Cli, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    run = cli(*command, "--device", "cuda")
+    assert (run.code, run.out) == (2, "")
+    assert "error[E0853]: torch finds no CUDA device here" in run.err
+
+
 def test_bench_writes_a_row_for_each_instance_and_a_summary(cli: Cli, instances: Path) -> None:
     run = cli("bench", instances, "-o", "out.csv")
     assert run.code == 0

@@ -48,13 +48,14 @@ class Question:
     limits: Limits
     using: str
     seed: int | None = None
+    device: str = "cpu"
 
     def command(self, folder: Path) -> list[str]:
         """What is run; it leaves its result and its record in the folder."""
         limits = self.limits
         command = [sys.executable, "-m", "specdsl.cli", "solve"]
         command += [str(self.instance.network), str(self.instance.query), "--using", self.using]
-        command += ["--timeout", repr(limits.seconds)]
+        command += ["--timeout", repr(limits.seconds), "--device", self.device]
         command += [] if limits.memory is None else ["--memory", repr(limits.memory)]
         command += [] if self.seed is None else ["--seed", str(self.seed)]
         return [*command, "--results", str(folder / "results"), "--record", str(folder / "record")]

@@ -13,7 +13,7 @@ from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes
 from specdsl.query.query import Query
 from specdsl.query.vnnlib.read import read_query
-from specdsl.run.decide import answer_query
+from specdsl.run.answering import answer_query
 from specdsl.run.instances.outcome import Instance, Outcome
 from specdsl.run.instances.witness import witness_text
 from specdsl.verdict import Answer, Falsified, Unknown, Verified
