@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from specdsl.backend import Deadline, OutOfTime
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.parts.ascent import Assumption
-from specdsl.bounds.parts.assumed import Contradiction, sharpened
+from specdsl.bounds.parts.assumed import Contradiction, Wanted, sharpened
 from specdsl.bounds.parts.known import Known, Parts
 from specdsl.bounds.passes.crown import propagate
 from specdsl.bounds.passes.forward import node_values
@@ -106,8 +108,13 @@ def test_bounds_hold_wherever_the_assumption_does(
     most = float(margins.amax(1).quantile(float(random.uniform(0, 0.5))))
     assumption = Assumption(rows, most)
     met = values_where(known, parts, assumption, random)
+    chosen = torch.arange(known.entries.count)
     try:
-        found = sharpened(known, near, parts, assumption, torch.arange(known.entries.count))
+        first = sharpened(known, near, parts, assumption, Wanted(chosen))
+        # Once more, from where the first ended, as a search does.
+        known = replace(known, bounds=first.bounds)
+        near = known.nearly(near.compiled, near.region)
+        found = sharpened(known, near, parts, assumption, Wanted(chosen, first.stands)).bounds
     except Contradiction:
         assert not len(met[known.compiled.graph.input])
         return
@@ -130,7 +137,7 @@ def test_an_assumption_that_nothing_meets_ends_in_a_contradiction_or_narrow_boun
     least = float((values[known.compiled.graph.output] @ rows.T).min())
     chosen = torch.arange(known.entries.count)
     with pytest.raises(Contradiction):
-        sharpened(known, near, no_splits(known), Assumption(rows, least - 50.0), chosen)
+        sharpened(known, near, no_splits(known), Assumption(rows, least - 50.0), Wanted(chosen))
 
 
 def test_what_is_assumed_narrows_bounds() -> None:
@@ -141,7 +148,7 @@ def test_what_is_assumed_narrows_bounds() -> None:
     )
     most = float((values[known.compiled.graph.output] @ rows.T).quantile(0.02))
     chosen = torch.arange(known.entries.count)
-    found = sharpened(known, near, no_splits(known), Assumption(rows, most), chosen)
+    found = sharpened(known, near, no_splits(known), Assumption(rows, most), Wanted(chosen)).bounds
     before = known.entries.pick(known.bounds)
     after = known.entries.pick(found)
     assert bool((after.lower >= before.lower).all())
@@ -153,8 +160,9 @@ def test_what_is_assumed_narrows_bounds() -> None:
 def test_entries_that_were_not_chosen_keep_their_bounds_or_better_ones() -> None:
     known, near = knowns(network("sigmoid", 3))
     assumption = Assumption(torch.tensor([[1.0, 0.0]], dtype=torch.float64), 0.0)
-    found = sharpened(known, near, no_splits(known), assumption, torch.zeros(0, dtype=torch.long))
-    for node, bound in found.items():
+    nothing = Wanted(torch.zeros(0, dtype=torch.long))
+    found = sharpened(known, near, no_splits(known), assumption, nothing)
+    for node, bound in found.bounds.items():
         assert bool((bound.lower >= known.bounds[node].lower).all())
         assert bool((bound.upper <= known.bounds[node].upper).all())
 
@@ -164,4 +172,4 @@ def test_time_that_is_over_ends_it() -> None:
     assumption = Assumption(torch.tensor([[1.0, 0.0]], dtype=torch.float64), 0.0)
     chosen = torch.arange(known.entries.count)
     with pytest.raises(OutOfTime):
-        sharpened(known, near, no_splits(known), assumption, chosen, Deadline.after(0.0))
+        sharpened(known, near, no_splits(known), assumption, Wanted(chosen), Deadline.after(0.0))

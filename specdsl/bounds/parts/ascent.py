@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -68,6 +68,28 @@ class Weighed:
     places: Mapping[NodeId, Places]
     multipliers: Tensor
     weights: Tensor
+
+    def rows(self, index: Tensor) -> Weighed:
+        """Those of the rows at `index` (positions)."""
+        places = {n: Places(p.values[:, index], p.columns) for n, p in self.places.items()}
+        own = self.proven[:, index], places, self.multipliers[:, index], self.weights[:, index]
+        return Weighed(*own)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Weighed]) -> Weighed:
+        """Rows that were raised on the same parts, one after the other."""
+        first = parts[0]
+        places = {
+            node: Places(torch.cat([p.places[node].values for p in parts], 1), own.columns)
+            for node, own in first.places.items()
+            if all(node in part.places for part in parts)
+        }
+        return cls(
+            torch.cat([part.proven for part in parts], 1),
+            places,
+            torch.cat([part.multipliers for part in parts], 1),
+            torch.cat([part.weights for part in parts], 1),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

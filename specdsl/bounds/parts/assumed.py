@@ -9,8 +9,8 @@ Source: Kotha et al. 2023, arXiv:2302.01404.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -24,12 +24,48 @@ from specdsl.bounds.passes.crown import MAX_COEFFICIENTS, Relaxations, propagate
 from specdsl.bounds.rounding import region_slack
 from specdsl.graph.graph import NodeId
 
-# Of ascent for every entry inside.
-STEPS = 20
+# Of ascent for every entry inside, and for one that begins where it ended before.
+STEPS, AGAIN = 20, 8
 
 
 class Contradiction(Exception):
     """No point meets the condition: two bounds of one value are disjoint, rounding included."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stand:
+    """How far rows of the `entries` of a node (row-major, rising) were raised on a part that splits
+    `numbers`: first the rows of all entries, then of their negatives.
+    """
+
+    entries: Tensor
+    numbers: Tensor
+    raised: Weighed
+
+    def of(self, entries: Tensor, numbers: Tensor) -> Weighed:
+        """To begin with for some of the entries, on a part that splits these."""
+        at = torch.searchsorted(self.entries, entries)
+        found = self.raised.rows(torch.cat([at, at + len(self.entries)]))
+        if torch.equal(numbers, self.numbers):
+            return found
+        shape = (*found.multipliers.shape[:2], len(numbers))
+        return replace(found, multipliers=found.multipliers.new_zeros(shape))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """Which entries to sharpen, by their numbers, and how far those of some nodes were raised."""
+
+    chosen: Tensor
+    stands: Mapping[NodeId, Stand] = field(default_factory=dict[NodeId, Stand])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sharpened:
+    """Bounds of every node, and where ascent ended for those whose entries were raised."""
+
+    bounds: Mapping[NodeId, Interval]
+    stands: Mapping[NodeId, Stand]
 
 
 def sharpened(
@@ -37,17 +73,17 @@ def sharpened(
     near: Known,
     parts: Parts,
     assumption: Assumption,
-    chosen: Tensor,
+    wanted: Wanted,
     deadline: Deadline = FOREVER,
-) -> Mapping[NodeId, Interval]:
+) -> Sharpened:
     """Bounds of every node on the only part, at the points that meet the assumption.
 
-    Entries with the numbers `chosen` are sharpened. Rows are raised on `near` and bounded on
-    `known`, which is the same in float64. Raises Contradiction; OutOfTime.
+    Rows are raised on `near` and bounded on `known`, which is the same in float64. Raises
+    Contradiction; OutOfTime.
     """
     clamped = {**known.bounds, **PartBounds(known, parts).bounds}
     known = replace(known, bounds=clamped)
-    inner = _Inner(known, near, parts, assumption, chosen, deadline)
+    inner = _Inner(known, near, parts, assumption, wanted, deadline)
     # So far apart, bounds that exclude each other do so beyond rounding.
     wide = {node: _widened(x, 2 * inner.slack[node]) for node, x in known.bounds.items()}
     try:
@@ -61,7 +97,7 @@ def sharpened(
         )
     except DisjointBounds as error:
         raise Contradiction from error
-    return inner.merged(found.bounds)
+    return Sharpened(inner.merged(found.bounds), inner.stands)
 
 
 class _Inner:
@@ -73,14 +109,15 @@ class _Inner:
         near: Known,
         parts: Parts,
         assumption: Assumption,
-        chosen: Tensor,
+        wanted: Wanted,
         deadline: Deadline,
     ) -> None:
         self.known = known
         self.near = near
         self.parts = parts
         self.assumption = assumption
-        self.chosen = chosen
+        self.chosen = wanted.chosen
+        self.stands = dict(wanted.stands)
         self.deadline = deadline
         self.slack = region_slack(known.compiled, known.region)
         graph = known.compiled.graph
@@ -113,21 +150,42 @@ class _Inner:
         places = (is_open & self._is_chosen(node)[wanted]).nonzero()[:, 0]
         if not len(places):
             return Interval(low, high)
-        known = replace(self.known, bounds=merged)
-        near = known.nearly(self.near.compiled, self.near.region)
-        exact, rough = PartBounds(known, self.parts), PartBounds(near, self.parts)
+        climb = self._climb(node, merged)
         slack = self.slack[node].expand_as(merged[node].lower).flatten(1)[:, wanted]
-        for chunk in places.split(max(1, MAX_COEFFICIENTS // (2 * self.widest))):
+        found: list[tuple[Tensor, Weighed]] = []
+        for chunk, steps in self._chunks(node, wanted, places):
             self.deadline.check()
-            found = self._raised(exact, rough, node, wanted[chunk])
-            lower, upper = found[:, : len(chunk)], -found[:, len(chunk) :]
+            climbed, proven = climb(wanted[chunk], steps)
+            found.append((wanted[chunk], climbed))
+            lower, upper = proven[:, : len(chunk)], -proven[:, len(chunk) :]
             own = slack[:, chunk]
             lower = torch.maximum(low[:, chunk], lower - own)
             upper = torch.minimum(high[:, chunk], upper + own)
             if bool((lower > upper + own).any()):
                 raise Contradiction
             low[:, chunk], high[:, chunk] = torch.minimum(lower, upper), torch.maximum(lower, upper)
+        self._note(node, found)
         return Interval(low, high)
+
+    def _climb(
+        self, node: NodeId, bounds: Mapping[NodeId, Interval]
+    ) -> Callable[[Tensor, int], tuple[Weighed, Tensor]]:
+        """How entries of a node are raised on the given bounds by so many steps: where that ends,
+        and proven lower bounds of the entries and of their negatives, (1, 2 entries).
+        """
+        known = replace(self.known, bounds=bounds)
+        near = known.nearly(self.near.compiled, self.near.region)
+        exact, rough = PartBounds(known, self.parts), PartBounds(near, self.parts)
+
+        def climb(entries: Tensor, steps: int) -> tuple[Weighed, Tensor]:
+            start = None
+            if steps == AGAIN:
+                start = self.stands[node].of(entries, self.parts.numbers)
+            rows = self._rows(node, entries)
+            climbed = rough.inner_rows(node, rows, self.assumption, start, steps)
+            return climbed, exact.inner_rows(node, rows, self.assumption, climbed).proven
+
+        return climb
 
     def _is_chosen(self, node: NodeId) -> Tensor:
         """Which entries of a node are to be sharpened: (node,)."""
@@ -140,18 +198,40 @@ class _Inner:
             mask[entries.positions(own, index)] = True
         return mask
 
-    def _raised(
-        self, exact: PartBounds, rough: PartBounds, node: NodeId, entries: Tensor
-    ) -> Tensor:
-        """Lower bounds of entries and of their negatives, side by side: (1, 2 entries)."""
-        graph, count = self.known.compiled.graph, len(entries)
-        like = self.near.compiled.like
+    def _chunks(self, node: NodeId, wanted: Tensor, places: Tensor) -> Iterator[tuple[Tensor, int]]:
+        """The places in `wanted` to raise together, and by how many steps."""
+        at_once = max(1, MAX_COEFFICIENTS // (2 * self.widest))
+        stood = torch.zeros_like(places, dtype=torch.bool)
+        if node in self.stands:
+            stood = torch.isin(wanted[places], self.stands[node].entries)
+        for group, steps in ((places[stood], AGAIN), (places[~stood], STEPS)):
+            if len(group):
+                yield from ((chunk, steps) for chunk in group.split(at_once))
+
+    def _note(self, node: NodeId, found: list[tuple[Tensor, Weighed]]) -> None:
+        """Where ascent has ended."""
+        entries = torch.cat([own for own, _ in found])
+        halves = [
+            Weighed.joined([w.rows(half) for own, w in found for half in [_half(own, second)]])
+            for second in (False, True)
+        ]
+        order = entries.argsort()
+        raised = Weighed.joined([half.rows(order) for half in halves])
+        self.stands[node] = Stand(entries[order], self.parts.numbers, raised)
+
+    def _rows(self, node: NodeId, entries: Tensor) -> Tensor:
+        """Rows of entries and of their negatives, side by side: (1, 2 entries, *node)."""
+        graph, count, like = self.known.compiled.graph, len(entries), self.near.compiled.like
         rows = like.new_zeros(1, 2 * count, graph.size(node))
         at = torch.arange(2 * count, device=like.device)
         rows[0, at, entries.repeat(2)] = like.new_ones(2 * count).where(at < count, -1.0)
-        rows = rows.reshape(1, 2 * count, *graph.shapes[node])
-        climbed: Weighed = rough.inner_rows(node, rows, self.assumption, steps=STEPS)
-        return exact.inner_rows(node, rows, self.assumption, climbed).proven
+        return rows.reshape(1, 2 * count, *graph.shapes[node])
+
+
+def _half(entries: Tensor, second: bool) -> Tensor:
+    """Positions of the rows of entries, or of their negatives."""
+    at = torch.arange(len(entries), device=entries.device)
+    return at + len(entries) if second else at
 
 
 def _widened(x: Interval, by: Tensor) -> Interval:

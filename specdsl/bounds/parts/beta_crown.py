@@ -74,7 +74,7 @@ class PartBounds(PartLines):
             weights, places = like.new_zeros(batch, count, atoms), {}
         else:
             multipliers = self.parts.narrow(start.multipliers.to(like))
-            weights = start.weights.to(like)
+            weights = start.weights.to(like).nan_to_num(nan=0.0).clamp(min=0.0)
             places = {n: Places(p.values.to(like), p.columns) for n, p in start.places.items()}
         target = Target(node, rows.to(like), assumption.to(like))
         ascent = PartAscent(self, target, places, multipliers, weights)

@@ -15,7 +15,7 @@ from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.kinds.choice import Places
 from specdsl.bounds.margins import MarginBounds, margin_rows
 from specdsl.bounds.parts.ascent import Assumption, PartRows
-from specdsl.bounds.parts.assumed import sharpened
+from specdsl.bounds.parts.assumed import Stand, Wanted, sharpened
 from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.parts.cutting import Cuts
 from specdsl.bounds.parts.known import Known, Parts
@@ -56,7 +56,7 @@ class Proven:
 class Bounder:
     """`rows`: the margins of every case, (cases, atoms, *output), the last atom repeated up to the
     longest case. `columns`: which entries have places, by node; known after the first climb.
-    `is_sharpened`: whether bounds inside hold only where margins are 0 or less.
+    `stands`: where bounds inside hold only where margins are 0 or less, how far they were raised.
     """
 
     problem: Problem
@@ -65,7 +65,7 @@ class Bounder:
     cuts: Cuts
     rows: Tensor
     columns: dict[NodeId, Tensor | None] = field(default_factory=dict[NodeId, Tensor | None])
-    is_sharpened: bool = False
+    stands: Mapping[NodeId, Stand] | None = None
 
     @classmethod
     def of(cls, problem: Problem, deadline: Deadline, progress: Progress) -> Bounder:
@@ -100,10 +100,11 @@ class Bounder:
         """
         assumption = Assumption(self.rows[0], self.problem.slack)
         chosen = gaps.topk(min(self.affordable, gaps.numel())).indices
-        found = sharpened(self.known, self.near, parts, assumption, chosen, deadline)
-        known = replace(self.known, bounds=found)
+        wanted = Wanted(chosen, self.stands or {})
+        found = sharpened(self.known, self.near, parts, assumption, wanted, deadline)
+        known = replace(self.known, bounds=found.bounds)
         near = known.nearly(self.near.compiled, self.near.region)
-        return Bounder(self.problem, known, near, Cuts.of(known), self.rows, is_sharpened=True)
+        return Bounder(self.problem, known, near, Cuts.of(known), self.rows, stands=found.stands)
 
     def constrained(self, parts: Parts) -> Parts:
         """Parts with the bounds of all entries as constraints, on top of their own."""
@@ -132,6 +133,11 @@ class Bounder:
         ends = self.constrained(part)
         width = (ends.upper - ends.lower)[0, numbers]
         return numbers[width.argsort(descending=True)[:TRIED]]
+
+    @property
+    def is_sharpened(self) -> bool:
+        """Whether bounds inside hold only where margins are 0 or less."""
+        return self.stands is not None
 
     @property
     def affordable(self) -> int:
