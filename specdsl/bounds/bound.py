@@ -17,6 +17,7 @@ from torch import Tensor
 
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.bounds.devices import full_precision
 from specdsl.bounds.interval import EmptyInterval, Interval
 from specdsl.bounds.methods import METHODS, BoundMethod, RowBounds
 from specdsl.bounds.regions.given import Box, NormBall, Region
@@ -99,7 +100,7 @@ def bound(  # noqa: PLR0913 - what varies between calls, each with a default but
     chosen = _methods(names)
     like = _like(dtype, device)
     graph = _one_to_one(_read(network, region, input_shape))
-    with _explained(names), torch.no_grad():
+    with _explained(names), torch.no_grad(), full_precision():
         reference = simplify_exactly(graph)
         plain, compiled = (compile_graph(g, like) for g in (reference, simplify(reference)))
         _require_float64(compiled)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -16,6 +19,21 @@ LARGE_WORK = 2**20
 """Multiplications a point from which `auto` takes the device. Calling one kernel takes some ten
 microseconds, the time in which a core does 2**16 multiplications: a graph of ten nodes below this
 waits for calls, not for numbers. Reckoned, not measured."""
+
+
+@contextmanager
+def full_precision() -> Generator[None]:
+    """float32 products of 24 bits on CUDA devices: torch lets convolutions round to 11 by default
+    (TF32), which is far more than `bounds.rounding` allows for.
+    """
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            yield
+    finally:
+        matmul.allow_tf32 = before
 
 
 def require_device(device: str) -> None:

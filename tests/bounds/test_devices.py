@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import specdsl
-from specdsl.bounds.compiled import compile_graph
+from specdsl.bounds import bound
+from specdsl.bounds.compiled import CompiledGraph, compile_graph
+from specdsl.bounds.devices import full_precision
 from specdsl.bounds.methods import METHODS
 from specdsl.bounds.passes.crown import propagate
 from specdsl.bounds.passes.lagrangian import lagrangian_bound
@@ -111,3 +113,29 @@ def test_a_gpu_gives_the_bounds_of_the_host(method: str, seed: int, dtype: torch
     tolerance = 1e-3 if dtype == torch.float32 or method in CLIMBING else 1e-8
     expected = lower(method, graph, inputs, "cpu", dtype)
     torch.testing.assert_close(found.cpu(), expected, rtol=tolerance, atol=tolerance)
+
+
+def test_float32_keeps_its_bits_on_cuda_devices_while_bounds_are_computed() -> None:
+    """TF32 rounds more than the slack allows for; what the caller has set comes back."""
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    with full_precision():
+        assert not matmul.allow_tf32
+        assert not cudnn.allow_tf32
+        assert cudnn.enabled
+    assert (matmul.allow_tf32, cudnn.allow_tf32) == before
+
+
+def test_bounds_are_computed_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    compiled = bound.compile_graph
+
+    def noted(graph: Graph, like: torch.Tensor) -> CompiledGraph:
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return compiled(graph, like)
+
+    monkeypatch.setattr(bound, "compile_graph", noted)
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()).eval()
+    bound.bound(network, (np.zeros(2), np.ones(2)), dtype="float32")
+    assert seen
+    assert not any(seen)
