@@ -14,6 +14,7 @@ from specdsl.backends.incomplete import Incomplete
 from specdsl.backends.prepared import Prepared
 from specdsl.backends.search import Search
 from specdsl.backends.search.inputs.jumps import has_steps
+from specdsl.bounds.many_boxes import MANY_SETS
 from specdsl.graph import ops
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Falsified, OpenCases, Unknown, Verdict, Verified
@@ -26,9 +27,9 @@ SEARCH_PART, SEARCH_SECONDS = 0.5, 60.0
 # The first attack, so that hundreds of cases on a large network leave time for bounds (300 buses of
 # ml4acopf: 600 cases took all of it).
 FIRST_PART = 0.15
-# Of so many sets of inputs, bounds close most together, and an attack goes to each: bounds first,
-# and then attacks on what is left for so much of the time.
-MANY_SETS, SHORT_PART = 8, 0.05
+# Of many sets of inputs, bounds close most together, and an attack goes to each: bounds first, and
+# then attacks on what is left for so much of the time.
+SHORT_PART = 0.05
 # Z3 settles ties and jumps exactly, among some tens of unstable neurons within a minute.
 EXACT_UNSTABLE = 40
 

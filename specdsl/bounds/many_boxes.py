@@ -29,6 +29,8 @@ from specdsl.graph.work import work
 from specdsl.query.groups import CaseGroup
 from specdsl.query.sets import FloatArray
 
+# From so many sets of inputs on, those in which few inputs vary are taken together.
+MANY_SETS = 8
 # Forward bounds carry two functions of every input that varies: beyond so many of them, walking
 # backward is cheaper.
 FEW_VARYING = 16

@@ -125,7 +125,7 @@ def test_bounds_hold_wherever_the_assumption_does(
         assert bool((value <= bound.upper + slack).all()), node
 
 
-def test_an_assumption_that_nothing_meets_ends_in_a_contradiction_or_narrow_bounds() -> None:
+def test_an_assumption_that_nothing_meets_by_far_ends_in_a_contradiction() -> None:
     known, near = knowns(network("relu", 1))
     values = values_where(
         known,

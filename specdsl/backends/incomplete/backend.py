@@ -14,7 +14,7 @@ from specdsl.backend import Capabilities, Deadline, OutOfTime
 from specdsl.backends.prepared import Prepared
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
-from specdsl.bounds.many_boxes import ManyBoxes, batches
+from specdsl.bounds.many_boxes import MANY_SETS, ManyBoxes, batches
 from specdsl.bounds.margins import bound_margins, deciding_margins, interval_margins, margin_rows
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.bounds.passes.crown import Propagated, propagate
@@ -26,9 +26,6 @@ from specdsl.query.query import Query
 from specdsl.verdict import Answer, Certificate, OpenCases, Unknown, Verdict, Verified
 
 Method = Literal["interval", "crown", "best"]
-
-# From so many sets of inputs on, those in which few inputs vary are bounded together first.
-MANY_GROUPS = 8
 
 
 @dataclass(slots=True)
@@ -124,7 +121,7 @@ class Incomplete:
         groups = prepared.groups
         progress.closed.update(prepared.empty_cases)
         known: dict[CaseGroup, torch.Tensor] = {}
-        if self.method != "interval" and len(groups) >= MANY_GROUPS:
+        if self.method != "interval" and len(groups) >= MANY_SETS:
             known = _together(prepared, deadline, progress)
         left = [group for group in groups if not progress.closed.issuperset(group.members)]
         # The group that is least likely to be closed goes first: one that stays open is enough.

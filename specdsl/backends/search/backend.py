@@ -11,10 +11,11 @@ from specdsl.backend import Capabilities, Deadline, OutOfTime, Unsupported
 from specdsl.backends.prepared import Prepared
 from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.inputs.search import search_inputs
-from specdsl.backends.search.many_boxes import MANY_GROUPS, search_many
+from specdsl.backends.search.many_boxes import search_many
 from specdsl.backends.search.neurons.search import search_neurons
 from specdsl.backends.search.problem import Outcome, Problem, Progress, Searching
 from specdsl.bounds.compiled import CompiledGraph
+from specdsl.bounds.many_boxes import MANY_SETS
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.evidence import Replayer
 from specdsl.graph import ops
@@ -133,7 +134,7 @@ class _Run:
         return (
             self.options.split != "neuron"
             and not self.prepared.query.integers.size
-            and len(groups) >= MANY_GROUPS
+            and len(groups) >= MANY_SETS
         )
 
     def _many(self) -> tuple[CaseGroup, ...] | Falsified | Unknown:

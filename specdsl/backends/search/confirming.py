@@ -7,10 +7,15 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from specdsl.bounds.compiled import CompiledGraph
+from specdsl.bounds.margins import deciding_margins
+from specdsl.bounds.passes.forward import evaluate
 from specdsl.evidence import Placement, Replayer, Suspected
 from specdsl.evidence.atoms import atoms_hold
+from specdsl.query.groups import CaseGroup
 from specdsl.query.sets import ExactArray, InputSet
 from specdsl.verdict import Witness
 
@@ -39,6 +44,23 @@ class Confirmer:
             self.witness = outcome
             return True
         self.refused += 1
+        return False
+
+    def confirm_best(self, compiled: CompiledGraph, group: CaseGroup, points: Tensor) -> bool:
+        """Whether the best of some points for any case of a group is a witness of it.
+
+        `compiled`: the query's margins; points (points, inputs).
+        """
+        with torch.no_grad():
+            rows = torch.as_tensor(group.rows, device=points.device)
+            margins = evaluate(compiled, points)[:, rows]
+        # Where a function has no value there is no witness.
+        best = deciding_margins(group, margins.where(margins.isfinite(), torch.inf)).min(0)
+        for member, value, position in zip(
+            group.members, best.values.tolist(), best.indices.tolist(), strict=True
+        ):
+            if value <= 0 and self.confirm(points[position], member):
+                return True
         return False
 
     def decide(self, point: ExactArray, case: int) -> Literal["refuted", "witness", "open"]:

@@ -20,8 +20,6 @@ from specdsl.bounds.many_boxes import ManyBoxes, batches
 from specdsl.bounds.passes.forward import evaluate
 from specdsl.query.groups import CaseGroup
 
-# From so many sets of inputs on, those in which few inputs vary are split together.
-MANY_GROUPS = 8
 # Parts of one box that are bounded before it is left to a search of its own, which has CROWN's
 # bounds and clips.
 MAX_PARTS = 2000

@@ -105,6 +105,15 @@ def _affordable(
             return combined_ends(compiled, sums, wanted, region, relaxations, deadline)
         return ends(node, wanted, bounds, relaxations)
 
+    known = _forward(compiled, region) if known is None else known
+    wanted_ends = _unless_settled(compiled, if_few)
+    found = propagate(compiled, region, known=known, ends=wanted_ends, deadline=deadline)
+    return replace(found, coarse=coarse)
+
+
+def _unless_settled(compiled: CompiledGraph, other_ends: EntryEnds) -> EntryEnds:
+    """The ends that intervals give where rows gain nothing, the others for the rest."""
+
     def unless_settled(
         node: NodeId,
         wanted: Tensor,
@@ -113,18 +122,16 @@ def _affordable(
     ) -> Interval:
         settled = _settled(compiled, node, bounds)[wanted]
         if not bool(settled.any()):
-            return if_few(node, wanted, bounds, relaxations)
+            return other_ends(node, wanted, bounds, relaxations)
         ends = _known_ends(bounds[node], wanted)
         if bool(settled.all()):
             return ends
         other = (~settled).nonzero()[:, 0]
-        found = if_few(node, wanted[other], bounds, relaxations)
+        found = other_ends(node, wanted[other], bounds, relaxations)
         lower = ends.lower.index_copy(1, other, found.lower)
         return Interval(lower, ends.upper.index_copy(1, other, found.upper))
 
-    known = _forward(compiled, region) if known is None else known
-    found = propagate(compiled, region, known=known, ends=unless_settled, deadline=deadline)
-    return replace(found, coarse=coarse)
+    return unless_settled
 
 
 def _known_ends(found: Interval, wanted: Tensor) -> Interval:

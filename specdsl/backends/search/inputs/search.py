@@ -20,7 +20,6 @@ from specdsl.bounds.interval import Interval
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
 from specdsl.bounds.outward import magnitude
 from specdsl.bounds.passes.crown import LinearLower, Propagated, propagate
-from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.joint import Mixtures, case_bounds
 from specdsl.bounds.regions.projection import Projector
 from specdsl.bounds.regions.region import Balls, InputRegion, input_region
@@ -203,18 +202,8 @@ class _Search:
 
     def _confirmed(self, points: Tensor) -> bool:
         """Whether the best of some points for any case is a witness of it."""
-        group = self.problem.group
-        with torch.no_grad():
-            rows = torch.as_tensor(group.rows, device=points.device)
-            margins = evaluate(self.problem.compiled, points)[:, rows]
-        # Where a function has no value there is no witness.
-        best = deciding_margins(group, margins.where(margins.isfinite(), torch.inf)).min(0)
-        for member, value, position in zip(
-            group.members, best.values.tolist(), best.indices.tolist(), strict=True
-        ):
-            if value <= 0 and self.confirmer.confirm(points[position], member):
-                return True
-        return False
+        problem = self.problem
+        return self.confirmer.confirm_best(problem.compiled, problem.group, points)
 
     def _met_at_a_jump(self, domains: Domains) -> bool:
         """Whether a witness was met at a jump; now and then one is looked for."""

@@ -2,8 +2,8 @@
 
 Before a part is split any further, bounds inside are sharpened where its margins may be 0 or less
 (`bounds.parts.assumed`), as long as that raises its bound. Then a tree of parts grows on these
-bounds, which costs little a part. Where it does not close in about the time that bounds inside
-took, the part is halved once, and each half has bounds inside of its own. Cases take turns.
+bounds, which costs little a part. Where it does not close after as many parts as `GROWN` allows, it
+is given up, its root is halved, and each half has bounds inside of its own. Cases take turns.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from specdsl.backends.search.neurons.tree import Tree
 from specdsl.backends.search.problem import Problem, Progress, Searching
 from specdsl.bounds.parts.assumed import Contradiction
 
-# Bounds inside are sharpened again where that took so much of the distance to a refutation off.
-GAIN = 0.1
-# A tree that has become smaller than this part of its largest is about to close.
-CLOSING = 0.5
-# Parts of a tree for each row that was raised before it, and at least.
+# Bounds inside are sharpened again where that took so much of the distance to a refutation off; a
+# tree that has become smaller than a part of its largest is about to close. Both as first tried.
+GAIN, CLOSING = 0.1, 0.5
+# Parts of a tree for each row that was raised before it (docs/performance.md), and at least: small
+# networks close within these, and are halved for long with fewer.
 GROWN, LEAST_PARTS = 4, 512
 
 

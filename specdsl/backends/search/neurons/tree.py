@@ -22,8 +22,6 @@ from specdsl.backends.search.neurons.branching import candidates, halves
 from specdsl.backends.search.neurons.leaves import settle_leaf
 from specdsl.backends.search.neurons.parts import Batch, Part, gathered
 from specdsl.backends.search.problem import Progress
-from specdsl.bounds.margins import deciding_margins
-from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.projection import Projector
 
 # Steps of ascent on the whole set, and on a part. With 3 on a part multipliers hardly move: the
@@ -164,14 +162,4 @@ class Tree:
         """Whether the best of some points for any case is a witness of it."""
         problem = self.bounder.problem
         points = self.projector.project(points)
-        group = problem.group
-        rows = torch.as_tensor(group.rows, device=points.device)
-        margins = evaluate(problem.compiled, points)[:, rows]
-        # Where a function has no value there is no witness.
-        best = deciding_margins(group, margins.where(margins.isfinite(), torch.inf)).min(0)
-        for member, value, position in zip(
-            group.members, best.values.tolist(), best.indices.tolist(), strict=True
-        ):
-            if value <= 0 and self.confirmer.confirm(points[position], member):
-                return True
-        return False
+        return self.confirmer.confirm_best(problem.compiled, problem.group, points)
