@@ -39,6 +39,10 @@ class AffineKernel(ABC):
     def transpose(self, index: int, y: Tensor) -> Tensor:
         """`A_index^T y`."""
 
+    @abstractmethod
+    def transpose_magnitude(self, index: int, y: Tensor) -> Tensor:
+        """`|A_index|^T y`."""
+
 
 @singledispatch
 def affine_kernel(op: ops.Op, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
@@ -70,6 +74,9 @@ class DenseKernel(AffineKernel):
     def transpose(self, index: int, y: Tensor) -> Tensor:
         return y @ self.weight
 
+    def transpose_magnitude(self, index: int, y: Tensor) -> Tensor:
+        return y @ self.magnitude
+
 
 @affine_kernel.register
 def _(op: ops.Dense, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
@@ -94,9 +101,19 @@ class ConvolutionKernel(AffineKernel):
     def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
         return self._weighted(x, self.magnitude)
 
+    def transpose(self, index: int, y: Tensor) -> Tensor:
+        return self._transposed(y, self.weight)
+
+    def transpose_magnitude(self, index: int, y: Tensor) -> Tensor:
+        return self._transposed(y, self.magnitude)
+
     @abstractmethod
     def _weighted(self, x: Tensor, weight: Tensor) -> Tensor:
         """The op with this weight and no bias."""
+
+    @abstractmethod
+    def _transposed(self, y: Tensor, weight: Tensor) -> Tensor:
+        """The transpose of that."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,9 +127,9 @@ class ConvKernel(ConvolutionKernel):
         padded = F.pad(x.reshape(-1, *self.operand[1:]), padding)
         return convolve(self.op, padded, weight).reshape(x.shape[0], *self.result)
 
-    def transpose(self, index: int, y: Tensor) -> Tensor:
+    def _transposed(self, y: Tensor, weight: Tensor) -> Tensor:
         op = self.op
-        reached = spread(op, y.reshape(-1, *self.result[1:]), self.weight)
+        reached = spread(op, y.reshape(-1, *self.result[1:]), weight)
         # Entries past the last kernel position were never read: their coefficients are zero.
         ends = zip(self.operand[2:], reached.shape[2:], op.pads, strict=True)
         crop = [(-first, extent + first - place) for extent, place, (first, _) in ends]
@@ -138,13 +155,13 @@ class ConvTransposeKernel(ConvolutionKernel):
             y = y.narrow(axis, pad[0], extent)
         return y.reshape(x.shape[0], *self.result)
 
-    def transpose(self, index: int, y: Tensor) -> Tensor:
+    def _transposed(self, y: Tensor, weight: Tensor) -> Tensor:
         op = self.op
         # What was cut off has coefficient zero; what output_pads added depends on nothing.
         full = F.pad(y.reshape(-1, *self.result[1:]), [e for pad in reversed(op.pads) for e in pad])
         for axis, extra in enumerate(op.output_pads, 2):
             full = full.narrow(axis, 0, full.shape[axis] - extra)
-        x = convolve(op, full, self.weight)
+        x = convolve(op, full, weight)
         return x.reshape(y.shape[0], *self.operand)
 
 
@@ -176,6 +193,9 @@ class ScaleKernel(AffineKernel):
     def transpose(self, index: int, y: Tensor) -> Tensor:
         return y * self.scale
 
+    def transpose_magnitude(self, index: int, y: Tensor) -> Tensor:
+        return y * self.magnitude
+
 
 @affine_kernel.register
 def _(op: ops.Scale, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
@@ -206,6 +226,9 @@ class SumKernel(AffineKernel):
     def transpose(self, index: int, y: Tensor) -> Tensor:
         return y * self.coefficients[index]
 
+    def transpose_magnitude(self, index: int, y: Tensor) -> Tensor:
+        return y * abs(self.coefficients[index])
+
 
 @affine_kernel.register
 def _(op: ops.Sum, operands: tuple[Shape, ...], like: Tensor) -> AffineKernel:
@@ -219,6 +242,9 @@ class RearrangeKernel(AffineKernel):
 
     def apply_magnitude(self, index: int, x: Tensor) -> Tensor:
         return self.apply(index, x)
+
+    def transpose_magnitude(self, index: int, y: Tensor) -> Tensor:
+        return self.transpose(index, y)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.interval import Interval, NumpyInterval
 from specdsl.bounds.passes.affordable import crown_pass
 from specdsl.bounds.passes.alpha_crown import alpha_propagate
-from specdsl.bounds.passes.crown import Propagated, entry_ends, propagate
+from specdsl.bounds.passes.crown import Propagated, entry_ends, propagate, unstable_in
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
@@ -28,17 +31,27 @@ class GraphBounds:
     coarse: Mapping[NodeId, int]
 
 
-def graph_bounds(graph: Graph, inputs: InputSet, method: Method = "crown") -> GraphBounds:
+def graph_bounds(
+    graph: Graph,
+    inputs: InputSet,
+    method: Method = "crown",
+    known: Mapping[NodeId, NumpyInterval] | None = None,
+) -> GraphBounds:
     """Sound bounds for the input, for every node that a nonlinear op reads, and for the output.
 
     `crown` is intersected with intervals, so it is never looser; `alpha_crown` raises what `crown`
-    leaves unstable, in graphs where no layer is coarse. Arrays are float64 in the node's shape.
+    leaves unstable, in graphs where no layer is coarse. `known`: bounds of some nodes that hold
+    already; others follow from them, by CROWN. Arrays are float64 in the node's shape.
     Raises Unsupported for an op without a rule, EmptyInterval where something is NaN.
     """
     compiled = compile_graph(graph)
     region = input_region(inputs, compiled.like)
     with torch.no_grad():
-        propagated = _propagated(compiled, region, method)
+        if known is None:
+            propagated = _propagated(compiled, region, method)
+        else:
+            held = {node: _as_tensors(found, compiled.like) for node, found in known.items()}
+            propagated = propagate(compiled, region, known=held)
         bounds = dict(propagated.bounds)
         if method != "interval":
             bounds[graph.output] = _output(compiled, region, propagated)
@@ -50,10 +63,23 @@ def graph_bounds(graph: Graph, inputs: InputSet, method: Method = "crown") -> Gr
 def _propagated(compiled: CompiledGraph, region: InputRegion, method: Method) -> Propagated:
     if method == "interval":
         return propagate(compiled, region, tighten=False)
-    crown = crown_pass(compiled, region)
+    crown = crown_pass(compiled, region, everywhere=True)
     if method == "crown" or crown.coarse:
         return crown
     return alpha_propagate(compiled, region, known=crown.bounds)
+
+
+def _as_tensors(found: NumpyInterval, like: Tensor) -> Interval:
+    lower, upper = (torch.as_tensor(ends)[None].to(like) for ends in (found.lower, found.upper))
+    return Interval(lower, upper)
+
+
+def unstable_entries(graph: Graph, node: NodeId, bounds: NumpyInterval) -> npt.NDArray[np.bool_]:
+    """Which entries of a node some nonlinear op reads with more than one linear piece, by these
+    bounds; in the node's shape.
+    """
+    compiled = compile_graph(graph)
+    return unstable_in(compiled, node, _as_tensors(bounds, compiled.like))[0].numpy()
 
 
 def pre_activation_bounds(

@@ -14,11 +14,12 @@ from specdsl.backends.prepared import Prepared
 from specdsl.backends.search import Search
 from specdsl.backends.search.inputs import bounding
 from specdsl.backends.search.inputs.bounding import Bounder
+from specdsl.backends.search.options import SearchOptions
 from specdsl.backends.search.problem import Problem
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.passes.forward import node_values
-from specdsl.bounds.passes.reduced import CURVED, LEFT, OPEN, RIGHT, Neurons
+from specdsl.bounds.passes.reduced import CURVED, LEFT, OPEN, RIGHT, Neurons, with_bounds
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
@@ -97,7 +98,7 @@ def test_no_point_lies_below_the_bounds_or_on_another_piece(way: str, seed: int)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in WAYS[way].items():
             patch.setattr(bounding, name, value)
-        bounder = Bounder(Problem(prepared, group, 0.0), root, BOXES)
+        bounder = Bounder(Problem(prepared, group, 0.0, SearchOptions(batch=BOXES)), root)
         codes, outer = bounder.no_codes(BOXES), Interval(*_repeated(root.box))
         for depth in range(3):
             boxes = random_boxes(seed + depth, outer)
@@ -139,13 +140,35 @@ def test_parts_of_a_box_have_no_more_open_neurons() -> None:
     prepared = Prepared(query)
     (group,), compiled = prepared.groups, prepared.compiled
     root = input_region(group.inputs, compiled.like)
-    bounder = Bounder(Problem(prepared, group, 0.0), root, BOXES)
+    bounder = Bounder(Problem(prepared, group, 0.0, SearchOptions(batch=BOXES)), root)
     boxes = random_boxes(1, Interval(*_repeated(root.box)))
     codes = bounder.bound(InputRegion(boxes), bounder.no_codes(BOXES), Deadline.after(None)).codes
     parts = random_boxes(2, boxes)
     found = bounder.bound(InputRegion(parts), codes, Deadline.after(None)).codes
     assert bool((found == codes)[codes != OPEN].all())
     assert int((found == OPEN).sum()) < int((codes == OPEN).sum())
+
+
+@pytest.mark.parametrize("way", ["forward first", "margins alone", "as it is"])
+@pytest.mark.parametrize("seed", range(4))
+def test_boxes_know_what_crown_says_of_the_whole_set(
+    way: str, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has stable is open on no box."""
+    for name, value in WAYS[way].items():
+        monkeypatch.setattr(bounding, name, value)
+    prepared = Prepared(query_of(branching_graph(seed), 0.0))
+    (group,), compiled = prepared.groups, prepared.compiled
+    root = input_region(group.inputs, compiled.like)
+    bounder = Bounder(Problem(prepared, group, 0.0, SearchOptions(batch=BOXES)), root)
+    neurons = bounder.neurons
+    assert neurons is not None
+    whole = prepared.crown(group, Deadline.after(None))
+    stable = with_bounds(compiled, neurons, neurons.blank[None], whole.bounds)
+    boxes = Interval(*_repeated(root.box))
+    found = bounder.bound(InputRegion(boxes), bounder.no_codes(BOXES), Deadline.after(None))
+    assert bool((found.codes == stable)[(stable != OPEN).expand(BOXES, -1)].all())
+    assert bool((stable != OPEN).any())
 
 
 @ways

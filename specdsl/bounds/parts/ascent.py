@@ -11,7 +11,7 @@ from torch import Tensor
 
 from specdsl.bounds.kinds.choice import Mixture, Places
 from specdsl.bounds.kinds.relaxation import Passed
-from specdsl.bounds.parts.gaps import gaps
+from specdsl.bounds.parts.gaps import Gaps, gaps
 from specdsl.bounds.parts.lines import PartLines
 from specdsl.bounds.passes.adam import Adam
 from specdsl.bounds.passes.ascent import differentiable_least
@@ -33,15 +33,14 @@ class PartRows:
     """Lower bounds of rows on parts, and what gave them.
 
     `proven`: `linear.lower` less what rounding may have added, (batch, rows). `multipliers`:
-    (batch, rows, split). `gaps`: how much each entry's relaxation takes off the bound at most,
-    (batch, rows, entries); None where that was not asked for.
+    (batch, rows, split). `gaps`: what each entry matters; None where that was not asked for.
     """
 
     linear: LinearLower
     proven: Tensor
     places: Mapping[NodeId, Places]
     multipliers: Tensor
-    gaps: Tensor | None
+    gaps: Gaps | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

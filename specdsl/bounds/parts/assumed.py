@@ -20,6 +20,7 @@ from specdsl.bounds.interval import DisjointBounds, Interval
 from specdsl.bounds.parts.ascent import Assumption, Weighed
 from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.parts.known import Known, Parts
+from specdsl.bounds.parts.narrowed import narrowed, split_entries
 from specdsl.bounds.passes.crown import MAX_COEFFICIENTS, Relaxations, propagate, unstable_in
 from specdsl.bounds.rounding import region_slack
 from specdsl.graph.graph import NodeId
@@ -81,7 +82,7 @@ def sharpened(
     Rows are raised on `near` and bounded on `known`, which is the same in float64. Raises
     Contradiction; OutOfTime.
     """
-    clamped = {**known.bounds, **PartBounds(known, parts).bounds}
+    clamped = {**known.bounds, **narrowed(known, parts, split_entries(known, parts))}
     known = replace(known, bounds=clamped)
     inner = _Inner(known, near, parts, assumption, wanted, deadline)
     # So far apart, bounds that exclude each other do so beyond rounding.
@@ -122,6 +123,7 @@ class _Inner:
         self.slack = region_slack(known.compiled, known.region)
         graph = known.compiled.graph
         self.widest = max(graph.size(node) for node in graph.order)
+        self.last: PartBounds | None = None
 
     def merged(self, bounds: Mapping[NodeId, Interval]) -> dict[NodeId, Interval]:
         """All that is known, with bounds of some nodes found since."""
@@ -175,7 +177,9 @@ class _Inner:
         """
         known = replace(self.known, bounds=bounds)
         near = known.nearly(self.near.compiled, self.near.region)
-        exact, rough = PartBounds(known, self.parts), PartBounds(near, self.parts)
+        exact = PartBounds(known, self.parts, self.last)
+        rough = PartBounds(near, self.parts, exact=exact)
+        self.last = exact
 
         def climb(entries: Tensor, steps: int) -> tuple[Weighed, Tensor]:
             start = None

@@ -6,6 +6,7 @@ Source, for ReLUs: Bunel et al. 2020, arXiv:1909.06588.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -27,37 +28,65 @@ BELOW_PART = 0.3
 LEAST_WIDTH = 1e-9
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Gaps:
+    """What matters of entries to rows, (batch, rows, entries) each.
+
+    `off`: how much relaxations take off a row at most. `spans`: widths of entries' intervals times
+    the sizes of rows' coefficients where they are read; 0 where `off` is.
+    """
+
+    off: Tensor
+    spans: Tensor
+
+    @property
+    def of_parts(self) -> Gaps:
+        """The largest of all rows: (batch, entries)."""
+        return Gaps(self.off.amax(1), self.spans.amax(1))
+
+
 def gaps(
     known: Known,
     bounds: Mapping[NodeId, Interval],
     lines: Mapping[NodeId, Relaxation],
     coefficients: Mapping[NodeId, Tensor],
     like: Tensor,
-) -> Tensor:
+) -> Gaps:
     """How far the usual lines of ops that read an entry may be off, times rows' coefficients there.
 
     `bounds`: of the nodes that are narrower than on the whole region; `coefficients`: of rows at
-    nonlinear nodes, (batch, rows, *node). `like` (batch, rows): what the result is shaped by, which
-    is (batch, rows, entries). Where a relaxation depends on several entries, its gap counts for
-    each of them: cutting any makes it smaller.
+    nonlinear nodes, (batch, rows, *node). `like` (batch, rows): what results are shaped by. Where a
+    relaxation depends on several entries, its gap counts for each of them: cutting any makes it
+    smaller.
     """
     found = like.new_zeros(*like.shape, known.entries.count)
+    read = torch.zeros_like(found)
     for node, passing in coefficients.items():
         line = lines[node]
         operands = [bounds.get(o, known.bounds[o]) for o in known.compiled.graph.operands(node)]
         for reading in known.readings.get(node, ()):
             rule = known.compiled.rules[node]
-            places, off = _off(rule, line, operands, reading, passing.flatten(2))
+            flat = passing.flatten(2)
+            places, off = _off(rule, line, operands, reading, flat)
             numbers = reading.numbers[places]
             counts = numbers >= 0
             shape = (*like.shape, numbers.shape[-1])
             off = off.masked_fill(~counts[:, None], 0.0).expand(shape)
-            found.scatter_add_(2, numbers.clamp(min=0)[:, None].expand(shape), off)
+            at = numbers.clamp(min=0)[:, None].expand(shape)
+            found.scatter_add_(2, at, off)
+            if flat.shape[2] == reading.numbers.numel():
+                size = flat[..., (reading.numbers >= 0)].abs().expand(*like.shape, -1)
+                own = reading.numbers[reading.numbers >= 0].expand(size.shape)
+                read.scatter_add_(2, own, size)
     if known.entries.count == 0:
-        return found
+        return Gaps(found, read)
     ends = known.entries.pick({n: bounds.get(n, known.bounds[n]) for n in known.entries.nodes})
     size = torch.maximum(ends.lower.abs(), ends.upper.abs())
-    return found.masked_fill((ends.upper - ends.lower <= LEAST_WIDTH * size)[:, None], 0.0)
+    width = ends.upper - ends.lower
+    found = found.masked_fill((width <= LEAST_WIDTH * size)[:, None], 0.0)
+    # Of maxima, whose values are not laid out as what they read, gaps are all that is known.
+    spans = (read * width[:, None]).where(read > 0, found)
+    return Gaps(found, spans.masked_fill(found == 0, 0.0))
 
 
 def _off(

@@ -3,8 +3,8 @@
 Where few inputs vary, forward linear bounds come first, so that fewer rows walk back: they cost as
 much as a row for each input that varies, whatever the number of neurons. A generator with five
 inputs has tens of thousands of neurons that intervals leave unstable, and a few thousand that
-forward bounds do. Where a layer has more unstable entries than can be walked back in minutes, it
-keeps the bounds it has, and the result names it.
+forward bounds do. Entries that the output does not depend on keep the bounds they have. So does a
+layer with more unstable entries than can be walked back in minutes, and the result names it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from specdsl.bounds.passes.crown import (
     unstable_in,
 )
 from specdsl.bounds.passes.forward_linear import forward_bounds, varying_inputs
+from specdsl.bounds.passes.reached import reached_entries
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.rows.rows import entries
 from specdsl.graph import ops
@@ -47,12 +48,17 @@ NAMED_LAYERS = 3
 
 
 def crown_pass(
-    compiled: CompiledGraph, region: InputRegion, deadline: Deadline = FOREVER
+    compiled: CompiledGraph,
+    region: InputRegion,
+    deadline: Deadline = FOREVER,
+    *,
+    everywhere: bool = False,
 ) -> Propagated:
     """Bounds as `propagate` gives them, intersected with forward ones where these are cheap, and
     without backward ones for layers where these are not: those are `coarse` in the result.
 
-    Raises as `propagate` does.
+    `everywhere`: backward bounds also for entries that the output does not depend on. Raises as
+    `propagate` does.
     """
 
     def ends(
@@ -63,7 +69,7 @@ def crown_pass(
     ) -> Interval:
         return entry_ends(compiled, node, wanted, region, relaxations, deadline)
 
-    return _affordable(compiled, region, ends, deadline)
+    return _affordable(compiled, region, ends, deadline, everywhere=everywhere)
 
 
 def alpha_pass(
@@ -88,6 +94,8 @@ def _affordable(
     ends: EntryEnds,
     deadline: Deadline,
     known: Mapping[NodeId, Interval] | None = None,
+    *,
+    everywhere: bool = False,
 ) -> Propagated:
     coarse: dict[NodeId, int] = {}
 
@@ -107,8 +115,31 @@ def _affordable(
 
     known = _forward(compiled, region) if known is None else known
     wanted_ends = _unless_settled(compiled, if_few)
+    if not everywhere:
+        wanted_ends = _if_reached(compiled, wanted_ends)
     found = propagate(compiled, region, known=known, ends=wanted_ends, deadline=deadline)
     return replace(found, coarse=coarse)
+
+
+def _if_reached(compiled: CompiledGraph, other_ends: EntryEnds) -> EntryEnds:
+    """The ends that are known where the output does not depend on an entry, the others for the
+    rest.
+    """
+    # Tighter bounds may tell that a logarithm has a value, even one that nothing reads.
+    if compiled.outward is not None:
+        return other_ends
+    reached = reached_entries(compiled)
+
+    def if_reached(
+        node: NodeId,
+        wanted: Tensor,
+        bounds: Mapping[NodeId, Interval],
+        relaxations: Relaxations,
+    ) -> Interval:
+        left = reached[node].flatten()[wanted] if node in reached else wanted < 0
+        return _ends_of_some(other_ends, node, wanted, left, bounds, relaxations)
+
+    return if_reached
 
 
 def _unless_settled(compiled: CompiledGraph, other_ends: EntryEnds) -> EntryEnds:
@@ -120,18 +151,30 @@ def _unless_settled(compiled: CompiledGraph, other_ends: EntryEnds) -> EntryEnds
         bounds: Mapping[NodeId, Interval],
         relaxations: Relaxations,
     ) -> Interval:
-        settled = _settled(compiled, node, bounds)[wanted]
-        if not bool(settled.any()):
-            return other_ends(node, wanted, bounds, relaxations)
-        ends = _known_ends(bounds[node], wanted)
-        if bool(settled.all()):
-            return ends
-        other = (~settled).nonzero()[:, 0]
-        found = other_ends(node, wanted[other], bounds, relaxations)
-        lower = ends.lower.index_copy(1, other, found.lower)
-        return Interval(lower, ends.upper.index_copy(1, other, found.upper))
+        left = ~_settled(compiled, node, bounds)[wanted]
+        return _ends_of_some(other_ends, node, wanted, left, bounds, relaxations)
 
     return unless_settled
+
+
+def _ends_of_some(
+    other_ends: EntryEnds,
+    node: NodeId,
+    wanted: Tensor,
+    left: Tensor,
+    bounds: Mapping[NodeId, Interval],
+    relaxations: Relaxations,
+) -> Interval:
+    """Ends of the entries `left` (a mask of those wanted) by `other_ends`, the known ones else."""
+    if bool(left.all()):
+        return other_ends(node, wanted, bounds, relaxations)
+    ends = _known_ends(bounds[node], wanted)
+    if not bool(left.any()):
+        return ends
+    other = left.nonzero()[:, 0]
+    found = other_ends(node, wanted[other], bounds, relaxations)
+    lower = ends.lower.index_copy(1, other, found.lower)
+    return Interval(lower, ends.upper.index_copy(1, other, found.upper))
 
 
 def _known_ends(found: Interval, wanted: Tensor) -> Interval:

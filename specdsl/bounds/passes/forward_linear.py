@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -56,13 +57,19 @@ class ForwardBounds:
 
 
 def forward_bounds(
-    compiled: CompiledGraph, region: InputRegion, *, checked: bool = False
+    compiled: CompiledGraph,
+    region: InputRegion,
+    *,
+    checked: bool = False,
+    known: Mapping[NodeId, Interval] = MappingProxyType({}),
 ) -> ForwardBounds:
     """Linear bounds node by node, inputs first, each concretised and intersected with intervals.
 
-    Memory: (batch, varying inputs) coefficients for each entry of the nodes still to be read.
-    Raises EmptyInterval where something is NaN, Unsupported where an op may have no value (not with
-    `checked`, for parts of a region that passed) or its relaxation has no rule here.
+    `known`: bounds of some nodes that hold already, from an enclosing region; they are intersected
+    as well, and functions pass by what is left. Memory: (batch, varying inputs) coefficients for
+    each entry of the nodes still to be read. Raises EmptyInterval where something is NaN,
+    Unsupported where an op may have no value (not with `checked`, for parts of a region that
+    passed) or its relaxation has no rule here.
     """
     step = _Pass(compiled, region, varying_inputs(region))
     bounds: dict[NodeId, Interval] = {}
@@ -80,6 +87,8 @@ def forward_bounds(
         linear[node] = step.linear(node, bounds, linear)
         if not isinstance(compiled.kernels.get(node), RearrangeKernel):
             bounds[node] = bounds[node].intersect(step.concretised(linear[node], bounds[node]))
+        if node in known:
+            bounds[node] = bounds[node].intersect(known[node])
         for operand in operands:
             if last_reader[operand] == position and operand not in kept:
                 linear.pop(operand, None)

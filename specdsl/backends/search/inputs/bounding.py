@@ -2,7 +2,8 @@
 
 Where many neurons are open, forward linear bounds tell first which are stable: they cost as much as
 a few rows for each input that varies. Boxes that leave too many open together are taken apart;
-those that do alone get forward bounds inside, and CROWN of their margins.
+those that do alone get forward bounds inside, and CROWN of their margins. What CROWN says of the
+whole set holds on every box, and is much tighter than forward bounds where layers are many.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from specdsl.graph.graph import NodeId
 
 # Up to so many neurons are variables without a question, and up to so many at all.
 FEW_OPEN, MOST_OPEN = 512, 1024
+# Of graphs with fewer neurons than this, up to so many times more boxes are bounded at a time: a
+# batch waits for calls of torch there, not for memory.
+FEW_NEURONS, MOST_BATCHES = 256, 4
 # Coefficients of a graph that is being reduced, on its widest value: 128 MiB of float64.
 MAX_REDUCED = 2**24
 # Coefficients of forward bounds of a batch, on the widest value (32 MiB): boxes of large networks
@@ -77,22 +81,28 @@ class BoxBounds:
 class Bounder:
     """`neurons`: None where the graph cannot be reduced; `checked`: whether functions are known to
     have values on the whole set, which the first batch is. `batch`: how many boxes are bounded at a
-    time, at most as many as asked for.
+    time, fewer than asked for on large graphs and more on small ones. `known`: bounds on the whole
+    set, once they were asked for: they hold on every box.
     """
 
     problem: Problem
     root: InputRegion
-    batch: int
+    batch: int = field(init=False)
     rows: Tensor = field(init=False)
     neurons: Neurons | None = field(init=False)
     widest: int = field(init=False)
+    known: Mapping[NodeId, Interval] | None = None
     checked: bool = False
 
     def __post_init__(self) -> None:
-        compiled = self.problem.compiled
+        compiled, options = self.problem.compiled, self.problem.options
+        self.batch = options.batch
         self.rows = margin_rows(compiled, self.problem.group)
-        self.neurons = Neurons.of(compiled) if self.root.is_box else None
+        reduces = options.reduce and self.root.is_box
+        self.neurons = Neurons.of(compiled) if reduces else None
         self.widest = max(compiled.graph.size(node) for node in compiled.graph.order)
+        neurons = sum(compiled.graph.size(node) for node in compiled.rules)
+        self.batch *= max(1, min(MOST_BATCHES, FEW_NEURONS // max(1, neurons)))
         if self.neurons is not None:
             fitting = MAX_FORWARD // (varying_inputs(self.root).numel() * self.widest)
             self.batch = min(self.batch, max(fitting, LEAST_BATCH))
@@ -120,13 +130,27 @@ class Bounder:
         with torch.no_grad():
             if count_open(codes) <= FEW_OPEN:
                 return self._reduced(neurons, region, codes, deadline)
+            if self.known is None:
+                self.known = self._on_the_whole_set(deadline)
+                codes = with_bounds(self.problem.compiled, neurons, codes, self.known)
             if not self._passes_forward(region):
                 if self._fits(count_open(codes)):
                     return self._reduced(neurons, region, codes, deadline)
                 return self._as_it_is(region, codes, deadline)
-            known = forward_bounds(self.problem.compiled, region, checked=True).bounds
+            found = forward_bounds(self.problem.compiled, region, checked=True, known=self.known)
+            known = found.bounds
             codes = with_bounds(self.problem.compiled, neurons, codes, known)
             return self._by_size(neurons, region, codes, known, deadline)
+
+    def _on_the_whole_set(self, deadline: Deadline) -> Mapping[NodeId, Interval]:
+        """CROWN's bounds of what nonlinear ops read; nothing where there are many sets, of which
+        none would be kept for the next stage.
+        """
+        prepared, group = self.problem.prepared, self.problem.group
+        if len(prepared.groups) > 1:
+            return {}
+        bounds = prepared.crown(group, deadline).bounds
+        return {node: bounds[node] for node in self.problem.compiled.pre_activations}
 
     def _passes_forward(self, region: InputRegion) -> bool:
         coefficients = varying_inputs(region).numel() * self.widest * region.batch
@@ -181,7 +205,11 @@ class Bounder:
         problem = self.problem
         with torch.no_grad():
             propagated = propagate(
-                problem.compiled, region, checked=self.checked, deadline=deadline
+                problem.compiled,
+                region,
+                known=self.known,
+                checked=self.checked,
+                deadline=deadline,
             )
             margins = bound_margins(problem.compiled, self.rows, region, propagated)
             by_intervals = interval_margins(problem.group, problem.compiled, propagated)
