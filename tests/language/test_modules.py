@@ -44,6 +44,18 @@ def test_everything_a_module_declares_is_there_under_its_alias(folder: Path) -> 
     assert kind.name == "m.Image"
 
 
+def test_a_name_may_be_a_word_that_other_options_take(folder: Path) -> None:
+    """`crown` is a choice of `bounds` in `milp`, and of nothing in `search`."""
+    text = "param crown: int = 7 property p = 0 <= 1 check p as c using search(batch = crown)"
+    (folder / "words.spec").write_text(f"spec 1.0 {text} check p as d using milp(bounds = crown)")
+    spec = checked(folder, 'import "words.spec" as m check m.c check m.d')
+    asked = [check.backend for check in spec.checks]
+    assert [dict(choice.options) for choice in asked if choice] == [
+        {"batch": Fraction(7)},
+        {"bounds": "crown"},
+    ]
+
+
 def test_an_import_runs_nothing(folder: Path) -> None:
     assert checked(folder, 'import "robust.spec" as m').checks == ()
 

@@ -11,6 +11,7 @@ from specdsl.language.modules.rename_expressions import (
     ExpressionRenamer,
     Locals,
     head_of,
+    setting_words,
 )
 from specdsl.language.schemas import NETWORK_SOURCES
 from specdsl.language.syntax import Node
@@ -168,7 +169,9 @@ class Renamer(ExpressionRenamer):
         return replace(self._rebuilt(node, NOTHING_LOCAL), encode=node.encode)
 
     def _setting(self, node: syntax.Setting) -> syntax.Setting:
-        return replace(node, value=self._option(node.value, NOTHING_LOCAL))
+        return replace(
+            node, value=self._option(node.value, NOTHING_LOCAL, setting_words(node.name))
+        )
 
     def _system(self, node: syntax.System) -> syntax.System:
         """The names of its lines are local to the whole block."""

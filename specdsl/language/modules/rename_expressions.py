@@ -6,7 +6,6 @@ binders, patterns and `let`s of a block hide what the file declares, and so are 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import fields, replace
 from functools import cache
 from typing import TypeVar, cast
@@ -33,15 +32,35 @@ _N = TypeVar("_N", bound=Node)
 _Slot = Expr | syntax.Slice | syntax.NamedArgument | syntax.Comprehension
 
 
-def _words(tables: Iterable[Table]) -> frozenset[str]:
-    options = (o for table in tables for schema in table.schemas.values() for o in schema.options)
-    return frozenset(choice for option in options for choice in option.choices)
+# Arguments of these may be words of the language, never names.
+TABLES: tuple[Table, ...] = (BACKENDS, READERS, LAYERS, NETWORK_SOURCES, REPORTS)
 
 
-# In the arguments of backends, readers and layers these are words of the language, never names.
-WORDS = _words((BACKENDS, READERS, LAYERS, NETWORK_SOURCES, REPORTS))
+@cache
+def _words(head: str, at: str | int) -> frozenset[str]:
+    """What an argument of `head` may be that is no name; `at`: its name or position.
+
+    Other arguments may well have a name that is a word elsewhere: `conv(width, kernel = 3)`.
+    """
+    found: set[str] = set()
+    for schema in (table.schemas[head] for table in TABLES if head in table.schemas):
+        option = schema.option(at) if isinstance(at, str) else None
+        if isinstance(at, int):
+            option = schema.options[at] if at < len(schema.options) else schema.rest
+        found.update(() if option is None else option.choices)
+    return frozenset(found)
+
+
 # Heads that only mean something as the value of an option.
 OPTION_HEADS = frozenset({"affine", *AUGMENTATIONS.schemas, *INITIALIZERS.schemas})
+
+
+@cache
+def setting_words(name: str) -> frozenset[str]:
+    """What a setting in braces may be that is no name."""
+    schemas = [schema for table in TABLES for schema in table.schemas.values()]
+    options = [schema.option(name) for schema in schemas]
+    return frozenset(word for option in options if option for word in option.choices)
 
 
 class ExpressionRenamer:
@@ -152,20 +171,22 @@ class ExpressionRenamer:
         if not isinstance(node, syntax.Call) or not isinstance(node.function, syntax.Name):
             return self._node(node, local)
         arguments: list[_Slot] = []
-        for argument in node.arguments:
+        head = node.function.name
+        for position, argument in enumerate(node.arguments):
             if not isinstance(argument, syntax.NamedArgument):
-                arguments.append(self._option(argument, local))
+                arguments.append(self._option(argument, local, _words(head, position)))
             elif argument.name == "from":  # a layer of the same network
                 arguments.append(argument)
             elif argument.name == "by":
                 arguments.append(replace(argument, value=self._closed(argument.value, local)))
             else:
-                arguments.append(replace(argument, value=self._option(argument.value, local)))
+                value = self._option(argument.value, local, _words(head, argument.name))
+                arguments.append(replace(argument, value=value))
         return replace(node, arguments=tuple(arguments))
 
-    def _option(self, node: _N, local: Locals) -> _N:
-        """The value of an option, which may be a word of the language."""
-        if isinstance(node, syntax.Name) and node.name in WORDS:
+    def _option(self, node: _N, local: Locals, words: frozenset[str]) -> _N:
+        """The value of an option, which may be one of some words of the language."""
+        if isinstance(node, syntax.Name) and node.name in words:
             return node
         if isinstance(node, syntax.Call) and head_of(node) in OPTION_HEADS:
             return cast(_N, self._closed(node, local))
