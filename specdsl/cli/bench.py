@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,13 +95,14 @@ def bench_command(
     that a run can be stopped and resumed. Ends with 1 where a verdict contradicts the table's
     own `verdict` column.
     """
-    from specdsl.backends.registry import require_known
+    from specdsl.run.asked_backend import asked_backend
     from specdsl.run.instances.results import How, open_results, read_results
     from specdsl.run.instances.tables import read_instances, tally
 
     settings = Settings(**given)
     _require_isolation(settings)
-    require_known(settings.using)
+    asked = asked_backend(settings.using)
+    settings = replace(settings, timeout=settings.timeout or asked.timeout)
     if settings.device == "cuda":
         # Once, not for each row anew; it loads torch, which `--isolate` leaves to children else.
         from specdsl.bounds.devices import require_device
@@ -163,10 +164,10 @@ def _solve(rows: list[Instance], settings: Settings) -> Generator[tuple[Instance
             for question, outcome in answers:
                 yield question.instance, outcome
         return
-    from specdsl.backends.registry import create
+    from specdsl.run.asked_backend import asked_backend
     from specdsl.run.instances.solving import Networks, solve_row
 
-    backend = create(settings.using, {}, settings.seed, settings.device)
+    backend = asked_backend(settings.using).create(settings.seed, settings.device)
     networks = Networks()
     for row in rows:
         yield row, solve_row(row, backend, settings.limit(row), networks)

@@ -25,7 +25,9 @@ FORMATS = ("console", "json")
 @options.selection
 @click.option("-x", "stop_early", is_flag=True, help="Stop at the first that fails.")
 @click.option(
-    "--using", metavar="BACKEND", help="Decide with this backend, whatever the spec says."
+    "--using",
+    metavar="BACKEND",
+    help="Decide with this backend, whatever the spec says: NAME, or 'NAME(option = value)'.",
 )
 @options.timeout
 @click.option("--seed", type=click.IntRange(min=0), help="For backends that draw random numbers.")
@@ -112,11 +114,12 @@ def _run_options(  # noqa: PLR0913 - one for each option
     device: str,
     unknown: str,
 ) -> RunOptions:
-    from specdsl.backends.registry import require_known
+    from specdsl.run.asked_backend import asked_backend
     from specdsl.run.pipeline import RunOptions
 
     if using is not None:
-        require_known(using)
+        # Once, and not for each of the specs.
+        asked_backend(using)
     return RunOptions(
         using=using,
         timeout=timeout,

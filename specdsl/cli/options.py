@@ -45,7 +45,13 @@ timeout = click.option(
     metavar="SECONDS",
     help="For each obligation; goes before what the spec says. Default: 60.",
 )
-using = click.option("--using", default="portfolio", show_default=True, metavar="BACKEND")
+using = click.option(
+    "--using",
+    default="portfolio",
+    show_default=True,
+    metavar="BACKEND",
+    help="NAME, or as in a spec 'NAME(option = value)'.",
+)
 seed = click.option("--seed", type=click.IntRange(min=0), help="For backends that draw numbers.")
 device = click.option(
     "--device",

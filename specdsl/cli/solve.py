@@ -60,14 +60,16 @@ def solve_command(network: Path, query: Path, **given: Any) -> int:
     from specdsl.run.start_up import quick_imports
 
     with quick_imports():
-        from specdsl.backends.registry import create
         from specdsl.run.answering import DEFAULT_TIMEOUT
+        from specdsl.run.asked_backend import asked_backend
         from specdsl.run.instances.outcome import result_text
         from specdsl.run.instances.solving import refused, solve
 
-        backend = create(settings.using, {}, settings.seed, settings.device)
+        asked = asked_backend(settings.using)
+        backend = asked.create(settings.seed, settings.device)
+        limit = settings.timeout or asked.timeout or DEFAULT_TIMEOUT
     try:
-        outcome = solve(network, query, backend, settings.timeout or DEFAULT_TIMEOUT, start=start)
+        outcome = solve(network, query, backend, limit, start=start)
     except SpecError as error:
         _record(settings.record, refused(error, time.monotonic() - start))
         raise

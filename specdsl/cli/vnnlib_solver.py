@@ -116,7 +116,7 @@ def solver() -> None:
     metavar="WORD",
     help=f"What to print when the time is over. Environment: {TIMEOUT_WORD}.",
 )
-@click.option("--using", default="portfolio", show_default=True, metavar="BACKEND")
+@options.using
 @click.option("--seed", type=click.IntRange(min=0))
 def verify_command(  # noqa: PLR0913 - one parameter for each option of the command
     *,
@@ -138,10 +138,10 @@ def verify_command(  # noqa: PLR0913 - one parameter for each option of the comm
     from specdsl.run.start_up import quick_imports
 
     with quick_imports():
-        from specdsl.backends.registry import create
+        from specdsl.run.asked_backend import asked_backend
         from specdsl.run.vnnlib import verify
 
-        backend = create(using, {}, seed)
+        backend = asked_backend(using).create(seed)
     remaining = None if timeout is None or left is None else max(0.0, left - _elapsed())
     found = verify(query, files, backend, remaining)
     if found.reason:

@@ -23,6 +23,7 @@ from specdsl.language.spec import (
     Value,
 )
 from specdsl.run.answering import DEFAULT_TIMEOUT
+from specdsl.run.asked_backend import asked_backend
 from specdsl.run.decide import Method, decide
 from specdsl.run.figures import compute, figures_of, judge, needs_samples
 from specdsl.run.outcomes import ExpectOutcome
@@ -239,7 +240,7 @@ def plan(declarations: Sequence[Declaration], options: RunOptions) -> tuple[Meth
     """The method of each declaration. Raises SpecError for backends or options that do not exist.
 
     `using` of the options replaces the backend; the options written in the file are kept where it
-    names the same one.
+    names the same one, and does not give them itself.
     """
     problems = Diagnostics()
     methods: list[Method] = []
@@ -258,9 +259,11 @@ def plan(declarations: Sequence[Declaration], options: RunOptions) -> tuple[Meth
 def _method(declaration: Declaration, options: RunOptions) -> Method:
     choice = declaration.backend
     written = choice.name if choice else registry.DEFAULT
-    name = options.using or written
+    asked = None if options.using is None else asked_backend(options.using)
+    name = asked.name if asked else written
     settings = dict(choice.options) if choice and choice.name == name else {}
-    timeout = options.timeout
+    settings |= asked.options if asked else {}
+    timeout = options.timeout or (asked.timeout if asked else None)
     if timeout is None:
         given = choice.options.get("timeout") if choice else None
         timeout = float(given) if isinstance(given, Fraction) else DEFAULT_TIMEOUT

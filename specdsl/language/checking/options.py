@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from specdsl.diagnostics import suggestion
 from specdsl.language import syntax
 from specdsl.language.checking.settings import matched_word
+from specdsl.language.parsing.parser import parse_expression
 from specdsl.language.schemas import (
     BACKENDS,
     FIGURES,
@@ -18,9 +20,11 @@ from specdsl.language.schemas import (
 )
 from specdsl.language.spec import BackendChoice, ReportRequest
 from specdsl.language.syntax.walk import names_in
-from specdsl.language.typing.names import Context, quote
+from specdsl.language.typing.expressions import infer
+from specdsl.language.typing.names import Context, Session, quote
 from specdsl.language.typing.operands import scalar_constant
 from specdsl.language.typing.paths import check_output
+from specdsl.source import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,19 @@ def _backend(expression: syntax.Expr, context: Context) -> BackendChoice | None:
     if matched is None or not matched.sound:
         return None
     return BackendChoice(matched.schema.name, matched.values, expression.span)
+
+
+def backend_choice(source: Source, folder: Path) -> BackendChoice:
+    """What a text such as `search(split = neuron)` asks for, where no names are declared.
+
+    Raises SpecError with all that is wrong with it (E01, E0801 to E0805).
+    """
+    expression = parse_expression(source)
+    session = Session(base=folder, working_directory=folder, allow=(), later={})
+    choice = _backend(expression, Context(session, infer))
+    session.diagnostics.raise_errors()
+    assert choice is not None, "nothing was said against it"
+    return choice
 
 
 def _report(
