@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
+from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds.analysis import GraphBounds, Method, graph_bounds
 from specdsl.encoding.balls import OuterBall
 from specdsl.encoding.enclosed import EnclosedNode
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
 from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
-from specdsl.graph.graph import Graph, NodeId
+from specdsl.encoding.refining import Refinement
+from specdsl.graph.graph import NodeId
 from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import CaseGroup, group_cases
 from specdsl.query.query import Query
-from specdsl.query.sets import EmptySet, InputSet
+from specdsl.query.sets import EmptySet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +38,13 @@ class CaseModel:
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
 
-def case_models(query: Query, method: Method = "crown") -> Iterator[CaseModel]:
+Bounds = Literal[Method, "milp"]
+"""`milp`: by CROWN, then by the solver (`refining`)."""
+
+
+def case_models(
+    query: Query, method: Bounds = "crown", deadline: Deadline = FOREVER
+) -> Iterator[CaseModel]:
     """Mixed-integer models of all cases on such bounds, in the order of their input sets.
 
     They are made one at a time, when asked for. Raises Unsupported (from the first step on) for an
@@ -48,11 +57,12 @@ def case_models(query: Query, method: Method = "crown") -> Iterator[CaseModel]:
         except EmptySet:
             yield from (CaseModel(member, None, empty=True) for member in group.members)
             continue
-        yield from _group_models(query, graph, group, inputs, method)
+        refinement = Refinement(graph, inputs, query.groups(), query.integers)
+        yield from _group_models(query, refinement, group, method, deadline)
 
 
 def _group_models(
-    query: Query, graph: Graph, group: CaseGroup, inputs: InputSet, method: Method
+    query: Query, on: Refinement, group: CaseGroup, method: Bounds, deadline: Deadline
 ) -> Iterator[CaseModel]:
     found: GraphBounds | None = None
     encoded: EncodedGraph | None = None
@@ -62,8 +72,9 @@ def _group_models(
             yield CaseModel(member, None)
             continue
         if found is None or encoded is None:
-            found = graph_bounds(graph, inputs, method)
-            encoded = encode_graph(graph, inputs, found.bounds, query.groups(), query.integers)
+            found = graph_bounds(on.graph, on.inputs, "crown" if method == "milp" else method)
+            found = on.refined(found, deadline) if method == "milp" else found
+            encoded = encode_graph(on.graph, on.inputs, found.bounds, on.variables, on.integers)
         model = encode_case(encoded, atoms, f"{query.name}_case_{member}")
         balls, enclosed, coarse = encoded.balls, encoded.enclosed, found.coarse
         yield CaseModel(member, model, balls, enclosed, coarse=coarse)

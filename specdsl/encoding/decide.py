@@ -9,10 +9,9 @@ from typing import Literal
 import numpy as np
 
 from specdsl.backend import Deadline
-from specdsl.bounds.analysis import Method
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.encoding.balls import cut_off, excess
-from specdsl.encoding.cases import CaseModel, case_models
+from specdsl.encoding.cases import Bounds, CaseModel, case_models
 from specdsl.encoding.emptiness import proven_empty
 from specdsl.encoding.enclosed import widest_gap
 from specdsl.encoding.highs import INFEASIBLE, OPTIMAL, TARGET_REACHED, TIME_LIMIT, Solution, solve
@@ -49,7 +48,7 @@ class LinearMethod:
     gap: float
     trusted: tuple[str, ...]
     advice: str
-    bounds: Method = "crown"
+    bounds: Bounds = "crown"
 
 
 @dataclass(slots=True)
@@ -106,7 +105,7 @@ def _method_name(method: LinearMethod, progress: _Progress) -> str:
 def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _Progress) -> Verdict:
     replayer = Replayer(query)
     processed = 0
-    for case_model in case_models(query, method.bounds):
+    for case_model in case_models(query, method.bounds, deadline):
         if deadline.passed:
             progress.leave(_timeout(deadline), timeout=True)
             break
@@ -115,7 +114,9 @@ def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _P
             return Falsified(witness)
         processed += 1
     if progress.unsettled is None:
-        trusted = tuple(t for t in method.trusted if t != "highs" or progress.solved)
+        # Bounds that the solver refined rest on it as well, where they alone decide.
+        by_solver = progress.solved or method.bounds == "milp"
+        trusted = tuple(t for t in method.trusted if t != "highs" or by_solver)
         if any(isinstance(op, ops.Smooth) for _, op, _ in query.graph):
             trusted += (ELEMENTARY,)
         name = _method_name(method, progress)

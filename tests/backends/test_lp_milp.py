@@ -270,5 +270,5 @@ def test_tighter_bounds_of_neurons_change_sizes_and_not_verdicts() -> None:
 
 
 def test_bounds_of_neurons_are_those_there_are() -> None:
-    with pytest.raises(ValueError, match="crown or alpha_crown, not interval"):
+    with pytest.raises(ValueError, match="crown, alpha_crown or milp, not interval"):
         Milp(bounds="interval")  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from specdsl.encoding.decide import LinearMethod, decide
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 
-Bounds = Literal["crown", "alpha_crown"]
+Bounds = Literal["crown", "alpha_crown", "milp"]
 _BOUNDS: tuple[Bounds, ...] = get_args(Bounds)
 
 
@@ -24,7 +24,8 @@ class Milp:
 
     `gap`: HiGHS may stop when its bound is within this part of the best point's margin; verdicts
     rest on the bound and on confirmed points alone, so a gap costs answers but never soundness.
-    `bounds`: of the neurons. Tighter ones leave fewer binaries, and take longer.
+    `bounds`: of the neurons. Tighter ones leave fewer binaries, and take longer; `milp` asks the
+    solver for every neuron that CROWN leaves unstable (`encoding.refining`).
     """
 
     timeout: float | None = None
@@ -39,7 +40,9 @@ class Milp:
         if not 0 <= self.gap < 1:
             raise ValueError(f"the gap is a part from 0 to below 1, not {self.gap:g}")
         if self.bounds not in _BOUNDS:
-            raise ValueError(f"the bounds are {' or '.join(_BOUNDS)}, not {self.bounds}")
+            *others, last = _BOUNDS
+            listed = f"{', '.join(others)} or {last}"
+            raise ValueError(f"the bounds are {listed}, not {self.bounds}")
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified by the solver's dual bound, Falsified by a confirmed minimiser, else Unknown."""

@@ -1,0 +1,109 @@
+"""Bounds of neurons by the solver itself, layer by layer, for exact branching afterwards.
+
+What bound propagation leaves with more than one linear piece is minimised and maximised over the
+mixed-integer model of all layers before it, on the bounds found so far. Every neuron that becomes
+stable saves a binary, and narrower ones make the relaxation of the others tighter.
+
+Source: Tjeng, Xiao and Tedrake 2019, arXiv:1711.07356 (progressive bounds tightening). Solver
+bounds hold whenever a solve is stopped, so that a limit costs tightness, never soundness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from specdsl.backend import Deadline
+from specdsl.bounds.analysis import GraphBounds, graph_bounds, unstable_entries
+from specdsl.bounds.interval import NumpyInterval
+from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
+from specdsl.encoding.envelopes import BoolArray
+from specdsl.encoding.highs import INFEASIBLE, solve
+from specdsl.encoding.linear_model import FloatArray, IndexArray
+from specdsl.graph import ops
+from specdsl.graph.graph import Graph, GraphBuilder, NodeId
+from specdsl.query.query import Atom, Variable
+from specdsl.query.sets import InputSet
+
+# Seconds for one end of one neuron, and the part of the time that all may take: what branching
+# saves afterwards has to pay for it.
+END_SECONDS, REFINING_PART = 1.0, 0.5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refinement:
+    """What is refined on: as of `encode_graph`."""
+
+    graph: Graph
+    inputs: InputSet
+    variables: tuple[Variable, ...]
+    integers: IndexArray
+
+    def refined(self, found: GraphBounds, deadline: Deadline) -> GraphBounds:
+        """The bounds, narrower where the solver says so, until the deadline leaves no more time.
+
+        Layers with looser bounds than CROWN's are left alone, and so is what stands behind them.
+        """
+        if found.coarse:
+            return found
+        until = Deadline.after(REFINING_PART * deadline.remaining)
+        for node in self.graph.order:
+            if node not in found.bounds or until.passed:
+                continue
+            open_entries = unstable_entries(self.graph, node, found.bounds[node])
+            if not open_entries.any():
+                continue
+            narrowed = self._narrowed(node, found.bounds, open_entries, until)
+            # What was known stays: on narrower bounds CROWN may choose other lines.
+            known = {**found.bounds, node: narrowed}
+            found = graph_bounds(self.graph, self.inputs, known=known)
+        return found
+
+    def _narrowed(
+        self,
+        node: NodeId,
+        bounds: Mapping[NodeId, NumpyInterval],
+        open_entries: BoolArray,
+        until: Deadline,
+    ) -> NumpyInterval:
+        before, size = bounds[node], open_entries.size
+        encoded = self._both_ends(node, bounds)
+        lower, upper = before.lower.reshape(-1).copy(), before.upper.reshape(-1).copy()
+        for entry in np.flatnonzero(open_entries).tolist():
+            if until.passed:
+                break
+            lower[entry] = max(lower[entry], _least(encoded, entry, until))
+            upper[entry] = min(upper[entry], -_least(encoded, size + entry, until))
+        return _interval(lower, upper, before)
+
+    def _both_ends(self, node: NodeId, bounds: Mapping[NodeId, NumpyInterval]) -> EncodedGraph:
+        """The model of what is before a node; its margins are the entries, then their opposites."""
+        builder = GraphBuilder()
+        source = self.graph.input
+        shape = self.graph.shapes[source]
+        names = builder.splice(self.graph, {source: builder.add(ops.Input(shape), name=source)})
+        opposite = builder.add(ops.Scale(np.array(-1.0), np.array(0.0)), names[node])
+        part = builder.build(builder.concat_flat(names[node], opposite))
+        return encode_graph(part, self.inputs, bounds, self.variables, self.integers)
+
+
+def _least(encoded: EncodedGraph, entry: int, until: Deadline) -> float:
+    """A lower bound of one margin over the model."""
+    model = encode_case(encoded, (Atom(entry),), f"end_{entry}")
+    solution = solve(model, Deadline.after(min(END_SECONDS, until.remaining)))
+    # What the solver calls infeasible is left to the case's own model to prove.
+    return -np.inf if solution.status in INFEASIBLE else solution.bound
+
+
+def _interval(lower: FloatArray, upper: FloatArray, before: NumpyInterval) -> NumpyInterval:
+    """Ends that crossed say that no input gets here; that, too, is for the case's model to say."""
+    crossed = lower > upper
+    old_lower, old_upper = before.lower.reshape(-1), before.upper.reshape(-1)
+    shape = before.lower.shape
+    return replace(
+        before,
+        lower=np.where(crossed, old_lower, lower).reshape(shape),
+        upper=np.where(crossed, old_upper, upper).reshape(shape),
+    )
