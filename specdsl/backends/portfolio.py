@@ -14,6 +14,7 @@ from specdsl.backends.incomplete import Incomplete
 from specdsl.backends.prepared import Prepared
 from specdsl.backends.search import Search
 from specdsl.backends.search.inputs.jumps import has_steps
+from specdsl.backends.search.options import SearchOptions
 from specdsl.bounds.many_boxes import MANY_SETS
 from specdsl.graph import ops
 from specdsl.query.query import Query
@@ -34,15 +35,17 @@ SHORT_PART = 0.05
 EXACT_UNSTABLE = 40
 
 
-@dataclass(frozen=True, slots=True)
-class Portfolio:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Portfolio(SearchOptions):
     """Each stage gets what the one before left undecided and what is left of the time.
 
     The stage that answered is named in the answer's method; nothing is replaced silently.
-    `device`: of `bounds.devices`, for the stages that compute with torch.
+    `attack`, `milp`: whether there are stages of these. `device`: of `bounds.devices`, for the
+    stages that compute with torch.
     """
 
-    seed: int = 0
+    attack: bool = True
+    milp: bool = True
     timeout: float | None = None
     device: str = "cpu"
     name: ClassVar[str] = "portfolio"
@@ -62,6 +65,8 @@ class Portfolio:
         answers: list[Answer] = []
         left = OpenCases(tuple(range(len(query.cases))), inf)
         for stage, part in self._stages(prepared):
+            if isinstance(stage, Attack) and not self.attack:
+                continue
             asked = prepared if len(left.cases) == len(query.cases) else prepared.only(left.cases)
             answers.append(_answer(stage, asked, _part_of(deadline, part)))
             verdict = answers[-1].verdict
@@ -79,7 +84,7 @@ class Portfolio:
         bounds = Incomplete(device=self.device)
         many = len({id(case.inputs) for case in query.cases}) >= MANY_SETS
         if many:
-            yield from ((bounds, 1.0), (short, SHORT_PART), (longer, SHORT_PART))
+            yield from ((bounds, 1.0), (short, SHORT_PART))
         elif has_steps(query.graph):
             # Across jumps bounds say little, and they took all of the time before a second attack.
             yield from ((short, FIRST_PART), (longer, 1.0), (bounds, 1.0))
@@ -90,13 +95,13 @@ class Portfolio:
         """The stages in order, each with the part of the time left that it may use."""
         query = prepared.query
         yield from self._before_search(query)
-        search = Search(seed=self.seed, device=self.device)
+        search = Search(**self.as_arguments, device=self.device)
         if search.splits_inputs_alone(query):
             yield search, 1.0
             if has_steps(query.graph):
-                yield from _at_jumps(prepared)
+                yield from self._at_jumps(prepared)
             return
-        encodable = _unstable(prepared) <= ENCODABLE_UNSTABLE
+        encodable = self.milp and _unstable(prepared) <= ENCODABLE_UNSTABLE
         # Of many inputs, boxes alone decide nothing, and jumps leave nothing else to split.
         if has_steps(query.graph):
             longer = Attack(steps=200, restarts=60, seed=self.seed + 2, device=self.device)
@@ -105,6 +110,17 @@ class Portfolio:
             yield search, SEARCH_PART if encodable else 1.0
             if encodable:
                 yield _milp(), 1.0
+
+    def _at_jumps(self, prepared: Prepared) -> Iterator[tuple[Backend, float]]:
+        """Who goes on where boxes never get small enough: what places jumps exactly, or nearly."""
+        # Few queries come here, and Z3 takes a third of a second to load.
+        from specdsl.backends.smt import Smt
+
+        unstable = _unstable(prepared)
+        if unstable <= EXACT_UNSTABLE:
+            yield Smt(), 1.0
+        elif self.milp and unstable <= ENCODABLE_UNSTABLE:
+            yield _milp(), 1.0
 
 
 def _narrowed(left: OpenCases, verdict: Unknown) -> OpenCases:
@@ -134,18 +150,6 @@ def _part_of(deadline: Deadline, part: float) -> Deadline:
     if deadline.end is None:
         return Deadline.after(SEARCH_SECONDS)
     return Deadline.after(part * deadline.remaining)
-
-
-def _at_jumps(prepared: Prepared) -> Iterator[tuple[Backend, float]]:
-    """Who goes on where boxes never get small enough: what places jumps exactly, else nearly."""
-    # Few queries come here, and Z3 takes a third of a second to load.
-    from specdsl.backends.smt import Smt
-
-    unstable = _unstable(prepared)
-    if unstable <= EXACT_UNSTABLE:
-        yield Smt(), 1.0
-    elif unstable <= ENCODABLE_UNSTABLE:
-        yield _milp(), 1.0
 
 
 def _milp() -> Backend:

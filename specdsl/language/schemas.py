@@ -123,9 +123,41 @@ _TIMEOUT = Option("timeout", "real", "seconds for one obligation", minimum=0, un
 _SEED = Option("seed", "int", "seed of the random starts", default=0, minimum=0)
 
 
+def _on(name: str, doc: str) -> Option:
+    """A technique that can be left out."""
+    return Option(name, "bool", f"whether {doc}", default="true")
+
+
 def _backend(name: str, doc: str, *options: Option) -> Schema:
     return Schema(name, doc, (_TIMEOUT, *options))
 
+
+_SEARCH = (
+    Option(
+        "split",
+        "word",
+        "what is split: inputs, or values of neurons",
+        default="auto",
+        choices=("auto", "input", "neuron"),
+    ),
+    Option("batch", "int", "boxes of inputs bounded at once", default=128, minimum=1),
+    _on("clip", "boxes of inputs are cut to where bounds allow a violation"),
+    _on("learn", "trials tell which input is worth halving"),
+    _on("reduce", "boxes of inputs are bounded over what is unstable in them"),
+    _on("points", "centres and corners of the worst boxes are tried as witnesses"),
+    Option(
+        "rule",
+        "word",
+        "which neuron is split: by its gap, the best of some gaps or widths, or what gains most",
+        default="filtered",
+        choices=("auto", "gap", "filtered", "width"),
+    ),
+    _on("tighten", "neurons are bounded by ascent before the first split of one"),
+    _on("sharpen", "neurons are bounded where a margin may be 0 or less"),
+    Option("steps", "int", "of ascent on every part of a neuron's split", default=10, minimum=0),
+    _on("programs", "linear programs decide where no neuron is left to split"),
+    _SEED,
+)
 
 BACKENDS = table(
     "backend",
@@ -157,24 +189,22 @@ BACKENDS = table(
             "word",
             "of the neurons: tighter ones leave fewer of them to branch on, and take longer",
             default="crown",
-            choices=("crown", "alpha_crown"),
+            choices=("crown", "alpha_crown", "milp"),
         ),
     ),
     _backend("smt", "exact rationals in Z3, complete, for small networks"),
     _backend(
         "search",
         "branch and bound, complete",
-        Option(
-            "split",
-            "word",
-            "what is split: inputs, or values of neurons",
-            default="auto",
-            choices=("auto", "input", "neuron"),
-        ),
-        Option("batch", "int", "boxes of inputs bounded at once", default=128, minimum=1),
-        _SEED,
+        *_SEARCH,
     ),
-    _backend("portfolio", "attack, then bounds, then search", _SEED),
+    _backend(
+        "portfolio",
+        "attack, then bounds, then search with these options, then milp",
+        *_SEARCH,
+        _on("attack", "counterexamples are sought before and after bounds"),
+        _on("milp", "small networks are left to `milp` where the search gets stuck"),
+    ),
     _backend(
         "reach",
         "reachable sets of closed loops, step by step",

@@ -20,7 +20,12 @@ from specdsl.backends.portfolio import Portfolio
 from specdsl.backends.search import Search
 from specdsl.backends.search.inputs.clipping import clip
 from specdsl.backends.search.inputs.domains import Domains, Lattice
-from specdsl.backends.search.inputs.splitting import bisect, sensitivity, splittable
+from specdsl.backends.search.inputs.splitting import (
+    bisect,
+    sensitivity,
+    splittable,
+    steepness,
+)
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
@@ -111,7 +116,8 @@ def test_splitting_covers_the_box(seed: int, levels: int) -> None:
     root = Domains(
         region.box.lower, region.box.upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES
     )
-    parts = bisect(root, linear, sensitivity(compiled, group, region), REAL, levels)
+    slopes = steepness(linear, sensitivity(compiled, group, region))
+    parts = bisect(root, slopes, REAL, levels)
     assert len(parts) == 2**levels
     points = torch.as_tensor(np.random.default_rng(seed).uniform(-1, 1, size=(500, 1, 3)))
     inside = ((parts.lower <= points) & (points <= parts.upper)).all(2).any(1)
@@ -278,7 +284,8 @@ def test_splitting_loses_no_whole_point(seed: int, levels: int) -> None:
     ).linear
     lattice = Lattice.of(torch.tensor([0, 1]), 3)
     root = Domains(lower, upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES)
-    parts = bisect(root, linear, sensitivity(compiled, group, region), lattice, levels)
+    slopes = steepness(linear, sensitivity(compiled, group, region))
+    parts = bisect(root, slopes, lattice, levels)
     assert bool((parts.lower <= parts.upper).all())
     assert bool((parts.lower[:, :2] == parts.lower[:, :2].round()).all())
     whole = torch.cartesian_prod(torch.arange(-3.0, 3), torch.arange(0.0, 2))

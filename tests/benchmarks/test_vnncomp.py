@@ -178,4 +178,4 @@ PAGE = Path(__file__).parents[2] / "docs" / "vnncomp.md"
 
 def test_the_page_has_its_marks() -> None:
     text = PAGE.read_text()
-    assert text.count("<!-- vnncomp -->") == text.count("<!-- end -->") == 1
+    assert text.count("<!-- vnncomp -->") == text.count("<!-- ablation -->") == 1

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from specdsl.backend import Capabilities, Deadline, OutOfTime, Unsupported
 from specdsl.backends.prepared import Prepared
 from specdsl.backends.search.confirming import Confirmer
+from specdsl.backends.search.inputs.bounding import FEW_NEURONS
 from specdsl.backends.search.inputs.search import search_inputs
 from specdsl.backends.search.many_boxes import search_many
 from specdsl.backends.search.neurons.search import search_neurons
+from specdsl.backends.search.options import SearchOptions
 from specdsl.backends.search.problem import Outcome, Problem, Progress, Searching
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.many_boxes import MANY_SETS
@@ -26,26 +28,21 @@ from specdsl.query.sets import InputSet
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified
 
 Way = Literal["input", "neuron"]
-Split = Literal["auto", "input", "neuron"]
 
 # Inputs that vary: up to so many boxes alone are cut, beyond so many inner values alone; between
 # the two, both take turns. Cutting 12 inputs once makes 4,096 boxes, some tens of batches.
 INPUTS_ALONE, INPUTS_AT_ALL = 12, 32
+# Where both take turns on a graph of few neurons, batches of boxes to one of inner values, which
+# takes about as long (safenlp: 10 ms for 512 boxes, 170 for 256 parts). On larger ones a batch of
+# boxes is as dear as one of parts, and sixteen took the time from cifar_biasfield's neurons.
+BATCHES_OF_BOXES = 16
 STEEP = "jumps"
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
-    """`split`: what to split, decided by the number of inputs that vary where it is `auto`;
-    ValueError for anything else. `batch`: boxes of inputs bounded at once. `device`: of
-    `bounds.devices`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Search(SearchOptions):
+    """Deterministic: nothing is drawn at random. `device`: of `bounds.devices`."""
 
-    Deterministic: nothing is drawn at random, `seed` is there for the rules that will.
-    """
-
-    split: Split = "auto"
-    batch: int = 128
-    seed: int = 0
     timeout: float | None = None
     device: str = "cpu"
     name: ClassVar[str] = "search"
@@ -56,11 +53,6 @@ class Search:
         norms=frozenset({"l1", "l2"}),
         nonlinear=True,
     )
-
-    def __post_init__(self) -> None:
-        if self.split not in get_args(Split):
-            listed = ", ".join(get_args(Split))
-            raise ValueError(f"`{self.split}` is nothing that can be split; there are {listed}")
 
     def splits_inputs_alone(self, query: Query) -> bool:
         """Whether `auto` means boxes of inputs and nothing else, going by their number."""
@@ -118,7 +110,7 @@ class _Run:
             progress: dict[Way, Progress] = {way: Progress() for way in ways}
             try:
                 slack = prepared.slack(group, self.deadline)
-                problem = Problem(prepared, group, slack)
+                problem = Problem(prepared, group, slack, self.options)
                 outcome = self._in_turns({w: self._search(w, problem, progress[w]) for w in ways})
             except OutOfTime:
                 outcome = "timeout"
@@ -164,17 +156,20 @@ class _Run:
     def _search(self, way: Way, problem: Problem, progress: Progress) -> Searching:
         if way == "neuron":
             return search_neurons(problem, self.confirmer, self.deadline, progress)
-        batch = self.options.batch
-        return search_inputs(problem, batch, self.confirmer, self.deadline, progress)
+        return search_inputs(problem, self.confirmer, self.deadline, progress)
 
     def _in_turns(self, searches: Mapping[Way, Searching]) -> Outcome:
-        """A batch of each in turns, until one decides or none can go on."""
+        """Some batches of each in turns, until one decides or none can go on."""
         going = dict(searches)
         outcome: Outcome = "exhausted"
+        compiled = self.prepared.compiled
+        neurons = sum(compiled.graph.size(node) for node in compiled.rules)
+        boxes = BATCHES_OF_BOXES if neurons <= FEW_NEURONS else 1
         while going:
             for way, search in list(going.items()):
                 try:
-                    next(search)
+                    for _ in range(boxes if way == "input" else 1):
+                        next(search)
                 except StopIteration as stopped:
                     outcome = stopped.value
                     if outcome in {"verified", "falsified", "timeout"}:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from specdsl.backends.prepared import Prepared
+from specdsl.backends.search.options import SearchOptions
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.graph.graph import NodeId
 from specdsl.query.groups import CaseGroup
@@ -59,6 +60,7 @@ class Problem:
     prepared: Prepared
     group: CaseGroup
     slack: float
+    options: SearchOptions = field(default_factory=SearchOptions)
 
     @property
     def compiled(self) -> CompiledGraph:

@@ -49,13 +49,15 @@ class Complete:
         return create(self.backend, self.options)
 
 
-def complete(backend: str, *, timeout: float | None = None, **options: str | float) -> Complete:
+def complete(
+    backend: str, *, timeout: float | None = None, **options: str | float | bool
+) -> Complete:
     """A stage of a cascade: `complete("milp", timeout=60, bounds="alpha_crown")`.
 
     Options are called as in `using milp(...)`. Raises SpecError E0852 for a name that no backend
     has, E0853 for an option it does not take.
     """
-    given = {n: v if isinstance(v, str) else Fraction(v) for n, v in options.items()}
+    given = {n: v if isinstance(v, str | bool) else Fraction(v) for n, v in options.items()}
     stage = Complete(backend, timeout, MappingProxyType(given))
     create(backend, given)
     return stage

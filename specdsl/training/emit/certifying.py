@@ -89,18 +89,22 @@ def _stage(stage: Call, dialect: Runtime) -> str:
     for option in BACKENDS.schemas[stage.name].options:
         value = stage.arguments[option.name]
         if value is not None and value != _default(option):
-            given.append(f"{option.name}={_value(value)}")
+            given.append(f"{option.name}={_value(option, value)}")
     return nested(f"{head}{dialect.use('complete')}", given, 3)
 
 
 def _default(option: Option) -> Argument:
     if option.default is None or option.kind == "word":
         return None if option.default is None else str(option.default)
+    if option.kind == "bool":
+        return Constant(Fraction(option.default == "true"))
     return Constant(Fraction(str(option.default)))
 
 
-def _value(value: Argument) -> str:
+def _value(option: Option, value: Argument) -> str:
     if isinstance(value, str):
         return f'"{value}"'
-    assert isinstance(value, Constant), "options of backends are numbers and words"
+    assert isinstance(value, Constant), "options of backends are numbers, words and yes or no"
+    if option.kind == "bool":
+        return str(value != Constant(Fraction(0)))
     return number(value)

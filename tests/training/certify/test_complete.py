@@ -63,6 +63,7 @@ def test_counts_agree_with_a_check(radius: str, tmp_path: Path) -> None:
     assert set(words) <= {"verified", "falsified"}
     claim_of = Robust(float(Fraction(radius)))
     stage = complete("milp", timeout=60)
+    assert complete("search", clip=False, steps=4).options == {"clip": False, "steps": Fraction(4)}
     alone = certify(net(), samples(COUNT), claim_of, cascade={"milp": stage})
     whole = certify(
         net(), samples(COUNT), claim_of, cascade={**CASCADE, "milp": stage}, attack=pgd(20)

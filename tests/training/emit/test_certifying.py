@@ -28,7 +28,8 @@ LINES = (
     " certify robust(r = eps) on digits[200:204] by ibp, crown, milp(timeout = 60 `s`, gap = 1/8)"
     " certify robust(r = e / 2) on digits[200:240]"
     " certify round(r = 1/4) on digits[200:204] by ibp, alpha_crown,"
-    " milp(timeout = 60 `s`, bounds = alpha_crown), portfolio(timeout = 1 `s`, seed = 3)"
+    " milp(timeout = 60 `s`, bounds = alpha_crown),"
+    " portfolio(timeout = 1 `s`, seed = 3, clip = false)"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,26 +39,83 @@ class Domains:
 
     def join(self, other: Domains) -> Domains:
         """Both, one after the other."""
-        return Domains(
-            torch.cat([self.lower, other.lower]),
-            torch.cat([self.upper, other.upper]),
-            torch.cat([self.bound, other.bound]),
-            torch.cat([self.open_cases, other.open_cases]),
-            torch.cat([self.codes, other.codes]),
+        return Domains.joined([self, other])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Domains]) -> Domains:
+        """All, one after the other."""
+        return cls(
+            torch.cat([part.lower for part in parts]),
+            torch.cat([part.upper for part in parts]),
+            torch.cat([part.bound for part in parts]),
+            torch.cat([part.open_cases for part in parts]),
+            torch.cat([part.codes for part in parts]),
         )
 
     def within(self, lower: Tensor, upper: Tensor) -> Domains:
         """The same domains with other boxes."""
         return Domains(lower, upper, self.bound, self.open_cases, self.codes)
 
-    def pop_worst(self, count: int) -> tuple[Domains, Domains]:
-        """The `count` domains with the lowest bounds, and the rest."""
-        if count >= len(self):
-            return self, self.take(slice(0))
-        chosen = self.bound.topk(count, largest=False).indices
-        rest = torch.ones_like(self.bound, dtype=torch.bool)
-        rest[chosen] = False
-        return self.take(chosen), self.take(rest)
+    @property
+    def fields(self) -> tuple[Tensor, ...]:
+        """All tensors, in the order of the class."""
+        return self.lower, self.upper, self.bound, self.open_cases, self.codes
+
+    def with_room(self, count: int) -> Domains:
+        """These, and behind them what is to be overwritten, `count` in all."""
+        room = [field.new_empty(count, *field.shape[1:]) for field in self.fields]
+        for new, own in zip(room, self.fields, strict=True):
+            new[: len(self)] = own
+        return Domains(*room)
+
+
+class Pool:
+    """Domains that wait: some are taken, their parts put back.
+
+    They lie in tensors with room for more, in no order: taking and putting costs what is moved, not
+    what is there (with 60,000 boxes of 30 inputs, copying all took most of the time).
+    """
+
+    def __init__(self, domains: Domains) -> None:
+        self._room = domains.with_room(len(domains))
+        self._count = len(domains)
+        size = sum(field[0].numel() * field.element_size() for field in domains.fields)
+        self._many = MAX_WAITING // max(1, size)
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def domains(self) -> Domains:
+        """All that wait; valid until the next change."""
+        return self._room.take(slice(self._count))
+
+    def put(self, domains: Domains) -> None:
+        """Add some."""
+        end = self._count + len(domains)
+        if end > len(self._room):
+            self._room = self.domains.with_room(max(end, 2 * len(self._room)))
+        for own, new in zip(self._room.fields, domains.fields, strict=True):
+            own[self._count : end] = new
+        self._count = end
+
+    def take_some(self, count: int) -> Domains:
+        """Remove `count` domains, or all: those with the lowest bounds; where too many wait, those
+        with the highest, which are closest to an end and leave few parts.
+        """
+        count = min(count, self._count)
+        many = self._count > self._many
+        chosen = self._room.bound[: self._count].topk(count, largest=many).indices
+        taken = self._room.take(chosen)
+        left = self._count - count
+        # What lies behind those that are left fills the gaps before.
+        behind = torch.ones(count, dtype=torch.bool, device=chosen.device)
+        behind[chosen[chosen >= left] - left] = False
+        gaps, movers = chosen[chosen < left], behind.nonzero()[:, 0] + left
+        for own in self._room.fields:
+            own[gaps] = own[movers]
+        self._count = left
+        return taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,3 +177,5 @@ def has_point(domains: Domains) -> Tensor:
 
 
 LARGEST_WHOLE = 2.0**52
+# Bytes of the domains that wait: 1 GiB, or twice that while room is made for more.
+MAX_WAITING = 2**30

@@ -11,10 +11,11 @@ from specdsl.backend import Deadline
 from specdsl.backends.search.confirming import Confirmer, only_point
 from specdsl.backends.search.inputs.bounding import Bounder
 from specdsl.backends.search.inputs.clipping import clip
-from specdsl.backends.search.inputs.domains import Domains, Lattice, has_point
+from specdsl.backends.search.inputs.domains import Domains, Lattice, Pool, has_point
 from specdsl.backends.search.inputs.jumps import crossings, has_steps
 from specdsl.backends.search.inputs.plateaus import MAX_JUDGED, TIE_PART, Plateaus
-from specdsl.backends.search.inputs.splitting import bisect, sensitivity, splittable
+from specdsl.backends.search.inputs.probing import Trials
+from specdsl.backends.search.inputs.splitting import bisect, sensitivity, splittable, steepness
 from specdsl.backends.search.problem import Problem, Progress, Searching
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.margins import bound_margins, deciding_margins, margin_rows
@@ -23,13 +24,14 @@ from specdsl.bounds.passes.crown import LinearLower, Propagated, propagate
 from specdsl.bounds.regions.joint import Mixtures, case_bounds
 from specdsl.bounds.regions.projection import Projector
 from specdsl.bounds.regions.region import Balls, InputRegion, input_region
+from specdsl.query.groups import CaseGroup
 
 
 def search_inputs(
-    problem: Problem, batch: int, confirmer: Confirmer, deadline: Deadline, progress: Progress
+    problem: Problem, confirmer: Confirmer, deadline: Deadline, progress: Progress
 ) -> Searching:
-    """Search one group; a step is a batch of so many boxes."""
-    return _Search(problem, batch, confirmer, progress).run(deadline)
+    """Search one group; a step is a batch of boxes."""
+    return _Search(problem, confirmer, progress).run(deadline)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +64,6 @@ class _Search:
     """
 
     problem: Problem
-    batch: int
     confirmer: Confirmer
     progress: Progress
     root: InputRegion = field(init=False)
@@ -73,14 +74,16 @@ class _Search:
     plateaus: Plateaus | None = field(init=False)
     jumps: bool = field(init=False)
     bounder: Bounder = field(init=False)
+    batch: int = field(init=False)
     stopped: bool = False
     batches: int = 0
     domains_left: float = float("inf")
+    trials: Trials = field(default_factory=Trials)
 
     def __post_init__(self) -> None:
         compiled, group = self.problem.compiled, self.problem.group
         self.root = input_region(group.inputs, compiled.like)
-        self.bounder = Bounder(self.problem, self.root, self.batch)
+        self.bounder = Bounder(self.problem, self.root)
         self.batch = self.bounder.batch
         integers = torch.as_tensor(self.problem.query.integers, device=compiled.like.device)
         self.lattice = Lattice.of(integers, group.inputs.size)
@@ -92,14 +95,13 @@ class _Search:
         self.stuck = self._whole().take(slice(0))
 
     def run(self, deadline: Deadline) -> Searching:
-        stack = self._whole()
-        while len(stack):
+        waiting = Pool(self._whole())
+        while len(waiting):
             yield
-            self._note_open(stack, self.stuck)
+            self._note_open(waiting.domains, self.stuck)
             if deadline.passed:
                 return "timeout"
-            chosen, stack = stack.pop_worst(self.batch)
-            chosen = self._meeting(chosen)
+            chosen = self._meeting(waiting.take_some(self.batch))
             if not len(chosen):
                 continue
             bounded = self._bound(chosen, deadline)
@@ -108,22 +110,20 @@ class _Search:
             if self._falsified(bounded) or self._met_at_a_jump(bounded.domains):
                 return "falsified"
             if self.domains_left <= 0:
-                self._note_open(stack, bounded.domains, self.stuck)
+                self._note_open(waiting.domains, bounded.domains, self.stuck)
                 return "jump"
             bounded = self._cuttable(bounded)
             if self.confirmer.witness is not None:
                 return "falsified"
             if self.stopped:
-                self._note_open(stack, bounded.domains, self.stuck)
+                self._note_open(waiting.domains, bounded.domains, self.stuck)
                 return "exhausted"
             if not len(bounded.domains):
                 continue
             clipped = self._clip(bounded)
-            levels = _levels(len(clipped.domains), len(stack), self.bounder.ahead)
-            parts = bisect(
-                clipped.domains, clipped.linear, self.sensitivities, self.lattice, levels
-            )
-            stack = stack.join(parts)
+            levels = _levels(len(clipped.domains), len(waiting), self.bounder.ahead)
+            slopes = self._slopes(clipped, deadline)
+            waiting.put(bisect(clipped.domains, slopes, self.lattice, levels))
         if len(self.stuck):
             self._note_open(self.stuck)
             return "exhausted"
@@ -131,8 +131,8 @@ class _Search:
 
     def _note_open(self, *open_parts: Domains) -> None:
         """What is left to do."""
-        bounds = torch.cat([part.bound for part in open_parts])
-        self.progress.note_open(len(bounds), float(bounds.min()))
+        known = [float(part.bound.min()) for part in open_parts if len(part)]
+        self.progress.note_open(sum(map(len, open_parts)), min(known, default=float("inf")))
 
     def _whole(self) -> Domains:
         box, cases = self.root.box, len(self.problem.group.members)
@@ -191,10 +191,12 @@ class _Search:
         """Try the centre of every domain, the corner where its deciding line is least, and where
         lines of several atoms are least together.
         """
+        if not self.problem.options.points:
+            return False
         domains, linear, group = bounded.domains, bounded.linear, self.problem.group
         points = (domains.lower + domains.upper) / 2
         if len(group.rows):
-            row = linear.lower.argmin(1)
+            row = _deciding_rows(group, linear.lower, domains.open_cases)
             slope = linear.coefficients[torch.arange(len(domains), device=row.device), row]
             corner = domains.lower.where(slope >= 0, domains.upper)
             points = torch.cat([points, corner, *(part.points for part in bounded.mixtures)])
@@ -256,8 +258,38 @@ class _Search:
                 return True
         return False
 
+    def _slopes(self, bounded: _Bounded, deadline: Deadline) -> Tensor:
+        """What splitting goes by: how steep margins are, times what inputs turned out to be worth.
+
+        Now and then inputs are tried for that: (domains, inputs).
+        """
+        domains, progress = bounded.domains, self.progress
+        slopes = steepness(bounded.linear, self.sensitivities)
+        learns = self.problem.options.learn and len(domains)
+        if learns and self.trials.are_due(progress.domains):
+            progress.domains += self.trials.run(
+                domains, slopes, self.lattice, lambda halves: self._least(halves, deadline)
+            )
+        return slopes if self.trials.worth is None else slopes * self.trials.worth
+
+    def _least(self, domains: Domains, deadline: Deadline) -> Tensor:
+        """The worst bound of any open case of each domain, infinite where all are refuted."""
+        group, slack = self.problem.group, self.problem.slack
+        found: list[Tensor] = []
+        for part in torch.arange(len(domains), device=domains.lower.device).split(self.batch):
+            some = domains.take(part)
+            region = self._region(some)
+            margins = self.bounder.bound(region, some.codes, deadline).margins
+            with torch.no_grad():
+                cases = case_bounds(group, margins, region, slack).least
+            is_open = some.open_cases & ~(cases > 0)
+            found.append(cases.where(is_open, torch.full_like(cases, torch.inf)).amin(1))
+        return torch.cat(found)
+
     def _clip(self, bounded: _Bounded) -> _Bounded:
         """Boxes cut down to where their bounds still allow a violation."""
+        if not self.problem.options.clip:
+            return bounded
         domains = bounded.domains
         group, slack = self.problem.group, self.problem.slack
         kept = clip(domains, bounded.linear, group, slack, bounded.mixtures)
@@ -267,6 +299,23 @@ class _Search:
         left = has_point(inward)
         self.progress.refute(int((~left).sum()), bounded=False)
         return _Bounded(inward, bounded.linear, bounded.mixtures).take(left)
+
+
+def _deciding_rows(group: CaseGroup, lower: Tensor, open_cases: Tensor) -> Tensor:
+    """Of each domain the row that decides its worst open case: (domains,). lower (domains, rows),
+    open_cases (domains, cases).
+    """
+    rows, bounds = (
+        torch.zeros_like(open_cases, dtype=torch.long),
+        torch.full_like(open_cases, torch.inf, dtype=lower.dtype),
+    )
+    for case, atoms in enumerate(group.atoms):
+        own = rows.new_tensor([a.index for a in atoms])
+        if atoms:
+            best = lower[:, own].max(1)
+            rows[:, case], bounds[:, case] = own[best.indices], best.values
+    worst = bounds.where(open_cases, torch.inf).argmin(1, keepdim=True)
+    return rows.gather(1, worst)[:, 0]
 
 
 def _levels(open_now: int, waiting: int, batch: int) -> int:

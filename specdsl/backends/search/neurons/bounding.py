@@ -18,7 +18,9 @@ from specdsl.bounds.parts.ascent import Assumption, PartRows
 from specdsl.bounds.parts.assumed import Stand, Wanted, sharpened
 from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.parts.cutting import Cuts
+from specdsl.bounds.parts.gaps import Gaps
 from specdsl.bounds.parts.known import Known, Parts
+from specdsl.bounds.parts.narrowed import narrowed, split_entries
 from specdsl.bounds.passes.affordable import alpha_pass
 from specdsl.bounds.passes.crown import LinearLower, unstable_in
 from specdsl.bounds.regions.joint import case_bounds
@@ -31,8 +33,8 @@ from specdsl.query.query import Atom
 # Numbers that all values of a batch have together, at most: beyond, every step waits for memory.
 MAX_VALUES = 2**22
 MAX_BATCH = 256
-# Entries of which both halves are tried.
-TRIED = 4
+# Undecided entries that are looked at together.
+UNDECIDED = 4
 # Seconds for tight bounds inside, as a part of what is left: the tree needs the rest.
 ROOT_PART = 0.25
 # Multiplications and additions that one forward pass of all rows takes whose entries are sharpened;
@@ -44,12 +46,12 @@ SHARPENING_WORK = 2**30
 class Proven:
     """Bounds of a batch. `least`: of the deciding margin, (batch,), less what rounding may have
     added; `linear`: of the row that decides, (batch, inputs) and (batch,); `gaps`: what each
-    entry's relaxation takes off at most, (batch, entries).
+    entry matters, (batch, entries).
     """
 
     least: Tensor
     linear: LinearLower
-    gaps: Tensor
+    gaps: Gaps
 
 
 @dataclass(slots=True, eq=False)
@@ -75,9 +77,10 @@ class Bounder:
         """
         compiled, group = problem.compiled, problem.group
         region = input_region(group.inputs, compiled.like)
-        crown = problem.prepared.crown(group, deadline)
-        until = Deadline.after(ROOT_PART * deadline.remaining)
-        found = alpha_pass(compiled, region, until, deadline, crown.bounds)
+        found = problem.prepared.crown(group, deadline)
+        if problem.options.tighten:
+            until = Deadline.after(ROOT_PART * deadline.remaining)
+            found = alpha_pass(compiled, region, until, deadline, found.bounds)
         progress.coarse, progress.unraised = found.coarse, found.unraised
         known = Known.of(compiled, region, found.bounds)
         single = compile_graph(compiled.graph, compiled.like.float())
@@ -92,19 +95,22 @@ class Bounder:
         rows = self.rows[position : position + 1]
         return Bounder(problem, self.known, self.near, self.cuts, rows, dict(self.columns))
 
-    def sharpened(self, parts: Parts, gaps: Tensor, deadline: Deadline) -> Bounder:
+    def sharpened(self, parts: Parts, gaps: Tensor, count: int, deadline: Deadline) -> Bounder:
         """By bounds inside that hold on one part where all margins of the only case are 0 or less.
 
-        `gaps`: of the entries, (entries,); those with the largest are sharpened, as many as are
-        affordable. Raises Contradiction where nothing is left of the part; OutOfTime.
+        `gaps`: of the entries, (entries,); the `count` with the largest are sharpened. Raises
+        Contradiction where nothing is left of the part; OutOfTime.
         """
         assumption = Assumption(self.rows[0], self.problem.slack)
-        chosen = gaps.topk(min(self.affordable, gaps.numel())).indices
+        chosen = gaps.topk(min(count, gaps.numel())).indices
         wanted = Wanted(chosen, self.stands or {})
         found = sharpened(self.known, self.near, parts, assumption, wanted, deadline)
         known = replace(self.known, bounds=found.bounds)
         near = known.nearly(self.near.compiled, self.near.region)
-        return Bounder(self.problem, known, near, Cuts.of(known), self.rows, stands=found.stands)
+        columns = dict(self.columns)
+        return Bounder(
+            self.problem, known, near, Cuts.of(known), self.rows, columns, stands=found.stands
+        )
 
     def constrained(self, parts: Parts) -> Parts:
         """Parts with the bounds of all entries as constraints, on top of their own."""
@@ -123,7 +129,8 @@ class Bounder:
         Among them are those that no gap tells of, because the margins do without them: bounds
         inside that hold only for witnesses may still depend on them.
         """
-        bounds = {**self.known.bounds, **PartBounds(self.known, part).bounds}
+        narrower = narrowed(self.known, part, split_entries(self.known, part))
+        bounds = {**self.known.bounds, **narrower}
         entries, found = self.known.entries, list[Tensor]()
         for index, node in enumerate(entries.nodes):
             is_open = unstable_in(self.known.compiled, node, bounds[node]).flatten(1)[0]
@@ -132,7 +139,7 @@ class Bounder:
         numbers = torch.cat(found)
         ends = self.constrained(part)
         width = (ends.upper - ends.lower)[0, numbers]
-        return numbers[width.argsort(descending=True)[:TRIED]]
+        return numbers[width.argsort(descending=True)[:UNDECIDED]]
 
     @property
     def is_sharpened(self) -> bool:
@@ -141,7 +148,7 @@ class Bounder:
 
     @property
     def affordable(self) -> int:
-        """How many entries are sharpened at once."""
+        """How many entries are sharpened at once, at most."""
         return max(1, SHARPENING_WORK // (2 * work(self.known.compiled.graph)))
 
     @property
@@ -196,7 +203,7 @@ class Bounder:
             found.linear.constant[at, row],
             found.linear.lower[at, row],
         )
-        return Proven(least, linear, found.gaps.amax(1))
+        return Proven(least, linear, found.gaps.of_parts)
 
     def _climbed(self, batch: Batch, steps: int) -> PartRows:
         bounds = PartBounds(self.near, batch.parts)

@@ -24,7 +24,7 @@ class Part:
 
     `bound`: of the margin that decides the case. `numbers`, `lower`, `upper`, `below`, `above`:
     (splits,), as in `Parts`. `multipliers`: (rows, splits). `places`: (rows, columns) by node.
-    `candidates`: entries to split next, the most promising first.
+    `candidates`: entries to split next, the most promising first, by each order of `branching`.
     """
 
     case: int
@@ -36,7 +36,7 @@ class Part:
     above: Tensor
     multipliers: Tensor
     places: Mapping[NodeId, Tensor]
-    candidates: Tensor
+    candidates: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,7 +107,7 @@ class Batch:
         """Where ascent begins."""
         return {node: Places(values, columns[node]) for node, values in self.places.items()}
 
-    def stored(self, index: int, bound: float, candidates: Tensor) -> Part:
+    def stored(self, index: int, bound: float, candidates: tuple[Tensor, ...]) -> Part:
         """One part of the batch by itself."""
         parts = self.parts
         own = self.is_split[index].nonzero()[:, 0]
@@ -143,7 +143,7 @@ def gathered(chosen: Sequence[Part], entries: Interval) -> Batch:
 
     `entries`: what is known of every entry on the whole set, (1, entries).
     """
-    wanted = torch.cat([t for part in chosen for t in (part.numbers, part.candidates)])
+    wanted = torch.cat([t for part in chosen for t in (part.numbers, *part.candidates)])
     numbers = wanted.unique()
     batch, split = len(chosen), len(numbers)
     lower, upper = (e[:, numbers].repeat(batch, 1) for e in (entries.lower, entries.upper))

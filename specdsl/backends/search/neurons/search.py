@@ -11,28 +11,44 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from math import inf
 
 import torch
 
 from specdsl.backend import Deadline
 from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.neurons.bounding import Bounder
-from specdsl.backends.search.neurons.branching import halves
+from specdsl.backends.search.neurons.branching import (
+    RULES,
+    Chooser,
+    halves,
+)
 from specdsl.backends.search.neurons.parts import Batch, gathered, whole
 from specdsl.backends.search.neurons.tree import Tree
 from specdsl.backends.search.problem import Problem, Progress, Searching
 from specdsl.bounds.parts.assumed import Contradiction
+from specdsl.graph import ops
 
 # Bounds inside are sharpened again where that took so much of the distance to a refutation off; a
 # tree that has become smaller than a part of its largest is about to close. Both as first tried.
 GAIN, CLOSING = 0.1, 0.5
 # Parts of a tree for each row that was raised before it (docs/performance.md), and at least: small
 # networks close within these, and are halved for long with fewer.
-GROWN, LEAST_PARTS = 4, 512
+GROWN, LEAST_PARTS = 4.0, 512
+# The same where functions are curved: tangents are found anew on every part, which takes as long as
+# raising some thirty rows, and halves are often refuted by sharpening alone.
+CURVED_GROWN, CURVED_LEAST_PARTS = 1 / 16, 128
+# Of the entries that are affordable, so many are sharpened first, those with the largest gaps, and
+# as many times more where that gained too little. An eighth takes off what all of them do but for
+# a tenth, in a fifth of the time (docs/performance.md).
+FIRST_ENTRIES, MORE_ENTRIES = 1 / 8, 4
 
 
 def search_neurons(
-    problem: Problem, confirmer: Confirmer, deadline: Deadline, progress: Progress
+    problem: Problem,
+    confirmer: Confirmer,
+    deadline: Deadline,
+    progress: Progress,
 ) -> Searching:
     """Search one group; a step is a batch of parts, or bounds inside for one of them.
 
@@ -42,7 +58,8 @@ def search_neurons(
     with torch.no_grad():
         bounder = Bounder.of(problem, deadline, progress)
     yield
-    return (yield from _Search(bounder, confirmer, deadline, progress).run())
+    chooser = Chooser(problem.options.rule)
+    return (yield from _Search(bounder, confirmer, deadline, progress, chooser).run())
 
 
 @dataclass(slots=True, eq=False)
@@ -53,10 +70,11 @@ class _Search:
     confirmer: Confirmer
     deadline: Deadline
     progress: Progress
+    chooser: Chooser
 
     def run(self) -> Searching:
         """The whole set for every case, then the open cases in turns."""
-        first = Tree(self.bounder, self.confirmer, self.deadline, self.progress)
+        first = Tree(self.bounder, self.confirmer, self.deadline, self.progress, self.chooser)
         cases, atoms = self.bounder.rows.shape[:2]
         if first.plant(whole(cases, atoms, self.bounder.known.compiled.like)):
             return "falsified"
@@ -86,51 +104,80 @@ class _Search:
 
 @dataclass(slots=True, eq=False)
 class _Root:
-    """A part, alone in `batch`, and what has grown from it. `raised`: rows that were raised to
-    sharpen bounds inside.
+    """A part, alone in `batch`, and what has grown from it. `share`: of the affordable entries, how
+    many are sharpened next; `raised`: rows that were, until now.
     """
 
     batch: Batch
     tree: Tree
+    share: float = FIRST_ENTRIES
     raised: int = 0
 
     @classmethod
-    def planted(cls, bounder: Bounder, batch: Batch, like: Tree) -> _Root:
-        """With a tree that has just begun."""
+    def planted(cls, bounder: Bounder, batch: Batch, parent: _Root) -> _Root:
+        """A half of another root, with a tree that has just begun."""
         # Other entries have places on other parts.
-        tree = Tree(replace(bounder, columns={}), like.confirmer, like.deadline, like.progress)
+        tree = parent.tree.begun_with(replace(bounder, columns={}))
         tree.plant(batch)
         return cls(batch, tree)
 
     def sharpen(self) -> bool:
-        """Sharpen bounds inside and begin anew; whether that was worth while, and left anything."""
-        before, old, gaps = self.tree.worst, self.tree, self.tree.gaps
+        """Sharpen bounds inside and begin anew; whether it may be worth while to go on."""
+        before = self.tree.worst
+        after = self._sharpened()
+        if not self.tree.waiting:
+            return False
+        if after - before > GAIN * abs(before):
+            return True
+        is_last = self.share >= 1
+        self.share *= MORE_ENTRIES
+        return not is_last
+
+    def _sharpened(self) -> float:
+        """Sharpen the entries that are due; the least bound then."""
+        old, gaps = self.tree, self.tree.gaps
         assert gaps is not None
-        self.raised += 2 * min(old.bounder.affordable, gaps.numel())
+        most = min(old.bounder.affordable, gaps.off.numel())
+        due = max(1, round(min(self.share, 1.0) * most))
+        self.raised += 2 * due
         try:
-            bounder = old.bounder.sharpened(self.batch.parts, gaps[0], old.deadline)
+            bounder = old.bounder.sharpened(self.batch.parts, gaps.off[0], due, old.deadline)
         except Contradiction:
             old.refute_all()
-            return False
-        tree = Tree(bounder, old.confirmer, old.deadline, old.progress)
-        tree.plant(self.batch)
+            return old.worst
+        tree = old.begun_with(bounder)
+        tree.plant(self._from_where(old))
         # Ascent may end lower than before, on bounds inside that are no wider.
-        if tree.waiting and tree.worst < before:
-            return False
-        old.progress.unmeasured = True
-        self.tree = tree
-        return bool(tree.waiting) and tree.worst - before > GAIN * abs(before)
+        if not tree.waiting or tree.worst >= old.worst:
+            old.progress.unmeasured = True
+            self.tree = tree
+        return self.tree.worst
+
+    def _from_where(self, old: Tree) -> Batch:
+        """The part with the multipliers and places of an older tree to start from."""
+        assert old.planted is not None
+        ends = old.bounder.known.entries.pick(old.bounder.known.bounds)
+        return gathered([replace(old.planted, bound=-inf)], ends).compact()
+
+    @property
+    def parts_allowed(self) -> int:
+        """How far the tree may grow."""
+        graph = self.tree.bounder.known.compiled.graph
+        if any(isinstance(op, ops.Smooth) for _, op, _ in graph):
+            return max(CURVED_LEAST_PARTS, round(CURVED_GROWN * self.raised))
+        return max(LEAST_PARTS, round(GROWN * self.raised))
 
     def halves(self) -> list[_Root]:
         """The part cut where it looks best, each half planted on the bounds inside at hand."""
         bounder, planted = self.tree.bounder, self.tree.planted
         assert planted is not None
         ends = bounder.known.entries.pick(bounder.known.bounds)
-        cut = halves(bounder, gathered([planted], ends), [planted]).batch
+        rule = RULES[self.tree.chooser.current]
+        cut = halves(bounder, gathered([planted], ends), [planted], rule).batch
         found: list[_Root] = []
         for i in range(2):
             batch = cut.take(cut.cases.new_tensor([i])).compact().begun_anew()
-            found.append(_Root.planted(bounder, batch, self.tree))
+            found.append(_Root.planted(bounder, batch, self))
         return found
 
 
@@ -168,13 +215,14 @@ class _Case:
 
     def run(self) -> Generator[None]:
         """Until nothing is open that can be split, or a witness is met; a step a batch of parts."""
+        sharpens = self.roots[0].tree.bounder.problem.options.sharpen
         while self.roots:
             self.roots.sort(key=lambda root: -root.tree.worst)
             self.growing = root = self.roots.pop()
             yield
-            while root.tree.waiting and root.sharpen():
+            while sharpens and root.tree.waiting and root.sharpen():
                 yield
-            yield from _grow(root.tree, max(LEAST_PARTS, GROWN * root.raised))
+            yield from _grow(root.tree, root.parts_allowed)
             if root.tree.confirmer.witness is not None:
                 return
             if root.tree.waiting:

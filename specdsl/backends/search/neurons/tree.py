@@ -18,15 +18,26 @@ from torch import Tensor
 from specdsl.backend import Deadline
 from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.neurons.bounding import Bounder, Proven, region_of
-from specdsl.backends.search.neurons.branching import candidates, halves
+from specdsl.backends.search.neurons.branching import (
+    RULES,
+    Chooser,
+    Halves,
+    RuleName,
+    candidates,
+    gained,
+    halves,
+)
 from specdsl.backends.search.neurons.leaves import settle_leaf
 from specdsl.backends.search.neurons.parts import Batch, Part, gathered
 from specdsl.backends.search.problem import Progress
+from specdsl.bounds.parts.gaps import Gaps
 from specdsl.bounds.regions.projection import Projector
 
-# Steps of ascent on the whole set, and on a part. With 3 on a part multipliers hardly move: the
-# instance of docs/performance.md that 10 decide in 9 s is then open after 40.
-ROOT_STEPS, STEPS = 20, 10
+# Steps of ascent on the whole set. On a part there are `steps` of the options: with 3 multipliers
+# hardly move, and the instance of docs/performance.md that 10 decide in 9 s is open after 40.
+ROOT_STEPS = 20
+# A step of ascent, backward and forward, and a proof in float64, in passes of a row in float32.
+STEP_PASSES, PROOF_PASSES = 3, 2
 
 
 @dataclass(slots=True, eq=False)
@@ -40,10 +51,11 @@ class Tree:
     confirmer: Confirmer
     deadline: Deadline
     progress: Progress
+    chooser: Chooser
     projector: Projector = field(init=False)
     waiting: list[tuple[float, int, Part]] = field(default_factory=list[tuple[float, int, Part]])
     stuck: list[float] = field(default_factory=list[float])
-    gaps: Tensor | None = None
+    gaps: Gaps | None = None
     planted: Part | None = None
     bounded: int = 0
     order: count[int] = field(default_factory=count)
@@ -68,13 +80,18 @@ class Tree:
         """Of parts that can be split: positions in the group, rising."""
         return sorted({part.case for _, _, part in self.waiting})
 
+    def begun_with(self, bounder: Bounder) -> Tree:
+        """An empty one by other bounds, for the same search."""
+        return Tree(bounder, self.confirmer, self.deadline, self.progress, self.chooser)
+
     def of_case(self, bounder: Bounder, position: int) -> Tree:
         """A tree of the parts of one case that are left to split, for a bounder of that case."""
-        own = Tree(bounder, self.confirmer, self.deadline, self.progress)
+        own = self.begun_with(bounder)
         own.waiting = [(b, n, replace(p, case=0)) for b, n, p in self.waiting if p.case == position]
         heapq.heapify(own.waiting)
         own.planted = own.waiting[0][2] if own.waiting else None
-        own.gaps = None if self.gaps is None else self.gaps[position : position + 1]
+        if self.gaps is not None:
+            own.gaps = Gaps(*(g[position : position + 1] for g in (self.gaps.off, self.gaps.spans)))
         own.order = count(max((n for _, n, _ in own.waiting), default=0) + 1)
         return own
 
@@ -87,7 +104,7 @@ class Tree:
 
     def plant(self, batch: Batch) -> bool:
         """Bound the parts from which the tree grows; whether a witness was met."""
-        found = self._bound(batch, ROOT_STEPS)
+        found, _ = self._bound(batch, ROOT_STEPS, torch.ones_like(batch.cases, dtype=torch.bool))
         self.planted = self.waiting[0][2] if self.waiting else None
         return found
 
@@ -95,25 +112,35 @@ class Tree:
     def split(self) -> bool:
         """Split a batch of parts and bound the halves; whether a witness was met."""
         bounder = self.bounder
-        size = min(len(self.waiting), bounder.batch_size // 2)
+        size = int(min(len(self.waiting), bounder.batch_size // 2, self.chooser.most))
         chosen = [heapq.heappop(self.waiting)[2] for _ in range(size)]
         batch = gathered(chosen, bounder.known.entries.pick(bounder.known.bounds))
-        found = halves(bounder, batch, chosen)
-        return self._bound(found.batch, STEPS, found.glance)
+        rule = self.chooser.current
+        return self._bound_halves(halves(bounder, batch, chosen, RULES[rule]), rule)
+
+    def _bound_halves(self, cut: Halves, rule: RuleName) -> bool:
+        """Bound halves that a rule has found; whether a witness was met.
+
+        Where a glance says that a part is refuted already, no steps are taken.
+        """
+        climbing = ~(cut.glance > self.bounder.problem.slack)
+        before = cut.batch.bounds[::2]
+        steps = self.bounder.problem.options.steps
+        met, least = self._bound(cut.batch, steps, climbing)
+        climbed = STEP_PASSES * steps * int(climbing.sum())
+        work = cut.passes + climbed + PROOF_PASSES * len(climbing)
+        self.chooser.note(rule, len(before), gained(before, least), work)
+        return met
 
     @torch.no_grad()
-    def _bound(self, batch: Batch, steps: int, glance: Tensor | None = None) -> bool:
-        """Bound parts and keep those that stay open; whether a witness was met.
-
-        Where a `glance` says that a part is refuted already, no steps are taken.
+    def _bound(self, batch: Batch, steps: int, climbing: Tensor) -> tuple[bool, Tensor]:
+        """Bound parts, by ascent where `climbing` says so, and keep those that stay open; whether a
+        witness was met, and the bounds.
         """
         bounder, progress = self.bounder, self.progress
-        climbing = torch.ones_like(batch.cases, dtype=torch.bool)
-        if glance is not None:
-            climbing = ~(glance > bounder.problem.slack)
         batch = bounder.raised(batch, climbing, steps)
         found = bounder.proven(batch)
-        if glance is None:
+        if self.gaps is None:
             self.gaps = found.gaps
         # A bound that is not a number says nothing; what held on a larger part still does.
         least = torch.fmax(found.least, batch.bounds)
@@ -125,10 +152,11 @@ class Tree:
             progress.refute(int((~is_open).sum()), bounded=False)
             progress.bound = min(progress.bound, float(least[~is_open].min()))
         if not bool(is_open.any()):
-            return False
+            return False, least
         slopes = found.linear.coefficients[is_open][:, None]
         points = region_of(bounder, len(slopes)).minimiser(slopes)[:, 0]
-        return self._confirmed(points) or self._keep(batch, found, least, is_open)
+        met = self._confirmed(points) or self._keep(batch, found, least, is_open)
+        return met, least
 
     def _keep(self, batch: Batch, found: Proven, least: Tensor, is_open: Tensor) -> bool:
         """Store what can be split further, and settle the rest; whether a witness was met."""
@@ -137,9 +165,10 @@ class Tree:
             bound = float(least[i])
             alone = batch.cases.new_tensor([i])
             own = entries[i]
-            if not len(own) and self.bounder.is_sharpened:
-                own = self.bounder.undecided(batch.take(alone).compact().parts)
-            if len(own):
+            if not len(own[0]) and self.bounder.is_sharpened:
+                undecided = self.bounder.undecided(batch.take(alone).compact().parts)
+                own = tuple(undecided for _ in own)
+            if len(own[0]):
                 part = batch.stored(i, bound, own)
                 heapq.heappush(self.waiting, (bound, next(self.order), part))
             elif self._settled(batch.take(alone).compact(), bound):
@@ -148,7 +177,8 @@ class Tree:
 
     def _settled(self, batch: Batch, bound: float) -> bool:
         """Whether the one part of a batch, with nothing left to split, has a witness."""
-        leaf = settle_leaf(self.bounder, batch, self.deadline)
+        programs = self.bounder.problem.options.programs
+        leaf = settle_leaf(self.bounder, batch, self.deadline) if programs else None
         if leaf is not None and leaf.point is not None and self._confirmed(leaf.point[None]):
             return True
         if leaf is not None and leaf.bound > 0:
