@@ -19,10 +19,11 @@ from pathlib import Path
 
 import torch
 
-from specdsl.backend import FOREVER, Deadline
-from specdsl.backends.prepared import OutOfTime, Prepared
+from specdsl.backend import FOREVER, Deadline, OutOfTime
+from specdsl.backends.prepared import Prepared
 from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.inputs.search import search_inputs
+from specdsl.backends.search.options import SearchOptions
 from specdsl.backends.search.problem import Problem, Progress
 from specdsl.evidence import Replayer
 from specdsl.files import read_bytes
@@ -67,15 +68,15 @@ class Cost:
 def costs(row: Instance, timeout: float, batch: int, networks: Networks) -> Iterator[Cost]:
     """The search of each group of cases of a row, up to the first that is not refuted."""
     query = read_query(read_bytes(row.query), networks.load(row.network), row.query.name)
-    prepared = Prepared(query)
+    prepared, options = Prepared(query), SearchOptions(batch=batch)
     graph = prepared.simplified
     neurons = sum(graph.size(node) for node in prepared.compiled.rules)
     confirmer = Confirmer(Replayer(query))
     for group in prepared.groups:
         inputs = group.inputs
-        problem = Problem(prepared, group, prepared.slack(group, FOREVER))
+        problem = Problem(prepared, group, prepared.slack(group, FOREVER), options)
         progress, start = Progress(), time.process_time()
-        outcome = _outcome(problem, batch, confirmer, Deadline.after(timeout), progress)
+        outcome = _outcome(problem, confirmer, Deadline.after(timeout), progress)
         seconds = time.process_time() - start
         varying = int((inputs.box.lower < inputs.box.upper).sum())
         decided = int(outcome in {"verified", "falsified"})
@@ -84,10 +85,8 @@ def costs(row: Instance, timeout: float, batch: int, networks: Networks) -> Iter
             return
 
 
-def _outcome(
-    problem: Problem, batch: int, confirmer: Confirmer, deadline: Deadline, progress: Progress
-) -> str:
-    search = search_inputs(problem, batch, confirmer, deadline, progress)
+def _outcome(problem: Problem, confirmer: Confirmer, deadline: Deadline, progress: Progress) -> str:
+    search = search_inputs(problem, confirmer, deadline, progress)
     try:
         while True:
             next(search)

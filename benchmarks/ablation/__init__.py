@@ -1,0 +1,1 @@
+"""What each technique of the search is worth: `python -m benchmarks.ablation`."""
