@@ -107,6 +107,13 @@ def region_slack(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, T
     return {node: part * size for node, size in _magnitudes(compiled, region).items()}
 
 
+def largest_slack(graph: Graph, inputs: InputSet) -> float:
+    """The most that rounding may have added to any value of any node over the inputs."""
+    compiled = compile_graph(graph)
+    slack = region_slack(compiled, input_region(inputs, compiled.like))
+    return max(float(own.amax()) for own in slack.values())
+
+
 def _magnitudes(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Tensor]:
     """What every node's value is added up from, in magnitudes: (batch or 1, *node).
 

@@ -12,13 +12,14 @@ from specdsl.backend import Deadline
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.encoding.balls import cut_off, excess
 from specdsl.encoding.cases import Bounds, CaseModel, case_models
-from specdsl.encoding.emptiness import proven_empty
+from specdsl.encoding.emptiness import hidden_by_rounding, proven_empty
 from specdsl.encoding.enclosed import widest_gap
 from specdsl.encoding.highs import INFEASIBLE, OPTIMAL, TARGET_REACHED, TIME_LIMIT, Solution, solve
 from specdsl.encoding.linear_model import FloatArray, LinearModel
 from specdsl.evidence import Replayer, Suspected
 from specdsl.evidence.atoms import ELEMENTARY
 from specdsl.graph import ops
+from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.query import Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 
@@ -158,13 +159,20 @@ def _settle_case(
     solution = search.solution
     if witness is not None or solution is None:
         return witness
-    if solution.status in INFEASIBLE and proven_empty(search.model, deadline):
+    if solution.status in INFEASIBLE and _is_empty(search, replayer.query, deadline):
         return None
     progress.bound = min(progress.bound, solution.bound)
     if solution.bound <= 0:
         timeout = solution.status == TIME_LIMIT
         progress.leave(_reason(search, solution, deadline, method), timeout)
     return None
+
+
+def _is_empty(search: _CaseSearch, query: Query, deadline: Deadline) -> bool:
+    """Whether the case has no point, since its model has none by more than rounding hides."""
+    asked = restate(query.graph).graph
+    hidden = hidden_by_rounding((asked, simplify(asked)), query.cases[search.case].inputs)
+    return proven_empty(search.model, deadline, hidden)
 
 
 class _CaseSearch:

@@ -1,26 +1,46 @@
 """Proving that a model has no point, without taking the solver's word for it.
 
 The least `violation` that every side of every row must give way by is a linear program with points,
-and a positive lower bound on it, proven like any other bound, says that the model has none.
+and a lower bound on it above what rounding hides, proven like any other bound, says that the model
+has none. A model is made of floats: bounds that rounding moved may exclude each other where the
+network has values all the same.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 
 from specdsl.backend import Deadline
+from specdsl.bounds.rounding import largest_slack
 from specdsl.encoding.highs import solve
 from specdsl.encoding.linear_model import Block, LinearModel, SparseTerms
+from specdsl.graph.graph import Graph
+from specdsl.query.sets import InputSet
+
+# What rounding added to a row's own numbers, to the bounds of the columns that it adds up, and as
+# much again, so that the last steps here do not matter.
+ROUNDED_NUMBERS = 4.0
 
 
-def proven_empty(model: LinearModel, deadline: Deadline) -> bool:
-    """Whether the model is proven to have no point: of its relaxation if that is enough."""
+def hidden_by_rounding(graphs: Iterable[Graph], inputs: InputSet) -> float:
+    """How far rows of a model of some graph may be off, which went through the others.
+
+    Every row is about values of one node, and gives way by what rounding may have added to them.
+    """
+    return ROUNDED_NUMBERS * max(largest_slack(graph, inputs) for graph in graphs)
+
+
+def proven_empty(model: LinearModel, deadline: Deadline, hidden: float) -> bool:
+    """Whether every point breaks some row by more than `hidden`: of the relaxation if that is
+    enough.
+    """
     elastic = _elastic(model)
-    if solve(elastic.relaxed(), deadline).bound > 0:
+    if solve(elastic.relaxed(), deadline).bound > hidden:
         return True
-    return bool(model.binaries) and solve(elastic, deadline).bound > 0
+    return bool(model.binaries) and solve(elastic, deadline).bound > hidden
 
 
 def _elastic(model: LinearModel) -> LinearModel:

@@ -93,7 +93,7 @@ def two_points(gap: Fraction, norm: str, integers: np.ndarray) -> bool:
     ]
     inputs = cut(box, both)
     encoded = encode_graph(graph, inputs, {}, integers=integers)
-    return proven_empty(encode_case(encoded, [Atom(0)], "case"), FOREVER)
+    return proven_empty(encode_case(encoded, [Atom(0)], "case"), FOREVER, 0.0)
 
 
 @pytest.mark.parametrize("norm", ["l1", "l2"])
@@ -115,5 +115,5 @@ def test_sets_without_whole_points_are_proven_empty_by_branching() -> None:
     ball = Ball(np.arange(2), middle, exact([1, 1]), Fraction(3, 4), "l1")
     encoded = encode_graph(graph, cut(box, [ball]), {}, integers=both)
     model = encode_case(encoded, [Atom(0)], "case")
-    assert proven_empty(model, FOREVER)
-    assert not proven_empty(model.relaxed(), FOREVER)
+    assert proven_empty(model, FOREVER, 0.0)
+    assert not proven_empty(model.relaxed(), FOREVER, 0.0)

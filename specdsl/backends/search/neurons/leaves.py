@@ -17,7 +17,8 @@ from specdsl.backends.search.neurons.bounding import Bounder
 from specdsl.backends.search.neurons.parts import Batch
 from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.regions.region import ROUNDING_PART, InputRegion
-from specdsl.encoding.emptiness import proven_empty
+from specdsl.bounds.rounding import region_slack
+from specdsl.encoding.emptiness import ROUNDED_NUMBERS, proven_empty
 from specdsl.encoding.highs import INFEASIBLE, solve
 from specdsl.encoding.linear_model import (
     FloatArray,
@@ -58,7 +59,7 @@ def settle_leaf(bounder: Bounder, batch: Batch, deadline: Deadline) -> Leaf | No
     constant[len(atoms.proven[0]) :] -= ROUNDING_PART * (size + split.most.abs())
     model = _model(coefficients, constant, len(atoms.proven[0]), region)
     solution = solve(model, deadline)
-    if solution.status in INFEASIBLE and proven_empty(model, deadline):
+    if solution.status in INFEASIBLE and proven_empty(model, deadline, _hidden(bounder)):
         return Leaf(float("inf"), None)
     rounding = float((atoms.linear.lower - atoms.proven).max())
     bound = solution.bound - rounding - bounder.problem.slack
@@ -66,6 +67,14 @@ def settle_leaf(bounder: Bounder, batch: Batch, deadline: Deadline) -> Leaf | No
         None if solution.point is None else bounder.rows.new_tensor(solution.point[model.inputs])
     )
     return Leaf(bound, point)
+
+
+def _hidden(bounder: Bounder) -> float:
+    """How far rows may be off, which say something of inner values or of margins."""
+    known = bounder.known
+    slack = region_slack(known.compiled, known.region)
+    inside = max(float(own.amax()) for own in slack.values())
+    return ROUNDED_NUMBERS * max(inside, bounder.problem.slack)
 
 
 def _model(coefficients: Tensor, constant: Tensor, atoms: int, region: InputRegion) -> LinearModel:
