@@ -245,3 +245,13 @@ def test_a_search_without_time_says_what_is_open() -> None:
     assert isinstance(verdict, Unknown)
     assert verdict.timeout
     assert "2 domains open" in verdict.reason
+
+
+def test_a_case_without_atoms_has_any_point_of_its_inputs() -> None:
+    graph = network(0, ops.Relu())
+    box = Box(exact([-1] * INPUTS), exact([1] * INPUTS))
+    far = (Atom(0), Atom(1), Atom(2))
+    for cases in ((Case(box, ()),), (Case(box, far), Case(box, ()))):
+        query = Query("random", graph, cases, (Variable.at("x", 0, (INPUTS,)),), ())
+        answer = settle(query, Search(split="neuron").answer(query, Deadline.after(None)))
+        assert isinstance(answer.verdict, Falsified), answer.verdict

@@ -27,6 +27,7 @@ from specdsl.backends.search.neurons.parts import Batch, gathered, whole
 from specdsl.backends.search.neurons.tree import Tree
 from specdsl.backends.search.problem import Problem, Progress, Searching
 from specdsl.bounds.parts.assumed import Contradiction
+from specdsl.bounds.regions.region import input_region
 from specdsl.graph import ops
 
 # Bounds inside are sharpened again where that took so much of the distance to a refutation off; a
@@ -55,6 +56,11 @@ def search_neurons(
     Raises OutOfTime where bounding the whole set takes longer.
     """
     progress.note_open(len(problem.group.members), -float("inf"))
+    if not all(problem.group.atoms):
+        # A case without atoms has a point where its inputs have one: nothing inside says more.
+        region = input_region(problem.group.inputs, problem.compiled.like)
+        met = confirmer.confirm_best(problem.compiled, problem.group, region.box.center)
+        return "falsified" if met else "exhausted"
     with torch.no_grad():
         bounder = Bounder.of(problem, deadline, progress)
     yield
