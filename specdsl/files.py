@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import os
 import stat
 import zlib
 from pathlib import Path
+from typing import Any
 
 from specdsl.diagnostics import SpecError
 from specdsl.source import Source
@@ -45,6 +47,18 @@ def source_of(name: str, content: bytes) -> Source:
         message = f"`{name}` is not UTF-8 text (byte {error.start})"
         raise SpecError.of("E0505", message) from error
     return Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def json_of(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError where it is none, or nested beyond what is read.
+
+    What `json.loads` raises besides: numbers of more digits than Python reads are a ValueError of
+    no kind of its own, and nesting a RecursionError.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def _read_regular(path: Path, limit: int) -> bytes:

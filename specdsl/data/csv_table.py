@@ -27,6 +27,9 @@ def read_csv(
     """
     header, rows = _split(path)
     table = _numbers(rows, path, 1 if header is None else 2)
+    if header is not None and len(header) != table.shape[1]:
+        message = f"`{path}` names {len(header)} columns, its rows have {table.shape[1]} cells"
+        raise SpecError.of("E0517", message)
     if not labelled:
         return make_dataset(table, None, f"`{path.name}`")
     column = _column(label, header, table.shape[1], path)

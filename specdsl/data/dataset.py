@@ -75,8 +75,11 @@ def make_dataset(
     """
     if inputs.ndim < 1 or inputs.dtype.kind not in "biuf":
         raise SpecError.of("E0510", f"the inputs of {source} are no array of numbers")
+    if 0 in inputs.shape[1:]:
+        # Billions of them would take no byte of the file.
+        raise SpecError.of("E0510", f"the samples of {source} hold nothing")
     if inputs.dtype.kind == "f":
-        bad = ~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1)
+        bad = ~np.isfinite(inputs).all(axis=tuple(range(1, inputs.ndim)))
         if bad.any():
             raise SpecError.of(
                 "E0511", f"sample {int(np.argmax(bad))} of {source} holds NaN or infinity"

@@ -12,6 +12,10 @@ from specdsl.data.dataset import Dataset, make_dataset
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes
 
+# NumPy 1 has 32 axes at most; images have three.
+MAX_AXES = 32
+# Entries, counting an extent of 0 as 1: beyond it NumPy has no array, whatever is in it.
+MAX_SIZE = 2**59
 # Third byte of the magic number: the element type, big-endian.
 ELEMENTS = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
@@ -39,6 +43,9 @@ def read_array(path: Path) -> npt.NDArray[np.generic]:
     if not axes or len(content) < start:
         raise SpecError.of("E0514", f"`{path}` ends inside its header")
     extents = tuple(int(n) for n in np.frombuffer(content, ">u4", axes, 4))
+    if axes > MAX_AXES or prod(max(n, 1) for n in extents) >= MAX_SIZE:
+        message = f"no array has the {axes} axes that the header of `{path}` says"
+        raise SpecError.of("E0514", message)
     # Python integers: a hostile header cannot overflow the product.
     wanted = prod(extents) * element.itemsize
     if len(content) - start != wanted:

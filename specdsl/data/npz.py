@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,8 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.data.dataset import Dataset, make_dataset
+from specdsl.data.npy import array_of
 from specdsl.diagnostics import SpecError, suggestion
 from specdsl.files import MAX_BYTES, read_bytes
+
+# What reading a damaged zip file raises: bad structure, bad data by each of the methods, places
+# outside of the file (ValueError, OSError), unknown methods, and passwords (RuntimeError).
+DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
+    *(ValueError, OSError, OverflowError, NotImplementedError, RuntimeError),
+)
 
 
 def read_npz(path: Path, inputs: str, labels: str | None, *, numbers: bool = False) -> Dataset:
@@ -23,12 +33,12 @@ def read_npz(path: Path, inputs: str, labels: str | None, *, numbers: bool = Fal
     """
     content = read_bytes(path)
     if path.name.removesuffix(".gz").endswith(".npy"):
-        return make_dataset(_array(content, path), None, f"`{path.name}`")
+        return make_dataset(array_of(content, path), None, f"`{path.name}`")
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             found = _member(archive, inputs, path)
             classes = None if labels is None else _member(archive, labels, path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except DAMAGED as error:
         raise SpecError.of("E0515", f"`{path}` is not a NumPy archive ({error})") from error
     return make_dataset(found, classes, f"`{path.name}`", numbers=numbers)
 
@@ -45,7 +55,7 @@ def read_npy_pair(inputs: Path, labels: Path | None, *, numbers: bool = False) -
 
 def read_npy(path: Path) -> npt.NDArray[np.generic]:
     """The array in a `.npy` file. Raises SpecError (no span): E05xx of `read_bytes`, E0515."""
-    return _array(read_bytes(path), path)
+    return array_of(read_bytes(path), path)
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> npt.NDArray[np.generic]:
@@ -60,12 +70,4 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> npt.NDArray[np.g
     if len(content) > MAX_BYTES:
         limit = MAX_BYTES // 2**20
         raise SpecError.of("E0503", f"`{name}` in `{path}` holds more than {limit} MiB")
-    return _array(content, path)
-
-
-def _array(content: bytes, path: Path) -> npt.NDArray[np.generic]:
-    try:
-        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, EOFError, OSError, MemoryError, OverflowError, SyntaxError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SpecError.of("E0515", f"`{path}` holds no plain NumPy array ({reason})") from error
+    return array_of(content, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,16 @@ def exact(values: Sequence[object] | npt.NDArray[np.generic]) -> ExactArray:
     result = np.empty(flat.shape, dtype=object)
     for i, value in enumerate(flat):
         try:
-            result[i] = value if isinstance(value, Fraction) else Fraction(value)
+            result[i] = value if isinstance(value, Fraction) else _fraction(value)
         except (OverflowError, ValueError) as error:
             raise ValueError(f"entry {i} is {value}, not a finite number") from error
     return result
+
+
+def _fraction(value: Any) -> Fraction:
+    # Long doubles are no floats to Python, and have more digits than those.
+    long = isinstance(value, np.floating)
+    return Fraction(*value.as_integer_ratio()) if long else Fraction(value)
 
 
 def round_down(values: ExactArray) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ from specdsl.data import Dataset, make_dataset, read_dataset
 from specdsl.data.cifar import read_cifar
 from specdsl.data.csv_table import read_csv
 from specdsl.data.idx import read_array, read_idx
+from specdsl.data.npy import array_of
 from specdsl.data.npz import read_npy_pair, read_npz
 from specdsl.data.sklearn_sets import read_sklearn
 from specdsl.diagnostics import SpecError
@@ -73,6 +75,8 @@ def test_idx_big_endian_floats(tmp_path: Path) -> None:
         idx_bytes(np.zeros((2, 2), np.uint8))[:-1],
         idx_bytes(np.zeros((2, 2), np.uint8)) + b"\0",
         struct.pack(">BBBB4I", 0, 0, 8, 4, *[2**32 - 1] * 4),
+        struct.pack(">BBBB4I", 0, 0, 8, 4, 0, *[2**32 - 1] * 3),
+        struct.pack(">BBBB70I", 0, 0, 8, 70, *[1] * 70) + b"\0",
     ],
 )
 def test_damaged_idx_files_are_refused(tmp_path: Path, content: bytes) -> None:
@@ -103,6 +107,64 @@ def test_npy_holds_inputs_alone(tmp_path: Path) -> None:
     assert read_npz(path, "x", None).input(1).tolist() == [3, 4, 5]
 
 
+@given(
+    arrays.arrays(
+        st.sampled_from(["<f4", ">f8", "<f2", "|u1", ">i2", "<i8", "|b1", "<c16", "<U3"]),
+        arrays.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+    ),
+    st.booleans(),
+)
+def test_npy_files_are_read_as_numpy_reads_them(array: np.ndarray, fortran: bool) -> None:
+    file = io.BytesIO()
+    np.save(file, np.asfortranarray(array) if fortran else array)
+    found = array_of(file.getvalue(), Path("x.npy"))
+    expected = np.load(io.BytesIO(file.getvalue()))
+    assert found.dtype == expected.dtype
+    assert found.shape == expected.shape
+    assert found.tobytes() == expected.tobytes()
+
+
+HEADER = "{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }"
+
+
+def npy_bytes(header: str, body: bytes = bytes(16), length: int | None = None) -> bytes:
+    said = len(header) if length is None else length
+    return b"\x93NUMPY\x01\x00" + said.to_bytes(2, "little") + header.encode("latin-1") + body
+
+
+def test_headers_of_python_2_are_read() -> None:
+    assert array_of(npy_bytes(HEADER.replace("2,", "2L,")), Path("x")).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x93NUMPY\x04\x00",
+        npy_bytes(HEADER, bytes(15)),
+        npy_bytes(HEADER, length=60_000),
+        npy_bytes(HEADER.replace("(2,)", "(2, {)")),
+        npy_bytes(HEADER.replace("(2,)", "(" * 200)),
+        npy_bytes(HEADER.replace("(2,)", "(-2,)")),
+        npy_bytes(HEADER.replace("(2,)", "(True,)")),
+        npy_bytes(HEADER.replace("(2,)", "(0, 2**62)")),
+        npy_bytes(HEADER.replace("(2,)", f"(0, {2**62})")),
+        npy_bytes(HEADER.replace("(2,)", "(" + "1, " * 70 + ")")),
+        npy_bytes(HEADER.replace("<f8", "f8,i4")),
+        npy_bytes(HEADER.replace("'<f8'", "[('a', '<f8')]")),
+        npy_bytes(HEADER.replace("<f8", "|O")),
+        npy_bytes(HEADER.replace(", }", ", 'more': 1}")),
+    ],
+)
+def test_damaged_npy_files_are_refused(content: bytes) -> None:
+    assert refused(lambda: array_of(content, Path("x.npy"))) == "E0515"
+
+
+def test_an_empty_dataset_is_read_and_empty_samples_are_not() -> None:
+    assert len(make_dataset(np.zeros((0, 3)), None, "x")) == 0
+    assert refused(lambda: make_dataset(np.zeros((3, 0)), None, "x")) == "E0510"
+
+
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     np.savez(path, x=np.array([{"a": 1}], dtype=object), allow_pickle=True)
@@ -123,7 +185,9 @@ def test_csv(tmp_path: Path) -> None:
     assert refused(lambda: read_csv(path, 3, labelled=True)) == "E0518"
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", "1,2\n3\n", "1,2\n3,x\n"])
+@pytest.mark.parametrize(
+    "text", ["", "a,b\n", "1,2\n3\n", "1,2\n3,x\n", "a,b,c\n1,2\n", "1," + "2" * 2**18]
+)
 def test_tables_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "data.csv"
     path.write_text(text)

@@ -183,6 +183,8 @@ def _handed_over(given: object, declaration: NetworkDeclaration, spec: Spec) -> 
 
 def _exact_array(path: Path) -> ExactArray:
     values = read_npy(path)
+    if values.dtype.kind not in "biuf":
+        raise SpecError.of("E0515", f"`{path}` holds no numbers but {values.dtype.name}")
     try:
         return exact(values).reshape(values.shape)
     except ValueError as error:
