@@ -12,7 +12,8 @@ Matcher = Callable[[str], bool]
 
 _TOKEN = re.compile(r"\s*(\(|\)|[^\s()]+)")
 _MAX_TOKENS = 1_000
-"""Nobody types more; the parser recurses."""
+_MAX_DEPTH = 100
+"""Nobody types more; the parser recurses, three functions a level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ def parse_selection(text: str) -> Selection:
 class _Parser:
     text: str
     tokens: list[str]
+    depth: int = 0
 
     def error(self, message: str) -> SpecError:
         help = "write for example `-k 'phi1 or phi3'` or `-k 'robust and not (hard or slow)'`"
@@ -61,6 +63,14 @@ class _Parser:
         return lambda id: all(part(id) for part in parts)
 
     def negation(self) -> Matcher:
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise self.error(f"nested more than {_MAX_DEPTH} deep")
+        found = self._negation()
+        self.depth -= 1
+        return found
+
+    def _negation(self) -> Matcher:
         if self.take("not"):
             inner = self.negation()
             return lambda id: not inner(id)

@@ -61,7 +61,17 @@ def test_a_run_in_json_lines_goes_on_where_it_was_cut(cli: Cli, instances: Path)
     assert json.loads(second)["verdict"] == "unsat"
 
 
-@pytest.mark.parametrize("text", ["{}\n", "verdict\n", '{"benchmark": 1}\n', '{"benchmark": \n'])
+ROW = '{"benchmark": "a", "onnx": "b", "vnnlib": "c", "verdict": '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{}\n", "verdict\n", '{"benchmark": 1}\n', '{"benchmark": \n'),
+        *(ROW + "{}}\n", ROW + '"sat", "more": ' + "[" * 5_000 + "\n", ROW + "9" * 5_000 + "}\n"),
+    ],
+    ids=range(7),
+)
 def test_json_lines_of_another_kind_are_not_written_to(
     cli: Cli,
     instances: Path,

@@ -99,7 +99,17 @@ def test_a_results_file_of_another_kind_is_not_written_to(cli: Cli, instances: P
 
 
 @pytest.mark.parametrize(
-    "text", ["", "onnx,vnnlib\n", HEADER + "a,b,c,soon,sat\n", HEADER + "a,,c,1,sat\n"]
+    "text",
+    [
+        "",
+        "onnx,vnnlib\n",
+        HEADER + "a,b,c,soon,sat\n",
+        HEADER + "a,b,c,nan,sat\n",
+        HEADER + "a,b,c,-1,sat\n",
+        HEADER + "a,,c,1,sat\n",
+        HEADER + "x" * 2**18 + ",b,c,1,sat\n",
+    ],
+    ids=range(7),
 )
 def test_a_malformed_table_is_a_diagnostic(cli: Cli, text: str) -> None:
     Path("bad.csv").write_text(text)

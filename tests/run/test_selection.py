@@ -32,7 +32,12 @@ def test_an_expression_selects_the_ids_that_contain_its_words(text: str, chosen:
     assert [i for i, id in enumerate(IDS) if selection.matches(id)] == chosen
 
 
-@pytest.mark.parametrize("text", ["", "and", "phi1 or", "(phi1", "phi1)", "phi1 phi3", "not", "()"])
+DEEP = "(" * 400 + "phi1" + ")" * 400
+
+
+@pytest.mark.parametrize(
+    "text", ["", "and", "phi1 or", "(phi1", "phi1)", "phi1 phi3", "not", "()", DEEP, "not " * 900]
+)
 def test_a_malformed_expression_is_a_diagnostic(text: str) -> None:
     with pytest.raises(SpecError) as caught:
         parse_selection(text)

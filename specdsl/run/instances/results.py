@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from specdsl.diagnostics import SpecError
-from specdsl.files import read_bytes, source_of
+from specdsl.files import json_of, read_bytes, source_of
 from specdsl.run.instances.outcome import VERDICTS, Instance, Key, Outcome, SatWord
 
 COLUMNS = ("benchmark", "onnx", "vnnlib", "verdict", "seconds", "method", "certificate")
@@ -42,7 +42,7 @@ def read_results(path: Path) -> dict[Key, SatWord]:
     file is something else.
     """
     text = _complete_text(path)
-    rows = _json_verdicts(text, path) if _is_json(path) else _csv_verdicts(text)
+    rows = _json_verdicts(text, path) if _is_json(path) else _csv_verdicts(text, path)
     return {key: VERDICTS[verdict] for key, verdict in rows if verdict in VERDICTS}
 
 
@@ -135,10 +135,13 @@ def _complete_lines(path: Path) -> bytes:
     return content[: content.rfind(b"\n") + 1]
 
 
-def _csv_verdicts(text: str) -> Iterator[tuple[Key, str]]:
-    for row in csv.reader(io.StringIO(text)):
-        if len(row) == len(COLUMNS):
-            yield (row[0], row[1], row[2]), row[3]
+def _csv_verdicts(text: str, path: Path) -> Iterator[tuple[Key, str]]:
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text)) if len(row) == len(COLUMNS)]
+    except csv.Error as error:
+        raise SpecError.of("E0857", f"`{path}` is not a table ({error})") from error
+    for row in rows:
+        yield (row[0], row[1], row[2]), row[3]
 
 
 def _json_verdicts(text: str, path: Path) -> Iterator[tuple[Key, str]]:
@@ -149,10 +152,10 @@ def _json_verdicts(text: str, path: Path) -> Iterator[tuple[Key, str]]:
 def _json_rows(text: str, path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = json_of(line)
+        except ValueError as error:
             raise SpecError.of("E0857", f"`{path}`, line {number}: not JSON") from error
-        if not isinstance(row, dict) or not {*COLUMNS[:4]} <= row.keys():
+        if not isinstance(row, dict) or not all(isinstance(row.get(c), str) for c in COLUMNS[:4]):
             message = f"`{path}`, line {number}: no row of results"
             raise SpecError.of("E0857", message)
         yield row

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 
 from specdsl.diagnostics import SpecError
@@ -17,12 +18,16 @@ def read_instances(path: Path) -> tuple[Instance, ...]:
     """The rows of an instances file. Raises SpecError: E05xx, E0857 naming the line."""
     source = read_source(path)
     reader = csv.DictReader(io.StringIO(source.text))
-    missing = {"benchmark", "onnx", "vnnlib"} - set(reader.fieldnames or ())
+    try:
+        columns, rows = reader.fieldnames or (), [(row, reader.line_num) for row in reader]
+    except csv.Error as error:
+        raise SpecError.of("E0857", f"`{path}` is not a table ({error})") from error
+    missing = {"benchmark", "onnx", "vnnlib"} - set(columns)
     if missing:
         names = ", ".join(f"`{name}`" for name in sorted(missing))
         help = "the first line names the columns: benchmark,onnx,vnnlib,timeout_s,verdict"
         raise SpecError.of("E0857", f"`{path}` has no column {names}", help=help)
-    return tuple(_instance(row, path, reader.line_num) for row in reader)
+    return tuple(_instance(row, path, line) for row, line in rows)
 
 
 def _instance(row: Mapping[str, str | None], path: Path, line: int) -> Instance:
@@ -31,13 +36,19 @@ def _instance(row: Mapping[str, str | None], path: Path, line: int) -> Instance:
     if empty:
         raise SpecError.of("E0857", f"`{path}`, line {line}: `{empty[0]}` is empty")
     timeout = (row.get("timeout_s") or "").strip()
-    try:
-        seconds = float(timeout) if timeout else None
-    except ValueError as error:
-        message = f"`{path}`, line {line}: `{timeout}` is no number of seconds"
-        raise SpecError.of("E0857", message) from error
     expected = (row.get("verdict") or "").strip()
+    seconds = _seconds(timeout, path, line) if timeout else None
     return Instance(**texts, timeout=seconds, expected=expected, folder=path.parent)
+
+
+def _seconds(text: str, path: Path, line: int) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < inf:
+        raise SpecError.of("E0857", f"`{path}`, line {line}: `{text}` is no number of seconds")
+    return seconds
 
 
 @dataclass(slots=True)

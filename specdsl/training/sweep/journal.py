@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType, NoneType
 from typing import Any
 
 from specdsl.diagnostics import SpecError
-from specdsl.files import read_bytes
+from specdsl.files import json_of, read_bytes
 from specdsl.training.sweep.front import Accuracies
 from specdsl.training.sweep.space import Values
+
+NUMBER = (int, float, NoneType)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +112,38 @@ class Journal:
             raise _unwritable(self.path, error) from error
 
 
+_KINDS: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        "trial": (int,),
+        "parameters": (dict,),
+        **dict.fromkeys(("key", "recipe", "folder", "judged", "measure"), (str,)),
+        "samples": (int, NoneType),
+        **dict.fromkeys(("least_clean", "clean", "adversarial", "certified"), NUMBER),
+        "by": (dict, NoneType),
+        "cpu_seconds": NUMBER,
+        "failed": (str, NoneType),
+    }
+)
+"""Of the fields of a trial, as JSON has them."""
+
+
 def _trial(line: str, number: int, path: Path) -> Trial:
-    names = {field.name for field in fields(Trial)}
     try:
-        content: Any = json.loads(line)
-    except json.JSONDecodeError:
+        content: Any = json_of(line)
+    except ValueError:
         content = None
-    if not isinstance(content, dict) or set(content) != names:
+    if not _is_trial(content):
         message = f"line {number} of `{path}` is no trial of a sweep"
         help_ = "delete the line, or begin another sweep with `-o DIR`"
         raise SpecError.of("E1111", message, help=help_)
     return Trial(**content)
+
+
+def _is_trial(content: object) -> bool:
+    if not isinstance(content, dict) or set(content) != set(_KINDS):
+        return False
+    fits = all(isinstance(content[name], kinds) for name, kinds in _KINDS.items())
+    return fits and all(isinstance(value, str) for value in content["parameters"].values())
 
 
 def _unwritable(path: Path, error: OSError) -> SpecError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -52,7 +54,18 @@ def test_a_folder_holds_one_sweep(tmp_path: Path) -> None:
         Journal.begun(path, resume=False)
 
 
-@pytest.mark.parametrize("line", ["[1]", "no json", '{"trial": 1}'])
+WRITTEN = json.dumps(asdict(trial(1)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("[1]", "no json", '{"trial": 1}', "[" * 5_000, "9" * 5_000),
+        *(WRITTEN.replace('"trial": 1', f'"trial": {wrong}') for wrong in ('"1"', "null", "[1]")),
+        WRITTEN.replace('"parameters": {', '"parameters": {"more": 1, '),
+    ],
+    ids=range(9),
+)
 def test_another_file_is_no_journal(tmp_path: Path, line: str) -> None:
     path = tmp_path / "sweep.jsonl"
     path.write_text(f"{line}\n")

@@ -14,7 +14,7 @@ from rich.progress import track
 from torch import Tensor
 
 from specdsl.diagnostics import SpecError
-from specdsl.files import read_bytes
+from specdsl.files import json_of, read_bytes
 
 NOT_COMPUTED = "n/a"
 
@@ -169,8 +169,8 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     # After the last line break stands nothing, or what was not finished.
     for number, text in enumerate(lines[:-1], 1):
         try:
-            record = json.loads(text)
-        except json.JSONDecodeError:
+            record = json_of(text)
+        except ValueError:
             record = None
         if not isinstance(record, dict) or not isinstance(record.get("epoch"), int):
             message = f"line {number} of `{path}` is no record of an epoch"
