@@ -23,8 +23,8 @@ CODES: dict[str, Code] = {
     "E0101": Code("syntax error", "The text does not continue in any way the grammar allows."),
     "E0102": Code(
         "text too long",
-        "A spec holds at most 256 KiB of text. Keep large tables in files of their own and read "
-        "them.",
+        "A spec holds at most 256 KiB of text and 32,768 words. Keep large tables in files of "
+        "their own and read them.",
     ),
     "E0103": Code(
         "character of no meaning",

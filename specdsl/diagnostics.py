@@ -137,6 +137,8 @@ MAX_SHOWN_LINE = 120
 # How much of a long line is shown in front of the place that is meant.
 SHOWN_BEFORE = 40
 _CUT = "..."
+# Of a message or a help: what is longer repeats something of the user's at length.
+MAX_SHOWN_TEXT = 900
 # Longer runs without a blank are names or paths that nobody reads to the end.
 _LONG_WORD = re.compile(r"[^\s]{160,}")
 
@@ -157,8 +159,11 @@ def printable(text: str) -> str:
 
 
 def _shortened(text: str) -> str:
-    """The text with long words cut in their middle."""
-    return _LONG_WORD.sub(lambda match: f"{match[0][:80]}{_CUT}{match[0][-40:]}", text)
+    """The text with long words cut in their middle, and itself where it is still too long."""
+    text = _LONG_WORD.sub(lambda match: f"{match[0][:80]}{_CUT}{match[0][-40:]}", text)
+    if len(text) <= MAX_SHOWN_TEXT:
+        return text
+    return text[: MAX_SHOWN_TEXT - 100] + _CUT + text[-100:]
 
 
 def _rendered(item: Diagnostic) -> list[str]:

@@ -195,6 +195,11 @@ def test_a_long_text_is_refused_unread() -> None:
     assert codes("#" * parser.MAX_CHARACTERS) == []
 
 
+def test_a_text_of_very_many_words_is_refused_unread() -> None:
+    assert codes("let a = [" + "1," * (parser.MAX_WORDS // 2) + "]") == ["E0102"]
+    assert codes("let a = [" + "1," * (parser.MAX_WORDS // 2 - 3) + "]") == []
+
+
 def test_reading_stops_after_a_number_of_errors() -> None:
     found = codes("let = 1\n" * 100)
     assert found == ["E0101"] * parser.MAX_ERRORS + ["E0119"]

@@ -27,7 +27,7 @@ from specdsl.diagnostics import Diagnostic, Diagnostics, SpecError, diagnostic
 from specdsl.language import syntax
 from specdsl.language.parsing.grammar import grammar_text
 from specdsl.language.parsing.parts import Builder, Part
-from specdsl.language.parsing.scan import Scan, deepest_allowed
+from specdsl.language.parsing.scan import Scan, deepest_allowed, last_allowed
 from specdsl.language.parsing.syntax_errors import explain
 from specdsl.language.parsing.syntax_scene import END, Stuck
 from specdsl.language.parsing.tree_builder import MAX_DEPTH, TreeBuilder, too_deep
@@ -36,8 +36,10 @@ from specdsl.source import Source, Span
 VERSIONS = ("1.0",)
 """The language versions that this program reads."""
 
-# A large spec written by hand has 10 KiB. Reading 256 KiB takes about 3 s.
+# A large spec written by hand has 10 KiB and 3,000 words.
 MAX_CHARACTERS = 2**18
+# Reading so many takes about 1 s, and 3 s where the last of them is wrong: it is read again then.
+MAX_WORDS = 2**15
 MAX_ERRORS = 20
 
 _Branch = Tree[Token]
@@ -88,14 +90,19 @@ def walk(source: Source, builder: Builder) -> list[Part]:
     return [_build(item, builder) for item in cast(list[_Branch], tree.children)]
 
 
+_SPLIT = "keep large tables in a file of their own and read them, for example with `npz`"
+
+
 def _refused(source: Source) -> Diagnostic | None:
     """What is found before any parsing, in time linear in the text."""
     if len(source.text) > MAX_CHARACTERS:
-        message = (
-            f"the text holds {len(source.text):,} characters; at most {MAX_CHARACTERS:,} are read"
-        )
-        help = "keep large tables in a file of their own and read them, for example with `npz`"
-        return diagnostic("E0102", message, Span(source, 0, 0), help=help)
+        found = f"{len(source.text):,} characters; at most {MAX_CHARACTERS:,}"
+        message = f"the text holds {found} are read"
+        return diagnostic("E0102", message, Span(source, 0, 0), help=_SPLIT)
+    word = last_allowed(source.text, MAX_WORDS)
+    if word is not None:
+        message = f"the text holds more than {MAX_WORDS:,} words"
+        return diagnostic("E0102", message, Span(source, word, word), help=_SPLIT)
     bracket = deepest_allowed(source.text, MAX_DEPTH)
     return None if bracket is None else too_deep(Span(source, bracket, bracket + 1))
 

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, cast
 
 Kind = Literal["string", "unit", "number", "name", "symbol", "broken"]
@@ -67,6 +68,14 @@ def lexemes(text: str) -> list[Lexeme]:
         for match in _LEXEME.finditer(text)
         if match.lastgroup is not None
     ]
+
+
+def last_allowed(text: str, limit: int) -> int | None:
+    """The offset of the first word after `limit` others, if there are so many."""
+    if len(text) <= limit:
+        return None
+    words = (match.start() for match in _LEXEME.finditer(text) if match.lastgroup is not None)
+    return next(islice(words, limit, None), None)
 
 
 def deepest_allowed(text: str, limit: int) -> int | None:
