@@ -118,7 +118,7 @@ class Runtime:
             raise self._refused("load", error) from error
 
     def _refused(self, what: str, error: Exception) -> SpecError:
-        reason = " ".join(str(error).split())[:300]
+        reason = " ".join(str(error).split())[:300].rstrip(". ")
         message = f"ONNX Runtime cannot {what} network `{self.name}`: {reason}"
         return SpecError.of("E0611", message)
 

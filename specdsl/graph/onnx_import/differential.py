@@ -41,8 +41,12 @@ SPREAD_FACTOR = 4.0
 LARGEST_SPREAD = 1e-2
 # Values beyond this may overflow float32 on the way.
 FLOAT32_SAFE = 1e37
-# 2**24 float64 are 128 MiB: larger networks are compared a few points at a time.
-MAX_ENTRIES = 2**24
+# Of one value at all points at once, 32 MiB in float64, of which noise takes a dozen: networks with
+# larger values are compared a few points at a time.
+MAX_ENTRIES = 2**22
+# Of one input at all points, 64 MiB in float64: larger ones are given fewer points, two at least.
+# Where an input has millions of entries, one point is already a sample of millions.
+MAX_POINT_ENTRIES = 2**23
 
 
 def compare_with_runtime(graph: Graph, model: bytes, name: str, *, seed: int = 0) -> None:
@@ -57,9 +61,12 @@ def compare_with_runtime(graph: Graph, model: bytes, name: str, *, seed: int = 0
 
 def compare(graph: Graph, runner: Runner, *, seed: int = 0) -> None:
     """The same with anything that runs the original network."""
-    chosen = _chosen_points(graph)
+    largest = max(prod(graph.shapes[n]) for n in graph.inputs)
+    count = max(2, min(POINTS, MAX_POINT_ENTRIES // max(1, largest)))
+    chosen = _chosen_points(graph, count)
     inputs = {
-        n: random_points(graph.shapes[n], seed + i)[chosen] for i, n in enumerate(graph.inputs)
+        n: random_points(graph.shapes[n], seed + i, count)[chosen]
+        for i, n in enumerate(graph.inputs)
     }
     if compare_at(graph, runner, inputs) is None:
         text = f"network `{runner.name}`: no random point has an output that can be compared"
@@ -87,12 +94,14 @@ def compare_at(
     return largest if all(usable) else None
 
 
-def _chosen_points(graph: Graph) -> slice:
-    """Which random points to compare: all, or fewer of every kind where the network is large."""
+def _chosen_points(graph: Graph, count: int) -> slice:
+    """Which of `count` random points to compare: all, or fewer of every kind where the network is
+    large.
+    """
     # Noise takes three more evaluations in float64, and one in float32.
     evaluations = 3 if is_sensitive(graph) else 1
     work = evaluations * sum(_multiplications(graph, node) for node in graph.order)
-    return slice(None, None, min(POINTS // LEAST_POINTS, 1 + POINTS * work // MAX_WORK))
+    return slice(None, None, max(1, min(count // LEAST_POINTS, 1 + count * work // MAX_WORK)))
 
 
 def _multiplications(graph: Graph, node: NodeId) -> int:
@@ -126,13 +135,19 @@ def _replayed(
     return results
 
 
-def random_points(shape: tuple[int, ...], seed: int) -> npt.NDArray[np.float32]:
-    """(POINTS, *shape): zeros, images in [0, 1], standard normals, and larger normals."""
+def random_points(
+    shape: tuple[int, ...], seed: int, count: int = POINTS
+) -> npt.NDArray[np.float32]:
+    """(count, *shape): zeros, images in [0, 1], standard normals, and larger normals.
+
+    Of fewer than four points none is zero.
+    """
     generator = np.random.default_rng(seed)
-    points = generator.standard_normal((POINTS, *shape))
-    points[0] = 0.0
-    points[1 : POINTS // 2] = generator.random((POINTS // 2 - 1, *shape))
-    points[-POINTS // 4 :] *= 10.0
+    points = generator.standard_normal((count, *shape))
+    zeros = int(count >= LEAST_POINTS)
+    points[:zeros] = 0.0
+    points[zeros : count // 2] = generator.random((count // 2 - zeros, *shape))
+    points[-max(1, count // 4) :] *= 10.0
     return points.astype(np.float32)
 
 

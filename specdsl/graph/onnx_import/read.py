@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from specdsl.diagnostics import SpecError
+from specdsl.graph.import_call import MAX_VALUE_ENTRIES
 from specdsl.graph.onnx_import.tensors import (
     MAX_RANK,
-    MAX_TENSOR_ENTRIES,
     NUMBERS,
     Tensor,
     element_name,
@@ -289,7 +289,7 @@ def _input(found: onnx.ValueInfoProto, batch: Set[str], name: str) -> OnnxInput:
             what = extent.dim_value if extent.HasField("dim_value") else extent.dim_param or "?"
             text = f"axis {axis} of input `{found.name}` has extent `{what}`, not a fixed number"
             refuse("E0608", name, text, help="export the network with fixed shapes")
-    if len(shape) > MAX_RANK or prod(shape) > MAX_TENSOR_ENTRIES:
+    if len(shape) > MAX_RANK or prod(shape) > MAX_VALUE_ENTRIES:
         refuse("E0602", name, f"input `{found.name}` has {prod(shape)} entries")
     return OnnxInput(found.name, shape, _INPUT_ELEMENTS[element])
 
