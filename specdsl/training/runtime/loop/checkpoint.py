@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import struct
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +38,15 @@ Part = Stateful | torch.Generator | np.random.Generator | random.Random
 
 # Changes when older files no longer say enough.
 FORMAT = 1
+
+# What setting a state raises that is none: by PyTorch, NumPy, and Python's own generator.
+_UNFIT = (RuntimeError, ValueError, LookupError, TypeError, AttributeError, OverflowError)
+# `torch.load` promises nothing about damaged files. It interprets a pickle, only such as make
+# tensors and plain values, and what an interpreter of damaged code meets it raises as it comes.
+_UNREADABLE = (
+    *(*_UNFIT, OSError, EOFError, MemoryError, AssertionError, ZeroDivisionError),
+    *(struct.error, pickle.UnpicklingError),
+)
 
 
 class Checkpoint:
@@ -74,28 +84,34 @@ class Checkpoint:
         content = self._read()
         for name, part in self.parts.items():
             self._restore(name, part, content["parts"][name])
-        _set_torch_generators(content["torch"])
+        try:
+            _set_torch_generators(content["torch"])
+        except _UNFIT as error:
+            raise self._refused("does not hold the generators of PyTorch") from error
         return True
 
     def _read(self) -> dict[str, Any]:
         try:
             # Only tensors and plain values: a checkpoint runs no code.
             content = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as e:
-            raise self._refused("is damaged, or no checkpoint") from e
+        except _UNREADABLE as error:
+            raise self._refused("is damaged, or no checkpoint") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise self._refused("was written by another version")
-        if content["recipe"] != self.recipe:
+        if content.get("recipe") != self.recipe:
             raise self._refused("belongs to another training")
-        if set(content["parts"]) != set(self.parts):
-            differing = ", ".join(f"`{n}`" for n in sorted(set(content["parts"]) ^ set(self.parts)))
+        parts = content.get("parts")
+        if not isinstance(parts, dict) or "torch" not in content:
+            raise self._refused("is damaged, or no checkpoint")
+        if set(parts) != set(self.parts):
+            differing = ", ".join(sorted(f"`{n}`" for n in set(parts) ^ set(self.parts)))
             raise self._refused(f"holds other parts than this training has ({differing})")
         return content
 
     def _restore(self, name: str, part: Part, state: Any) -> None:
         try:
             _set_state(part, state)
-        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        except _UNFIT as error:
             raise self._refused(f"does not fit the `{name}` of this training") from error
 
     def _refused(self, reason: str) -> SpecError:
