@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MAX_AXES = 16
+"""Of a tensor, as of those in network files. NumPy has arrays of 64."""
+
 
 @dataclass(frozen=True, slots=True)
 class EnumType:

@@ -111,6 +111,24 @@ def test_what_is_nested_and_closed(kind: str) -> None:
     assert diagnose("let a = " + closing * 500)
 
 
+AXES: dict[str, tuple[str, Callable[[int], str]]] = {
+    "list": ("E0310", lambda n: "let a = " + "[" * n + "1" + "]" * n),
+    "type": ("E0304", lambda n: "param a: real[" + "1, " * n + "]"),
+    "layer": (
+        "E0620",
+        lambda n: "network f: real[1] -> real[1] { layer reshape([" + "1, " * n + "]) }",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_tensors_have_at_most_16_axes(name: str) -> None:
+    code, text = AXES[name]
+    assert code not in diagnose(text(16))
+    assert code in diagnose(text(17))
+    assert code in diagnose(text(70))
+
+
 @pytest.mark.parametrize(
     "number",
     [

@@ -8,7 +8,7 @@ from math import prod
 
 from specdsl.language import constants, syntax
 from specdsl.language.checking.settings import Matched
-from specdsl.language.types import TensorType
+from specdsl.language.types import MAX_AXES, TensorType
 from specdsl.language.typing.names import Context, quote
 from specdsl.source import Span
 
@@ -56,6 +56,9 @@ def _reshape(matched: Matched, shape: Shape, context: Context) -> Shape | None:
     extents = constants.entries(matched.values["shape"])
     if any(extent.denominator != 1 or extent < 1 for extent in extents):
         context.error("E0620", "a shape is made of whole numbers from 1", span)
+        return None
+    if len(extents) > MAX_AXES:
+        context.error("E0620", f"a shape has at most {MAX_AXES} axes", span)
         return None
     after = tuple(int(extent) for extent in extents)
     if prod(after) == prod(shape):

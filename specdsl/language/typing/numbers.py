@@ -9,7 +9,7 @@ from fractions import Fraction
 from specdsl.language import constants, syntax, units
 from specdsl.language.constants import LARGEST_POWER
 from specdsl.language.spec import Value
-from specdsl.language.types import TensorType
+from specdsl.language.types import MAX_AXES, TensorType
 from specdsl.language.typing.names import NOTHING, Context, Typed, Variable, quote
 from specdsl.language.typing.operands import (
     Operand,
@@ -320,6 +320,9 @@ def list_of(expression: syntax.List, context: Context) -> Typed:
     # `[x, [1]]` is a vector, but `[[1], [2]]` a matrix of one column.
     alike = all(item.tensor.shape == first.tensor.shape for item in known)
     shape = first.tensor.shape if alike else squeezed(first.tensor.shape)
+    if len(shape) >= MAX_AXES:
+        message = f"a list of lists nests at most {MAX_AXES} deep"
+        return context.error("E0310", message, expression.span)
     kind = TensorType((len(known), *shape), element, unit.unit)
     given = [item.typed.value for item in known if item.typed.value is not None]
     values = given if alike else [constants.scalar(value) for value in given]

@@ -9,6 +9,7 @@ from specdsl.diagnostics import SpecError
 from specdsl.language import syntax, units
 from specdsl.language.types import (
     BOOL,
+    MAX_AXES,
     NORM,
     STRING,
     UNKNOWN,
@@ -74,8 +75,9 @@ def _tensor(expression: syntax.TypeName, context: Context) -> Type:
     if None in shape:
         return UNKNOWN
     known = tuple(n for n in shape if n is not None)
-    if prod(known) > MAX_ENTRIES:
-        context.error("E0304", f"{quote(expression)} has more entries than fit", expression.span)
+    if prod(known) > MAX_ENTRIES or len(known) > MAX_AXES:
+        what = "entries" if len(known) <= MAX_AXES else "axes"
+        context.error("E0304", f"{quote(expression)} has more {what} than fit", expression.span)
         return UNKNOWN
     return TensorType(known, expression.name, unit)
 
