@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 # Two cores are the smallest machine this is meant for; more threads than cores slows every solver.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow fuzz bench vnncomp lint types unit wheel clean
+.PHONY: demo test test-slow fuzz fuzz-files fuzz-laws bench vnncomp lint types unit wheel clean
 
 $(VENV)/.stamp: pyproject.toml constraints.txt tools/ensure_torch.py
 	$(PY) -m venv $(VENV)
@@ -37,9 +37,24 @@ wheel: $(VENV)/.stamp
 test-slow: $(VENV)/.stamp
 	$(BIN)/python -m pytest -m slow
 
-# Laws of the tests on examples that nobody has seen yet: see docs/decisions/020-fixed-examples.md.
+# What nobody has seen yet (docs/fuzzing.md): changed files, and laws of the tests on new examples.
+fuzz: fuzz-files fuzz-laws
+
+# 100,000 changed files (`make test` runs 20,000, always the same), some 4 minutes; then as many as fit
+# into FUZZ_SECONDS, chosen by what code they reach, which needs the extra `fuzz`.
+FUZZ_RUNS ?= 100000
+FUZZ_SECONDS ?= 600
+fuzz-files: $(VENV)/.fuzz-stamp
+	$(BIN)/python -m tests.fuzz --runs $(FUZZ_RUNS) --seed random
+	$(BIN)/python -m tests.fuzz.coverage --seconds $(FUZZ_SECONDS)
+
+$(VENV)/.fuzz-stamp: $(VENV)/.stamp
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev,fuzz]"
+	touch $@
+
+# Laws of the tests on new examples: see docs/decisions/020-fixed-examples.md.
 ROUNDS ?= 3
-fuzz: $(VENV)/.stamp
+fuzz-laws: $(VENV)/.stamp
 	for round in $$(seq $(ROUNDS)); do \
 	  echo "round $$round of $(ROUNDS)"; \
 	  SPECDSL_TESTS=random $(BIN)/python -m pytest -n 2 -m "hypothesis and not slow" || exit 1; \

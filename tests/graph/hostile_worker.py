@@ -20,14 +20,13 @@ from typing import Any
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes
 from specdsl.graph.onnx_import.load import load_onnx
+from tests.fuzz.watch import Watch
 
 # Above what the process has when the child starts.
 MAX_MEMORY = 2**30
 # Of processor time, which does not depend on what else the machine does; a hang takes none.
 MAX_SECONDS = 10
 MAX_WAIT = 60
-# What no import of a network has a reason to do.
-FORBIDDEN = ("subprocess.", "socket.", "os.exec", "os.fork", "os.system", "os.posix_spawn", "pty.")
 
 
 @dataclass(frozen=True)
@@ -39,22 +38,6 @@ class Outcome:
     message: str
     seconds: float
     trespasses: tuple[str, ...]
-
-
-class Watch:
-    """An audit hook that notes what is opened outside of a folder, and what starts something."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder.resolve()
-        self.trespasses: list[str] = []
-
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
-            path = Path(os.fsdecode(arguments[0])).resolve()
-            if not path.is_relative_to(self.folder):
-                self.trespasses.append(f"{event} {path}")
-        elif event.startswith(FORBIDDEN):
-            self.trespasses.append(event)
 
 
 def load(path: Path) -> tuple[str, str]:

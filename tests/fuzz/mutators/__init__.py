@@ -1,0 +1,1 @@
+"""Changes to files that keep enough of their structure to get past the first guard."""
