@@ -1,0 +1,1 @@
+"""The scoreboard of docs/soundness.md: `python -m benchmarks.soundness`."""
