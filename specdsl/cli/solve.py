@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,9 +93,8 @@ def _write(path: Path | None, text: str) -> None:
 
 def _limit_memory(gib: float) -> None:
     """What goes beyond the limit fails to be allocated, in this process."""
-    if sys.platform == "win32":
-        raise click.UsageError("--memory needs a system with resource limits")
-    import resource
+    from specdsl.run.memory import can_limit, limit_memory
 
-    size = int(gib * 2**30)
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    if not can_limit():
+        raise click.UsageError("--memory needs a system with resource limits")
+    limit_memory(gib)
