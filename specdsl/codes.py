@@ -854,6 +854,12 @@ CODES: dict[str, Code] = {
         "A variable has the name of something declared above, which it hides. Nothing is wrong,"
         " but readers may be misled.",
     ),
+    "W0880": Code(
+        "answers are not kept",
+        "`check` keeps answers in `.specdsl_cache` where it runs, so that none is sought twice. "
+        "The folder cannot be made or written there, has no room, or is damaged. Verdicts and the "
+        "exit code are the same without it.",
+    ),
     "W0901": Code(
         "no language version",
         "A spec begins with `spec 1.0`, so that later versions of the language can still read it.",

@@ -11,6 +11,9 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+SEMANTICS = "real"
+"""Verdicts hold for the network in real arithmetic; what is trusted stands with each result."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Certificate:
@@ -92,7 +95,8 @@ class OpenCases:
 class Unknown:
     """Not decided. `reason` is one sentence part ("timeout after 30 s; 412 domains open");
     `bound` the best proven lower bound on the deciding margin; `advice` what to try. `left`: which
-    cases may have a point, None where all may.
+    cases may have a point, None where all may. `crashed`: the solver broke down, which says nothing
+    about the question: asked again it may be decided.
     """
 
     reason: str
@@ -100,6 +104,7 @@ class Unknown:
     advice: str | None = None
     timeout: bool = False
     left: OpenCases | None = None
+    crashed: bool = False
 
 
 Verdict = Verified | Falsified | Unknown

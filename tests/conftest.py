@@ -21,6 +21,10 @@ settings.register_profile("fixed", UNTIMED, derandomize=True, database=None)
 settings.register_profile("random", UNTIMED, print_blob=True)
 settings.load_profile(os.environ.get("SPECDSL_TESTS", "fixed"))
 
+# Of commands, those in processes of their own too: every answer is asked for, none is left behind,
+# and all is decided where a debugger sees it. Tests of workers and of the store ask for these.
+os.environ.update(SPECDSL_NO_CACHE="1", SPECDSL_JOBS="0")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite the golden files")

@@ -13,10 +13,13 @@ from specdsl.cli.output import print_diagnostics
 from specdsl.diagnostics import SpecError
 
 if TYPE_CHECKING:
+    from specdsl.run.execution import Execution
     from specdsl.run.pipeline import RunOptions
     from specdsl.run.result import Report
 
 FORMATS = ("console", "json")
+RUNNING = ("jobs", "memory", "no_cache", "cache_dir")
+"""Names of the options of `options.running`."""
 
 
 @click.command("check")
@@ -32,6 +35,7 @@ FORMATS = ("console", "json")
 @options.timeout
 @click.option("--seed", type=click.IntRange(min=0), help="For backends that draw random numbers.")
 @options.device
+@options.running
 @click.option(
     "--unknown",
     type=click.Choice(["ok", "fail"]),
@@ -73,6 +77,7 @@ def check_command(**given: Any) -> int:
 @options.timeout
 @click.option("--seed", type=click.IntRange(min=0), help="For the random starting points.")
 @options.device
+@options.running
 @options.allowed
 def attack_command(**given: Any) -> int:
     """Look for counterexamples only: `check --using attack --unknown ok`."""
@@ -89,11 +94,12 @@ def run_check(
     **settings: Any,
 ) -> int:
     """Run the pipeline on every file, print the reports, return the exit code."""
+    execution = options.execution(**{name: settings.pop(name) for name in RUNNING})
     formats = tuple(dict.fromkeys(formats)) or ("console",)
     if len(formats) > 1 and output is None:
         raise click.UsageError("two output formats need --output-file for the JSON")
     overrides = options.parse_parameters(parameters)
-    run_options = _run_options(**settings)
+    run_options = _run_options(execution=execution, **settings)
     reports = _run_all(paths, overrides, run_options, allowed)
     failed = _write_tables(reports, allowed)
     _print_reports(reports, formats, output)
@@ -113,6 +119,7 @@ def _run_options(  # noqa: PLR0913 - one for each option
     seed: int | None,
     device: str,
     unknown: str,
+    execution: Execution,
 ) -> RunOptions:
     from specdsl.run.asked_backend import asked_backend
     from specdsl.run.pipeline import RunOptions
@@ -128,6 +135,7 @@ def _run_options(  # noqa: PLR0913 - one for each option
         selection=options.parse_optional_selection(selection),
         stop_early=stop_early,
         unknown_fails=unknown == "fail",
+        execution=execution,
     )
 
 
@@ -147,8 +155,8 @@ def _run_all(
             reports.append(report)
             if report.interrupted or (run_options.stop_early and report.codes()):
                 break
+    print_diagnostics(dict.fromkeys(d for report in reports for d in report.diagnostics))
     for report in reports:
-        print_diagnostics(report.diagnostics)
         shown = [d for r in report.results for d in (*r.diagnostics, *r.warnings)]
         print_diagnostics(dict.fromkeys(shown))
     return reports

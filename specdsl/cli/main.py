@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sweep": ("specdsl.cli.sweep", "Train for many values; draw the clean-certified front."),
     "compile": ("specdsl.cli.compile", "Print a stage: tree, spec, graph, lp, smt2, vnnlib, ..."),
     "show": ("specdsl.cli.show", "Print and draw the networks of an ONNX file or a spec."),
+    "cache": ("specdsl.cli.cache", "Look at, or throw away, the answers that check keeps."),
     "explain": ("specdsl.cli.explain", "Explain a diagnostic code, with examples."),
     "solve": ("specdsl.cli.solve", "Decide one network and VNN-LIB query."),
     "bench": ("specdsl.cli.bench", "Decide many VNN-COMP instances."),

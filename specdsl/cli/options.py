@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from specdsl.diagnostics import SpecError
+from specdsl.run.execution import Execution
 from specdsl.run.selection import Selection, parse_selection
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
 
@@ -67,6 +71,78 @@ memory = click.option(
     metavar="GIB",
     help="Address space that a process may use.",
 )
+CACHE = ".specdsl_cache"
+
+
+def running(command: Decorated) -> Decorated:
+    """The options that say in which processes obligations are decided, and what is kept."""
+    for option in reversed(_RUNNING):
+        command = option(command)
+    return command
+
+
+_RUNNING = (
+    click.option(
+        "--jobs",
+        type=click.IntRange(min=0),
+        metavar="N",
+        envvar="SPECDSL_JOBS",
+        help="Worker processes, each with one obligation at a time. Default: 1. With 0 everything "
+        "is decided in this process, where a crash ends the run.",
+    ),
+    click.option(
+        "--memory",
+        type=click.FloatRange(min=0, min_open=True),
+        metavar="GIB",
+        envvar="SPECDSL_MEMORY",
+        help="Address space that each worker may use; what goes beyond costs its own obligation.",
+    ),
+    click.option(
+        "--no-cache",
+        is_flag=True,
+        envvar="SPECDSL_NO_CACHE",
+        help="Ask everything again, and keep no answers.",
+    ),
+    click.option(
+        "--cache-dir",
+        type=FILE,
+        metavar="DIR",
+        envvar="SPECDSL_CACHE_DIR",
+        default=CACHE,
+        show_default=True,
+        help="The folder that answers are kept in, and found again.",
+    ),
+)
+
+
+def execution(
+    *, jobs: int | None, memory: float | None, no_cache: bool, cache_dir: Path
+) -> Execution:
+    """What the options of `running` come to. Raises UsageError for workers where there are none.
+
+    Before numpy is loaded: it asks once how many threads it may have.
+    """
+    from specdsl.run.workers.limits import Workers, can_fork
+
+    if not can_fork() and (jobs or memory is not None):
+        raise click.UsageError("--jobs and --memory need Linux")
+    if jobs == 0 and memory is not None:
+        raise click.UsageError("--memory is for workers, and --jobs 0 has none")
+    jobs = int(can_fork()) if jobs is None else jobs
+    if jobs > 1:
+        # More threads than cores slow every solver down.
+        share = max(1, (os.cpu_count() or 1) // jobs)
+        os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    workers = Workers(jobs, memory) if jobs else None
+    return Execution(workers, cache_folder(cache_dir, no_cache))
+
+
+def cache_folder(cache_dir: Path, no_cache: bool) -> Path | None:
+    """Where answers are kept; a folder on the command line goes before the environment's "no"."""
+    source = click.get_current_context().get_parameter_source
+    said = source("no_cache") is ParameterSource.COMMANDLINE
+    asked = source("cache_dir") is ParameterSource.COMMANDLINE
+    return None if no_cache and (said or not asked) else cache_dir
 
 
 def parse_parameters(given: Iterable[str]) -> dict[str, str]:

@@ -56,7 +56,8 @@ class PlainProgress:
     def finished(self, result: Result | QueryResult) -> None:
         """Print the verdict."""
         self._done += 1
-        line = f"[{self._done}/{self._total}] {result.id}: {result.word} ({result.seconds:.2f} s)"
+        took = "cached" if result.cached else f"{result.seconds:.2f} s"
+        line = f"[{self._done}/{self._total}] {result.id}: {result.word} ({took})"
         click.echo(line, err=True)
 
     def __enter__(self) -> PlainProgress:

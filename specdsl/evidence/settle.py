@@ -18,13 +18,16 @@ def settle(query: Query, answer: Answer) -> Answer:
 
     Verdicts here are about the query itself: Falsified says that a case has a point. A witness is
     tested for membership, exact margins and replay; a certificate for a margin that could not
-    prove anything.
+    prove anything. A bound that is no number is none.
     """
     match answer.verdict:
         case Falsified(witness):
-            objection = _witness_objection(query, witness)
+            found = witness_again(query, witness)
+            objection = found if isinstance(found, str) else None
         case Verified(certificate):
             objection = _certificate_objection(query, certificate)
+        case Unknown(bound=bound) as verdict if bound is not None and isnan(bound):
+            return replace(answer, verdict=replace(verdict, bound=None))
         case Unknown():
             objection = None
     if objection is None:
@@ -32,7 +35,8 @@ def settle(query: Query, answer: Answer) -> Answer:
     return replace(answer, verdict=Unknown(f"{answer.method}: {objection}"))
 
 
-def _witness_objection(query: Query, witness: Witness) -> str | None:
+def witness_again(query: Query, witness: Witness) -> Witness | str:
+    """The witness as it is found at its point now, or what is wrong with it."""
     if not 0 <= witness.case < len(query.cases):
         return f"its witness names case {witness.case} of {len(query.cases)}"
     if witness.point.shape != (query.graph.size(query.graph.input),):
@@ -49,7 +53,9 @@ def _witness_objection(query: Query, witness: Witness) -> str | None:
         return found.reason
     if found.exact_margin != witness.exact_margin:
         return "its witness has another exact margin than it says"
-    return None
+    # How the point came into the set is noted in front, and cannot be found anew.
+    before = witness.notes[: max(0, len(witness.notes) - len(found.notes))]
+    return replace(found, notes=before + found.notes)
 
 
 def _certificate_objection(query: Query, certificate: Certificate) -> str | None:

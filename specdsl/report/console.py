@@ -17,7 +17,7 @@ from specdsl.language.checking.combinations import plain_text, suffix_of
 from specdsl.language.spec import Value
 from specdsl.report.queries import queries_table
 from specdsl.report.queries import reasons as query_reasons
-from specdsl.report.wording import amount, figure, number, plural, values_of
+from specdsl.report.wording import amount, figure, number, plural, spent, values_of
 from specdsl.run.outcomes import ShownVariable, ShownWitness
 from specdsl.run.query_result import QueryOutcome
 from specdsl.run.result import CheckOutcome, Report, Result
@@ -129,7 +129,7 @@ def _add_row(table: Table, result: Result) -> None:
         Text(word, style=STYLES[word]),
         result.method,
         "" if result.bound is None else number(result.bound),
-        f"{result.seconds:.2f}",
+        _spent([result]),
     )
 
 
@@ -140,9 +140,13 @@ def _add_counts(table: Table, group: Sequence[Result], suffix: str) -> None:
         if word in words:
             verdicts.append("\n" * bool(verdicts) + f"{words.count(word)} {word}", style)
     methods = ", ".join(dict.fromkeys(r.method for r in group))
-    seconds = sum(r.seconds for r in group)
     name = f"{group[0].property_name}{suffix} ({len(group)} samples)"
-    table.add_row(name, verdicts, methods, "", f"{seconds:.2f}")
+    table.add_row(name, verdicts, methods, "", _spent(group))
+
+
+def _spent(group: Sequence[Result]) -> str:
+    fresh = [r.seconds for r in group if not r.cached]
+    return spent(fresh, len(group) - len(fresh))
 
 
 # --- witnesses ----------------------------------------------------------------------------------
@@ -302,6 +306,11 @@ def _summary(report: Report) -> Text:
         done = sum(word in {"found", "none"} for word in words)
         parts.append(f"{done} of {plural(len(words), 'query', 'queries')} answered")
     summary = Text("\n" + ", ".join(parts) + f" in {amount(report.seconds)}", style="bold")
+    cached = sum(
+        r.cached for r in (*report.results, *(r for q in report.queries for r in q.results))
+    )
+    if cached:
+        summary.append(f" ({cached} cached)", style="not bold")
     if report.interrupted:
         summary.append(" (interrupted)", style="bold red")
     return summary

@@ -19,11 +19,10 @@ from specdsl.report.queries import document as query_document
 from specdsl.run.outcomes import ShownWitness
 from specdsl.run.query_result import QueryOutcome
 from specdsl.run.result import CheckOutcome, Report, Result
+from specdsl.verdict import SEMANTICS
 from specdsl.version import __version__
 
 SCHEMA_VERSION = 1
-SEMANTICS = "real"
-"""Verdicts hold for the network in real arithmetic; what is trusted stands with each result."""
 
 Json = dict[str, Any]
 
@@ -146,7 +145,7 @@ def _result(result: Result, check: CheckOutcome) -> Json:
         "trusted": list(result.trusted),
         "confidence": None,
         "seconds": _number(result.seconds),
-        "cached": False,
+        "cached": result.cached,
         "certificate": None,
         "witness": _witness(result.witness) if result.witness else None,
         "statistics": {name: _number(value) for name, value in result.statistics.items()},

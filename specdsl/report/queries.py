@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from specdsl.report.wording import precise
+from specdsl.report.wording import precise, spent
 from specdsl.run.query_result import QueryOutcome, QueryResult
 
 STYLES = {"found": "green", "open": "yellow", "error": "bold red", "none": "yellow"}
@@ -33,7 +33,7 @@ def queries_table(outcomes: Sequence[QueryOutcome]) -> Table:
                 Text(word, style=STYLES[word]),
                 _end(result, result.proven, proven=True),
                 _end(result, result.attained, proven=False),
-                f"{result.seconds:.2f}",
+                spent([] if result.cached else [result.seconds], result.cached),
             )
     return table
 
@@ -80,5 +80,6 @@ def document(result: QueryResult, argument: Any) -> dict[str, Any]:
         "method": result.method,
         "steps": result.steps,
         "seconds": result.seconds,
+        "cached": result.cached,
         "sample": result.sample,
     }

@@ -49,3 +49,12 @@ def amount(seconds: float) -> str:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"
+
+
+def spent(seconds: Sequence[float], cached: int) -> str:
+    """What answers took in this run, and how many were there already: `3.42`, `cached`."""
+    if not cached:
+        return f"{sum(seconds):.2f}"
+    if not seconds:
+        return "cached"
+    return f"{sum(seconds):.2f}\n{cached} cached"

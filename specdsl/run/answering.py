@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from specdsl.backend import Backend, Deadline, Unsupported
 from specdsl.diagnostics import SpecError
 from specdsl.query.query import Query
+from specdsl.run.memory import out_of_memory, ran_out
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
@@ -45,8 +46,14 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
     # its own obligation only. Nothing is concluded from it.
     except Exception as error:  # noqa: BLE001
         _LOG.debug("solver crashed on %s", query.name, exc_info=True)
-        reason = f"solver crashed: {type(error).__name__}: {_first_line(error)}"
-        return Answer(Unknown(reason), backend.name, time.monotonic() - start)
+        return Answer(_crash(error), backend.name, time.monotonic() - start)
+
+
+def _crash(error: Exception) -> Unknown:
+    if ran_out(error):
+        return Unknown(out_of_memory(), crashed=True)
+    reason = f"solver crashed: {type(error).__name__}: {_first_line(error)}"
+    return Unknown(reason, crashed=True)
 
 
 def _above_rounding(query: Query, margins: Graph, answer: Answer) -> Answer:

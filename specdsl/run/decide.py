@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from specdsl.backend import Backend, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.query.query import Query
-from specdsl.run.answering import answer_query
+from specdsl.run.asking import Answered, Ask, ask_backend
 from specdsl.run.figures import claim_holds_at
 from specdsl.run.outcomes import ShownVariable, ShownWitness
 from specdsl.run.result import Result
 from specdsl.source import Span
-from specdsl.verdict import Answer, Falsified, Unknown, Verified, Witness
+from specdsl.verdict import Falsified, Unknown, Verified, Witness
 
 if TYPE_CHECKING:
     from specdsl.query.elaboration.elaborate import Obligation
@@ -26,13 +26,15 @@ class Method:
     """How the obligations of one `check` are decided.
 
     `timeout`: seconds for each obligation. `with_samples`: also try each sample unperturbed.
-    `judged_by_expect`: the check passes or fails by its `expect`s alone.
+    `judged_by_expect`: the check passes or fails by its `expect`s alone. `ask`: how the backend is
+    come by.
     """
 
     backend: Backend
     timeout: float | None
     with_samples: bool = False
     judged_by_expect: bool = False
+    ask: Ask = ask_backend
 
 
 def decide(obligation: Obligation, resources: Resources, method: Method) -> Result:
@@ -42,7 +44,24 @@ def decide(obligation: Obligation, resources: Resources, method: Method) -> Resu
     become diagnostics of this result. A crash of the solver makes the verdict unknown.
     """
     start = time.monotonic()
-    base = Result(
+    base = undecided(obligation, method)
+    try:
+        query = obligation.query(resources)
+        sample = obligation.sample_point(resources) if method.with_samples else None
+        answered = method.ask(query, method.backend, method.timeout, start)
+    except SpecError as error:
+        found = tuple(d.at(obligation.span) for d in error.diagnostics)
+        return _refused(base, found, time.monotonic() - start)
+    except Unsupported as error:
+        return _refused(base, (unsupported(error, obligation),), time.monotonic() - start)
+    holds = None if sample is None else claim_holds_at(query, sample)
+    result = replace(base, sample_holds=holds, warnings=query.warnings)
+    return _with_answer(result, query, answered)
+
+
+def undecided(obligation: Obligation, method: Method) -> Result:
+    """The result before anything is known."""
+    return Result(
         id=obligation.id,
         property_name=obligation.property_name,
         check=obligation.check,
@@ -52,19 +71,6 @@ def decide(obligation: Obligation, resources: Resources, method: Method) -> Resu
         span=obligation.span,
         sample=obligation.sample,
     )
-    try:
-        query = obligation.query(resources)
-        sample = obligation.sample_point(resources) if method.with_samples else None
-        answer = answer_query(query, method.backend, method.timeout)
-    except SpecError as error:
-        found = tuple(d.at(obligation.span) for d in error.diagnostics)
-        return _refused(base, found, time.monotonic() - start)
-    except Unsupported as error:
-        return _refused(base, (unsupported(error, obligation),), time.monotonic() - start)
-    holds = None if sample is None else claim_holds_at(query, sample)
-    seconds = time.monotonic() - start
-    result = replace(base, sample_holds=holds, seconds=seconds, warnings=query.warnings)
-    return _with_answer(result, query, answer)
 
 
 def unsupported(error: Unsupported, obligation: Obligation) -> Diagnostic:
@@ -89,10 +95,11 @@ def _refused(base: Result, found: tuple[Diagnostic, ...], seconds: float) -> Res
     return replace(base, diagnostics=found, reason=reason, seconds=seconds)
 
 
-def _with_answer(base: Result, query: Query, answer: Answer) -> Result:
+def _with_answer(base: Result, query: Query, answered: Answered) -> Result:
     # For an `exists` the roles change: the point that a query finds is what was claimed.
     claimed = query.kind == "exists"
     known: dict[str, Any]
+    answer = answered.answer
     match answer.verdict:
         case Verified(certificate):
             known = {
@@ -107,7 +114,14 @@ def _with_answer(base: Result, query: Query, answer: Answer) -> Result:
             }
         case Unknown(reason, bound, advice):
             known = {"verdict": "unknown", "reason": reason, "bound": bound, "advice": advice}
-    return replace(base, method=answer.method, statistics=answer.statistics, **known)
+    return replace(
+        base,
+        method=answer.method,
+        statistics=answer.statistics,
+        seconds=answered.seconds,
+        cached=answered.cached,
+        **known,
+    )
 
 
 def show_witness(query: Query, witness: Witness) -> ShownWitness:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from specdsl.backends import registry
-from specdsl.diagnostics import Diagnostics, SpecError, diagnostic
+from specdsl.diagnostics import Diagnostic, Diagnostics, SpecError, diagnostic
 from specdsl.files import read_source
 from specdsl.language.checking.check import check
 from specdsl.language.checking.combinations import Combination, check_combinations
@@ -24,7 +25,8 @@ from specdsl.language.spec import (
 )
 from specdsl.run.answering import DEFAULT_TIMEOUT
 from specdsl.run.asked_backend import asked_backend
-from specdsl.run.decide import Method, decide
+from specdsl.run.decide import Method
+from specdsl.run.execution import Execution
 from specdsl.run.figures import compute, figures_of, judge, needs_samples
 from specdsl.run.outcomes import ExpectOutcome
 from specdsl.run.query_figures import compute as compute_query_figures
@@ -32,14 +34,15 @@ from specdsl.run.query_figures import figures_of_query
 from specdsl.run.query_result import QueryOutcome, QueryResult
 from specdsl.run.result import CheckOutcome, Report, Result
 from specdsl.run.selection import Selection
+from specdsl.run.store.origin import Origin
 from specdsl.run.to_come import refuse_to_come
 
 if TYPE_CHECKING:
-    from specdsl.query.elaboration.elaborate import Obligation
-    from specdsl.query.elaboration.questions.optimum import Site
     from specdsl.query.elaboration.values.resources import Resources
+    from specdsl.run.units import Unit
 
 
+Found = Result | QueryResult
 Declaration = CheckDeclaration | OptimizeDeclaration | SearchDeclaration
 
 
@@ -47,7 +50,8 @@ Declaration = CheckDeclaration | OptimizeDeclaration | SearchDeclaration
 class RunOptions:
     """What the command line may change: backend, seconds an obligation, seed, device, selection.
 
-    `stop_early` ends the run at the first obligation that would make it fail.
+    `stop_early` ends the run at the first obligation that would make it fail. `execution`: in which
+    processes, and whether answers are kept.
     """
 
     using: str | None = None
@@ -57,6 +61,7 @@ class RunOptions:
     selection: Selection | None = None
     stop_early: bool = False
     unknown_fails: bool = True
+    execution: Execution = field(default_factory=Execution)
 
 
 class Observer(Protocol):
@@ -131,7 +136,8 @@ def verify(
         combinations = load_combinations(path, overrides, allow)
     except SpecError as error:
         return Report(path, {}, (), error.diagnostics, time.monotonic() - start)
-    return verify_combinations(path, combinations, options, observer or Silent())
+    origin = Origin(str(path.resolve()), dict(overrides or {}))
+    return verify_combinations(path, combinations, options, observer or Silent(), origin=origin)
 
 
 def verify_combinations(
@@ -140,10 +146,12 @@ def verify_combinations(
     options: RunOptions,
     observer: Observer,
     networks: Mapping[str, object] | None = None,
+    origin: Origin | None = None,
 ) -> Report:
     """Check a spec that has been loaded already, in every combination of swept parameters.
 
-    `networks` handed over in memory go before the files of the same name.
+    `networks` handed over in memory go before the files of the same name. `origin`: where kept
+    answers say that they are from.
     """
     # Elaboration brings in the ONNX importer: `check-syntax` uses this module without it.
     from specdsl.query.elaboration.values.resources import Resources
@@ -164,7 +172,9 @@ def verify_combinations(
     parameters = swept_parameters(combinations)
     if found.errors:
         return Report(path, parameters, (), tuple(found.found), time.monotonic() - start)
-    run = _run(path, tasks, resources, options, observer)
+    run = _run(path, tasks, resources, options, observer, origin)
+    if run.problem is not None:
+        found.add(_not_kept(run.problem))
     return Report(
         path=path,
         parameters=parameters,
@@ -177,6 +187,11 @@ def verify_combinations(
         interrupted=run.interrupted,
         unknown_fails=options.unknown_fails,
     )
+
+
+def _not_kept(problem: str) -> Diagnostic:
+    help = "verdicts are as good without; `--cache-dir DIR` keeps them elsewhere, `--no-cache` not"
+    return diagnostic("W0880", problem, help=help)
 
 
 def _warn_of_no_check(spec: Spec, found: Diagnostics) -> None:
@@ -204,36 +219,49 @@ def swept_parameters(combinations: Sequence[Combination]) -> dict[str, Value]:
 
 @dataclass(slots=True)
 class _Task:
-    """What there is to do for one combination, and the results so far."""
+    """What there is to do for one combination, and what is known of it, by the place of its unit.
+
+    Units are those of obligations, then those of queries.
+    """
 
     combination: Combination
-    methods: tuple[Method, ...]
-    obligations: tuple[Obligation, ...]
-    sites: tuple[Site, ...]
-    query_methods: tuple[Method, ...]
+    units: tuple[Unit, ...]
     deselected: int
-    results: list[Result] = field(default_factory=list[Result])
-    query_results: list[QueryResult] = field(default_factory=list[QueryResult])
+    found: dict[int, Result | QueryResult] = field(
+        default_factory=dict[int, "Result | QueryResult"]
+    )
+
+    @property
+    def results(self) -> list[Result]:
+        """Of obligations, in the order of the file."""
+        return [r for _, r in sorted(self.found.items()) if isinstance(r, Result)]
+
+    @property
+    def query_results(self) -> list[QueryResult]:
+        """Of queries, in the order of the file."""
+        return [r for _, r in sorted(self.found.items()) if isinstance(r, QueryResult)]
 
     @property
     def left(self) -> int:
         """Obligations and queries not answered."""
-        done = len(self.results) + len(self.query_results)
-        return len(self.obligations) + len(self.sites) - done
+        return len(self.units) - len(self.found)
 
 
 def _task(combination: Combination, resources: Resources, options: RunOptions) -> _Task:
     """Raises SpecError where backends or claims make no sense before any query is built."""
     from specdsl.run.obligations import obligations_of, sites_of
+    from specdsl.run.units import Unit
 
     methods = plan(combination.spec.checks, options)
     query_methods = plan(combination.spec.queries, options)
     obligations = obligations_of(combination, resources)
     sites = sites_of(combination, resources)
-    chosen = tuple(o for o in obligations if _selected(o, options.selection))
-    asked = tuple(s for s in sites if _selected(s, options.selection))
-    deselected = len(obligations) + len(sites) - len(chosen) - len(asked)
-    return _Task(combination, methods, chosen, asked, query_methods, deselected)
+    units = [
+        *(Unit(each, methods[each.check]) for each in obligations),
+        *(Unit(each, query_methods[each.number]) for each in sites),
+    ]
+    chosen = tuple(unit for unit in units if _selected(unit, options.selection))
+    return _Task(combination, chosen, deselected=len(units) - len(chosen))
 
 
 def plan(declarations: Sequence[Declaration], options: RunOptions) -> tuple[Method, ...]:
@@ -272,16 +300,19 @@ def _method(declaration: Declaration, options: RunOptions) -> Method:
     return Method(backend, timeout, samples, bool(declaration.expects))
 
 
-def _selected(asked: Obligation | Site, selection: Selection | None) -> bool:
-    return selection is None or selection.matches(asked.id)
+def _selected(unit: Unit, selection: Selection | None) -> bool:
+    return selection is None or selection.matches(unit.id)
 
 
 @dataclass(slots=True)
 class _Run:
-    """How a run ended: in full, stopped early, or broken off by the user."""
+    """How a run ended: in full, stopped early, or broken off by the user. `problem`: why answers
+    are not kept, if so.
+    """
 
     interrupted: bool = False
     complete: bool = False
+    problem: str | None = None
 
 
 def _run(
@@ -290,39 +321,35 @@ def _run(
     resources: Resources,
     options: RunOptions,
     observer: Observer,
+    origin: Origin | None,
 ) -> _Run:
+    from specdsl.run.executing import outcomes
+
     run = _Run()
-    observer.planned(path, sum(task.left for task in tasks))
+    places = [(task, place) for task in tasks for place in range(len(task.units))]
+    units = [task.units[place] for task, place in places]
+    observer.planned(path, len(units))
+    found = outcomes(units, resources, options.execution, origin, observer.started)
     try:
-        run.complete = all(_decide(task, resources, options, observer) for task in tasks)
+        # Closed at once, so that no worker outlives what is asked of it.
+        with closing(found):
+            for outcome in found:
+                task, place = places[outcome.number]
+                task.found[place] = outcome.result
+                run.problem = run.problem or outcome.problem
+                observer.finished(outcome.result)
+                method = task.units[place].method
+                if options.stop_early and _fails(outcome.result, method, options):
+                    return run
+        run.complete = True
     except KeyboardInterrupt:
         run.interrupted = True
     return run
 
 
-def _decide(task: _Task, resources: Resources, options: RunOptions, observer: Observer) -> bool:
-    """Decide one combination's obligations; False where one that fails ended the run."""
-    for obligation in task.obligations:
-        method = task.methods[obligation.check]
-        observer.started(obligation.id)
-        result = decide(obligation, resources, method)
-        task.results.append(result)
-        observer.finished(result)
-        if options.stop_early and _fails(result, method, options):
-            return False
-    if task.sites:
-        from specdsl.run.queries import answer_site, gap_of
-
-        for site in task.sites:
-            observer.started(site.id)
-            method = task.query_methods[site.number]
-            found = answer_site(site, resources, method, gap_of(site.declaration))
-            task.query_results.append(found)
-            observer.finished(found)
-    return True
-
-
-def _fails(result: Result, method: Method, options: RunOptions) -> bool:
+def _fails(result: Found, method: Method, options: RunOptions) -> bool:
+    if isinstance(result, QueryResult):
+        return False
     if result.diagnostics or method.judged_by_expect:
         return bool(result.diagnostics)
     undecided = result.verdict == "unknown" and options.unknown_fails

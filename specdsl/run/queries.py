@@ -13,16 +13,16 @@ from fractions import Fraction
 from math import isqrt
 from typing import TYPE_CHECKING
 
-from specdsl.backend import Deadline, Unsupported
+from specdsl.backend import Backend, Deadline, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError
 from specdsl.language.spec import OptimizeDeclaration, SearchDeclaration
 from specdsl.query.query import Query
-from specdsl.run.answering import answer_query
+from specdsl.run.asking import Answered, Ask
 from specdsl.run.bisection import Frontier, Range, Said, bisect, within, within_gap
 from specdsl.run.decide import Method, show_witness, unsupported_at
 from specdsl.run.outcomes import ShownWitness
 from specdsl.run.query_result import QueryResult
-from specdsl.verdict import Falsified, Unknown, Verified
+from specdsl.verdict import Answer, Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
     from specdsl.query.elaboration.questions.optimum import Optimisation, Site
@@ -54,15 +54,10 @@ def answer_site(site: Site, resources: Resources, method: Method, gap: Fraction)
     """The result of one query; never raises for what a user or a solver did wrong."""
     start = time.monotonic()
     declaration = site.declaration
-    base = QueryResult(
-        id=site.id,
-        number=site.number,
-        kind=declaration.kind,
-        method=method.backend.name,
-        span=site.span,
-        sample=site.sample_of.index if site.sample_of else None,
-    )
+    base = open_result(site, method)
     deadline = Deadline.after(method.timeout)
+    counted = _Counted(method.ask)
+    method = replace(method, ask=counted)
     try:
         if isinstance(declaration, OptimizeDeclaration):
             found = _Optimum(site, resources, method, deadline, gap).solve(base)
@@ -72,12 +67,51 @@ def answer_site(site: Site, resources: Resources, method: Method, gap: Fraction)
         found = _refused(base, tuple(d.at(site.span) for d in error.diagnostics))
     except Unsupported as error:
         found = _refused(base, (unsupported_at(error, site.span, site.id),))
-    return replace(found, seconds=time.monotonic() - start)
+    return replace(found, seconds=time.monotonic() - start, cached=counted.all_cached)
+
+
+class _Counted:
+    """Puts questions on, and counts who answered."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self._asked = self._cached = 0
+
+    def __call__(
+        self, query: Query, backend: Backend, timeout: float | None, since: float
+    ) -> Answered:
+        answered = self._ask(query, backend, timeout, since)
+        self._asked += 1
+        self._cached += answered.cached
+        return answered
+
+    @property
+    def all_cached(self) -> bool:
+        """Whether no backend had anything to do, and there was something."""
+        return 0 < self._asked == self._cached
+
+
+def open_result(site: Site, method: Method) -> QueryResult:
+    """The result before anything is known."""
+    return QueryResult(
+        id=site.id,
+        number=site.number,
+        kind=site.declaration.kind,
+        method=method.backend.name,
+        span=site.span,
+        sample=site.sample_of.index if site.sample_of else None,
+    )
 
 
 def step_seconds(deadline: Deadline) -> float | None:
     """How long the next step may take, in seconds; None without a limit."""
     return None if deadline.end is None else max(STEP_SHARE * deadline.remaining, 0.1)
+
+
+def answer_step(query: Query, method: Method, deadline: Deadline) -> Answer:
+    """One step of a bisection, an obligation like any other."""
+    limit = step_seconds(deadline)
+    return method.ask(query, method.backend, limit, time.monotonic()).answer
 
 
 def _refused(base: QueryResult, found: Sequence[Diagnostic]) -> QueryResult:
@@ -134,7 +168,7 @@ class _Optimum:
     def _ask(self, than: Fraction | None) -> Said:
         """Is there nothing better than a value?"""
         family = self.problem.better(than)
-        answer = answer_query(family.query, self.method.backend, step_seconds(self.deadline))
+        answer = answer_step(family.query, self.method, self.deadline)
         match answer.verdict:
             case Verified():
                 return "verified"
@@ -290,8 +324,7 @@ class _Extent:
         from specdsl.query.elaboration.questions.optimum import claim_at
 
         query = claim_at(self.site, value).query(self.resources)
-        answer = answer_query(query, self.method.backend, step_seconds(self.deadline))
-        verdict = answer.verdict
+        verdict = answer_step(query, self.method, self.deadline).verdict
         if isinstance(verdict, Unknown):
             self.reason = verdict.reason
             return "unknown"

@@ -21,6 +21,7 @@ class QueryResult:
     `maximize`: `upper` is proven, `lower` attained at `argument`; `minimize` the other way round.
     `largest`: `lower` is verified, `upper` falsified by `argument`; `smallest` the other way round.
     `complete`: the ends are as near as was asked for, or there is no optimum (`reason` says why).
+    `cached`: every step was answered in an earlier run.
     """
 
     id: str
@@ -37,6 +38,7 @@ class QueryResult:
     steps: int = 0
     seconds: float = 0.0
     diagnostics: tuple[Diagnostic, ...] = ()
+    cached: bool = False
 
     @property
     def word(self) -> str:

@@ -29,7 +29,8 @@ class Result:
     `bound`: proven lower bound on the deciding margin, where there is one. `diagnostics`: why it
     could not be asked at all; the verdict is then `unknown`. `warnings`: what is odd about it, for
     example that nothing satisfies its conditions. `sample_holds`: whether the claim
-    holds at the unperturbed sample, where that was asked for.
+    holds at the unperturbed sample, where that was asked for. `cached`: the answer was kept from an
+    earlier run, and so were its `seconds`.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Result:
     diagnostics: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
     sample_holds: bool | None = None
+    cached: bool = False
 
     @property
     def word(self) -> str:

@@ -210,10 +210,10 @@ def test_an_internal_error_is_3_and_asks_for_a_report(
 def test_an_interrupt_is_130_and_keeps_what_is_known(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from specdsl.run import pipeline
+    from specdsl.run import units
 
     decided: list[str] = []
-    real = pipeline.decide
+    real = units.decide
 
     def interrupted(obligation: object, *rest: object) -> object:
         if decided:
@@ -221,7 +221,7 @@ def test_an_interrupt_is_130_and_keeps_what_is_known(
         decided.append("one")
         return real(obligation, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline, "decide", interrupted)
+    monkeypatch.setattr(units, "decide", interrupted)
     run = cli("check", write("mixed.spec", MIXED))
     assert run.code == 130
     assert "1 verified" in run.out

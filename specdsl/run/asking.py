@@ -1,0 +1,43 @@
+"""Who is asked for an answer: the backend itself, or somebody in front of it who may know it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from specdsl.backend import Backend
+from specdsl.query.query import Query
+from specdsl.run.answering import answer_query
+from specdsl.verdict import Answer
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answered:
+    """An answer whose evidence has been checked, and where it is from.
+
+    `seconds`: what it took from `since` on when it was found; of a `cached` one that was earlier.
+    """
+
+    answer: Answer
+    seconds: float
+    cached: bool = False
+
+
+class Ask(Protocol):
+    """Puts a query to a backend, now or some other time."""
+
+    def __call__(
+        self, query: Query, backend: Backend, timeout: float | None, since: float
+    ) -> Answered:
+        """The answer. `since`: when work on it began, by `time.monotonic`.
+
+        Raises Unsupported and SpecError as the backend does.
+        """
+        ...
+
+
+def ask_backend(query: Query, backend: Backend, timeout: float | None, since: float) -> Answered:
+    """The backend is asked, here and now."""
+    answer = answer_query(query, backend, timeout)
+    return Answered(answer, time.monotonic() - since)

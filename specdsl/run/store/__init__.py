@@ -1,0 +1,1 @@
+"""Answers kept between runs, in SQLite: docs/decisions/029-kept-answers.md."""
