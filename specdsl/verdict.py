@@ -11,6 +11,8 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
+from specdsl.proof.certificate import Proof
+
 SEMANTICS = "real"
 """Verdicts hold for the network in real arithmetic; what is trusted stands with each result."""
 
@@ -22,14 +24,16 @@ class Certificate:
     `margin`: the proven lower bound that decided it (the smallest over cases of the best margin),
     None where the method gives none (SMT; search, where all it knows of some parts is "positive").
     `trusted`: what is believed rather than checked, for example `float64 rounding` or `z3`.
-    `leaves`: number of pieces the input set was split into. `details` is what an independent
-    checker will read; its format is not fixed yet.
+    `leaves`: number of pieces the input set was split into. `proofs`: of some of its cases, from
+    which a file for the independent checker is written. `details`: what else there is to say.
     """
 
     method: str
     margin: float | None
     trusted: tuple[str, ...]
     leaves: int = 1
+    above_rounding: bool = False
+    proofs: tuple[Proof, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -7,16 +7,21 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from specdsl.backend import Backend, Deadline, Unsupported
+from specdsl.backend import Backend, Deadline, OutOfTime, Unsupported
 from specdsl.diagnostics import SpecError
 from specdsl.query.query import Query
-from specdsl.run.memory import out_of_memory, ran_out
+from specdsl.run.memory import more_memory, out_of_memory, ran_out
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
+    from specdsl.certificates.certify import Certified
+    from specdsl.certificates.question import Semantics
     from specdsl.graph.graph import Graph
 
 _LOG = logging.getLogger(__name__)
+
+LEAST_SECONDS = 5.0
+"""For the checker of certificates, however little of the time a method has left."""
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds an obligation may take where neither the command line nor the spec says."""
@@ -51,23 +56,48 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
 
 def _crash(error: Exception) -> Unknown:
     if ran_out(error):
-        return Unknown(out_of_memory(), crashed=True)
+        return Unknown(out_of_memory(), advice=more_memory(), crashed=True)
     reason = f"solver crashed: {type(error).__name__}: {_first_line(error)}"
     return Unknown(reason, crashed=True)
+
+
+def certified(
+    query: Query, answer: Answer, semantics: Semantics, deadline: Deadline
+) -> tuple[Answer, Certified | None]:
+    """A verified answer with the certificate that the checker accepted, or Unknown with the reason
+    why there is none; every other answer as it is.
+    """
+    from specdsl.certificates.certify import certify
+    from specdsl.certificates.nodes import NotCertified
+
+    if not isinstance(answer.verdict, Verified):
+        return answer, None
+    known = answer.verdict.certificate
+    left = Deadline.after(max(LEAST_SECONDS, deadline.remaining))
+    try:
+        found = certify(query, known.proofs, semantics, left)
+    except (NotCertified, OutOfTime) as error:
+        reason = f"{answer.method} verifies it, but there is no certificate: {error}"
+        return replace(answer, verdict=Unknown(reason, known.margin)), None
+    accepted = replace(known, trusted=found.trusted, leaves=found.leaves)
+    return replace(answer, verdict=Verified(accepted)), found
 
 
 def _above_rounding(query: Query, margins: Graph, answer: Answer) -> Answer:
     """Unknown where float64 rounding could account for the whole margin of a certificate.
 
     `margins`: the graph whose margins the backends bound, of the same signs as the query's.
-    A certificate without a margin comes from exact arithmetic, or from a search that already
-    counted margins above the slack only.
+    A certificate without a margin comes from exact arithmetic, or from a search; methods that take
+    the slack off their margins as they go are not asked for it twice.
     """
-    if not isinstance(answer.verdict, Verified) or answer.verdict.certificate.margin is None:
+    if not isinstance(answer.verdict, Verified):
+        return answer
+    certificate = answer.verdict.certificate
+    if certificate.margin is None or certificate.above_rounding:
         return answer
     from specdsl.bounds.rounding import common_slack, rounding_slack
 
-    margin = answer.verdict.certificate.margin
+    margin = certificate.margin
     sets = {id(case.inputs): case.inputs for case in query.cases}
     if margin > common_slack(margins, tuple(sets.values())):
         return answer

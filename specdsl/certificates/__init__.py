@@ -1,0 +1,1 @@
+"""Writing certificates: the engine's side of `specdsl.proof`, which checks them."""

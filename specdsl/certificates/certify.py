@@ -1,0 +1,197 @@
+"""From what a method knows of a proof to a certificate that the checker has accepted.
+
+The checker judges every leaf by bounds of its own, which are a little looser here and there than
+those that refuted it. Leaves that it does not accept are halved until it does, or until that takes
+too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from specdsl.backend import Deadline, OutOfTime
+from specdsl.certificates.nodes import NotCertified
+from specdsl.certificates.question import Semantics, Statement, state
+from specdsl.proof.arithmetic import FLOAT, Array
+from specdsl.proof.boxes import LEAF, SPLIT, Cases, Judged, Tree, leaf_boxes, write_tree
+from specdsl.proof.certificate import Proof, read_certificate
+from specdsl.proof.passes import Rules
+from specdsl.proof.refusal import Refused
+from specdsl.proof.relaxations import Interval
+from specdsl.query.groups import group_cases
+from specdsl.query.query import Query
+
+# Rounds of halving leaves that are not accepted, and leaves that come of it, besides as many as the
+# tree had: a margin within the rounding of float32 closes nowhere.
+MAX_ROUNDS, MORE_LEAVES = 24, 4096
+# Of more inputs that vary than this, halving some decides nothing.
+MAX_VARYING = 64
+# The tree of a set that is refuted as it is.
+WHOLE = Tree(np.zeros(1, np.uint8), np.zeros(0, np.uint32), np.zeros(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Certified:
+    """An accepted certificate: its bytes, its leaves, and what is believed without proof."""
+
+    content: bytes
+    leaves: int
+    semantics: Semantics
+    trusted: tuple[str, ...]
+
+
+def certify(
+    query: Query,
+    proofs: Sequence[Proof],
+    semantics: Semantics,
+    deadline: Deadline,
+    more_leaves: int = MORE_LEAVES,
+) -> Certified:
+    """`proofs`: of some cases; the others are tried on their sets as they are. `more_leaves`: that
+    may come of halving what the checker does not accept, besides as many as there were.
+
+    Raises NotCertified with the reason where no certificate comes of it, OutOfTime.
+    """
+    statement = state(query, semantics)
+    proven = {case for proof in proofs for case in proof.cases}
+    groups = [[m for m in group.members if m not in proven] for group in group_cases(query)]
+    whole = [Proof(tuple(members), WHOLE) for members in groups if members]
+    try:
+        return _checked(statement, [*proofs, *whole], deadline, more_leaves)
+    except Refused as refusal:
+        raise NotCertified(str(refusal)) from refusal
+
+
+def _checked(
+    statement: Statement, proofs: Sequence[Proof], deadline: Deadline, more_leaves: int
+) -> Certified:
+    question = read_certificate(_file(statement, proofs)).question
+    rules = Rules.of(question.network, FLOAT, single=question.semantics != "real")
+    accepted: list[Proof] = []
+    with np.errstate(all="ignore"):
+        for proof in proofs:
+            cases = Cases.of(question, rules, proof.cases)
+            most = 2 * proof.tree.leaves + more_leaves
+            tree = _accepted_tree(proof.tree, cases, most, deadline)
+            accepted.append(Proof(proof.cases, tree))
+    content = _file(statement, accepted)
+    leaves = sum(proof.tree.leaves for proof in accepted)
+    return Certified(content, leaves, question.semantics, rules.trusted)
+
+
+def _file(statement: Statement, proofs: Sequence[Proof]) -> bytes:
+    sections = {f"tree {i}": write_tree(proof.tree) for i, proof in enumerate(proofs)}
+    records = [
+        {"kind": "boxes", "cases": list(proof.cases), "tree": f"tree {i}"}
+        for i, proof in enumerate(proofs)
+    ]
+    return statement.certificate(records, sections)
+
+
+def _accepted_tree(tree: Tree, cases: Cases, most: int, deadline: Deadline) -> Tree:
+    """The tree with leaves halved until the checker accepts every one."""
+    if cases.root is None:
+        return tree
+    integers = cases.question.integers
+    for _ in range(MAX_ROUNDS):
+        boxes = leaf_boxes(tree, cases.root, integers, FLOAT)
+        judged = cases.judge(boxes)
+        if judged.refuted.all():
+            return tree
+        if (cases.root.lower < cases.root.upper).sum() > MAX_VARYING:
+            count = int((~judged.refuted).sum())
+            raise NotCertified(f"the checker's bounds do not refute {count} parts of the set")
+        # The checker takes leaves together that lie beside one another, so how it bounds one may
+        # change with its neighbours: what is accepted counts once the tree is.
+        halving = _Halving(cases, integers)
+        halving.run(boxes, judged, most - tree.leaves, deadline)
+        tree = _grown(tree, halving)
+    raise NotCertified("the checker's bounds refuse some part of the set again and again")
+
+
+@dataclass(slots=True, eq=False)
+class _Halving:
+    """`cuts`: input, point and both parts, by number of a box; negative numbers are new boxes, the
+    others leaves of the tree.
+    """
+
+    cases: Cases
+    integers: frozenset[int]
+    cuts: dict[int, tuple[int, float, int, int]] = field(
+        default_factory=dict[int, tuple[int, float, int, int]]
+    )
+
+    def run(self, boxes: Interval, judged: Judged, most: int, deadline: Deadline) -> None:
+        """Halve what is open until nothing is. Raises NotCertified, OutOfTime."""
+        numbers = list(range(len(boxes.lower)))
+        for _ in range(MAX_ROUNDS):
+            still = np.flatnonzero(~judged.refuted)
+            if not len(still):
+                return
+            if deadline.passed:
+                raise OutOfTime(deadline.expiry)
+            if len(self.cuts) > most:
+                break
+            numbers = [numbers[i] for i in still.tolist()]
+            boxes = Interval(boxes.lower[still], boxes.upper[still])
+            numbers, boxes = self._halved(numbers, boxes, judged.steepness[still])
+            judged = self.cases.judge(boxes)
+        count = int((~judged.refuted).sum())
+        raise NotCertified(f"the checker's bounds do not refute {count} parts of the set")
+
+    def _halved(
+        self, numbers: list[int], boxes: Interval, steepness: Array
+    ) -> tuple[list[int], Interval]:
+        lower, upper = boxes
+        # Bounds that are flat or no numbers tell nothing: then the longest edge is cut.
+        told = np.nan_to_num(steepness, posinf=0.0)
+        score = np.where(told.max(1, keepdims=True) > 0, told, upper - lower)
+        at = score.argmax(1)
+        row = np.arange(len(at))
+        middle = (lower[row, at] + upper[row, at]) / 2
+        whole = np.isin(at, list(self.integers))
+        middle = np.where(whole, np.floor(middle) + 0.5, middle)
+        inside = (lower[row, at] < middle) & (middle < upper[row, at])
+        if not inside.all():
+            raise NotCertified("a part that the checker does not refute cannot be split")
+        low, high = lower.copy(), upper.copy()
+        high[row, at] = np.where(whole, np.floor(middle), middle)
+        low[row, at] = np.where(whole, np.ceil(middle), middle)
+        parts: list[int] = []
+        for number, i, point in zip(numbers, at.tolist(), middle.tolist(), strict=True):
+            first = -1 - 2 * len(self.cuts)
+            self.cuts[number] = (i, point, first, first - 1)
+            parts.append(first)
+        both = [*parts, *(p - 1 for p in parts)]
+        return both, Interval(np.concatenate([lower, low]), np.concatenate([high, upper]))
+
+
+def _grown(tree: Tree, halving: _Halving) -> Tree:
+    """The tree with what its leaves were halved into."""
+    kinds: list[int] = []
+    inputs: list[int] = []
+    points: list[float] = []
+    old = zip(tree.inputs.tolist(), tree.points.tolist(), strict=True)
+    leaf = 0
+    for kind in tree.kinds.tolist():
+        if kind == SPLIT:
+            at, point = next(old)
+            kinds.append(SPLIT)
+            inputs.append(at)
+            points.append(point)
+            continue
+        waiting = [leaf]
+        leaf += 1
+        while waiting:
+            cut = halving.cuts.get(waiting.pop())
+            kinds.append(LEAF if cut is None else SPLIT)
+            if cut is not None:
+                inputs.append(cut[0])
+                points.append(cut[1])
+                waiting += [cut[3], cut[2]]
+    return Tree(
+        np.array(kinds, np.uint8), np.array(inputs, np.uint32), np.array(points, np.float64)
+    )

@@ -1,0 +1,99 @@
+"""Floats with accounted rounding, or rationals: the same formulas over either kind of array."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+"""Of float64, or of rationals as objects."""
+
+UNIT = 2.0**-53
+SINGLE_UNIT = 2.0**-24
+# The least normal float32: what flushing an operand or a result to zero changes at most.
+SINGLE_TINY = 2.0**-126
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`exact`: rationals, whose unit of rounding is 0; else float64."""
+
+    exact: bool
+
+    def array(self, values: Array) -> Array:
+        """Nearest floats, or the numbers themselves."""
+        if self.exact:
+            return _rationals(values)
+        return np.asarray(values, dtype=np.float64)
+
+    def bounds(self, lower: Sequence[Fraction], upper: Sequence[Fraction]) -> tuple[Array, Array]:
+        """Ends of intervals, rounded outward."""
+        if self.exact:
+            return _rationals(np.array(lower, object)), _rationals(np.array(upper, object))
+        low = np.array([_down(v) for v in lower], dtype=np.float64)
+        return low, -np.array([_down(-v) for v in upper], dtype=np.float64)
+
+    def rounding(self, roundings: int) -> Any:
+        """What part of the magnitudes of its terms a sum may be off by, after so many roundings;
+        twice that, since magnitudes are computed as well.
+
+        Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, lemma 3.1.
+        """
+        return Fraction(0) if self.exact else 2 * _gamma(roundings, UNIT)
+
+    def single_rounding(self, roundings: int) -> Any:
+        """The same for float32."""
+        return self.number(_gamma(roundings, SINGLE_UNIT))
+
+    def number(self, value: float) -> Any:
+        """A float as it is."""
+        return _rational(Fraction(value)) if self.exact else value
+
+    def zeros(self, *shape: int) -> Array:
+        """Zeros."""
+        if not self.exact:
+            return np.zeros(shape)
+        return np.full(shape, _rational(Fraction(0)), dtype=object)
+
+
+FLOAT, EXACT = Arithmetic(exact=False), Arithmetic(exact=True)
+
+
+def _gamma(roundings: int, unit: float) -> float:
+    first = roundings * unit
+    if first >= 0.25:
+        raise ValueError(f"{roundings} roundings are more than an a-priori bound covers")
+    # n u / (1 - n u), rounded up.
+    return first * (1 + 2 * first)
+
+
+def _down(value: Fraction) -> float:
+    nearest = float(value)
+    return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))
+
+
+def _rational(value: Fraction) -> Any:
+    """In the fastest kind of rational there is: python-flint's where it is installed."""
+    if _fmpq is None:
+        return value
+    return _fmpq(value.numerator, value.denominator)
+
+
+def _rationals(values: Array) -> Array:
+    flat = np.asarray(values).reshape(-1)
+    found = np.empty(flat.shape, dtype=object)
+    for i, value in enumerate(flat.tolist()):
+        known = isinstance(value, int | float | Fraction)
+        found[i] = _rational(Fraction(value)) if known else value
+    return found.reshape(np.shape(values))
+
+
+try:
+    from flint import fmpq as _fmpq  # pyright: ignore
+except ImportError:
+    _fmpq = None

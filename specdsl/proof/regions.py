@@ -1,0 +1,111 @@
+"""Where inputs range: a batch of boxes, cut by balls that they share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from specdsl.proof.arithmetic import Arithmetic, Array
+from specdsl.proof.question import BallSet
+from specdsl.proof.relaxations import Interval
+
+# What a root of a sum of squares is off by at most, as a part of it, in floats.
+ROOT_PART = 2.0**-40
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """`box`: (batch, inputs) ends."""
+
+    how: Arithmetic
+    box: Interval
+    balls: tuple[BallSet, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many boxes."""
+        return len(self.box.lower)
+
+    def within(self, box: Interval) -> Region:
+        """Other boxes, cut by the same balls."""
+        return Region(self.how, box, self.balls)
+
+    def minimum(self, linear: Any, part: Any) -> Array:
+        """The least value of linear functions on each region, rounded down: (batch, rows). `part`:
+        what part of its magnitudes any sum may be off by.
+
+        The entries of a ball may be taken over the ball instead of the box, where that is more.
+        """
+        rows, low, high = linear.coefficients, self.box.lower, self.box.upper
+        zero = self.how.zeros(1)
+        positive, negative = np.maximum(rows, zero), np.minimum(rows, zero)
+        least = (positive @ low[:, :, None] + negative @ high[:, :, None])[..., 0]
+        size = (np.abs(rows) @ self.box.size[:, :, None])[..., 0] + np.abs(linear.constant)
+        for ball in self._floats:
+            own, at = rows[..., ball.positions], ball.positions
+            by_box = positive[..., at] @ low[:, at, None] + negative[..., at] @ high[:, at, None]
+            by_ball = (own @ ball.center)[..., None] - self._reach(own / ball.scale, ball)[
+                ..., None
+            ]
+            more = np.maximum(by_ball - by_box, zero)[..., 0]
+            # Balls that share entries are not added up: the best of them counts.
+            least = least + more if ball.apart else np.maximum(least, least + more)
+            size = size + np.abs(own) @ ball.farthest
+        slack = linear.slack + part * (linear.slack + size)
+        return least + linear.constant - slack
+
+    def _reach(self, scaled: Array, ball: _Ball) -> Array:
+        """How much a linear function may fall from the center on, rounded up: by duality of norms,
+        `radius` times the norm of its scaled coefficients that is dual to the ball's.
+        """
+        if ball.norm == "l1":
+            return ball.radius * np.abs(scaled).max(-1)
+        if not self.how.exact:
+            return ball.radius * np.sqrt((scaled * scaled).sum(-1)) * (1 + ROOT_PART)
+        # A norm is at most the sum of magnitudes, and floats give it nearly.
+        floats = np.asarray(scaled, np.float64)
+        root = np.sqrt((floats * floats).sum(-1)) * (1 + ROOT_PART)
+        return ball.radius * self.how.array(root)
+
+    @cached_property
+    def _floats(self) -> tuple[_Ball, ...]:
+        """The balls in this arithmetic, what overlaps others last."""
+        found: list[_Ball] = []
+        taken: set[int] = set()
+        for ball in self.balls:
+            own = set(ball.positions.tolist())
+            found.append(_Ball.of(ball, self.how, apart=not own & taken))
+            taken |= own
+        return tuple(b for b in found if b.apart)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ball:
+    """A ball whose numbers were rounded so that it holds the exact one. `farthest`: from 0, of each
+    of its entries. `apart`: whether no ball before it has any of its entries.
+    """
+
+    positions: Array
+    center: Array
+    scale: Array
+    radius: Any
+    norm: str
+    farthest: Array
+    apart: bool
+
+    @classmethod
+    def of(cls, ball: BallSet, how: Arithmetic, *, apart: bool) -> _Ball:
+        center, scale = (how.array(np.array(v, object)) for v in (ball.center, ball.scale))
+        radius = how.array(np.array([ball.radius], object))[0]
+        if not how.exact:
+            # A moved center and other weights change the norm by less than this much of it all.
+            size = sum(
+                (abs(c * s) for c, s in zip(ball.center, ball.scale, strict=True)), Fraction(0)
+            )
+            radius = float((ball.radius + size) * Fraction(1, 2**48) + ball.radius) * (1 + 2**-50)
+        farthest = np.abs(center) + radius / scale
+        return cls(ball.positions, center, scale, radius, ball.norm, farthest, apart)

@@ -1,0 +1,97 @@
+"""What float32 computes, in any order of summation, lies within the checker's bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from specdsl.graph import ops
+from specdsl.graph.evaluate import evaluate
+from specdsl.graph.graph import Graph, GraphBuilder
+from specdsl.graph.to_onnx import export
+from specdsl.query.query import Atom, Case, NetworkCall, Query, Variable
+from specdsl.query.sets import Box, exact
+from tests.proof.certificates import bounds_of
+
+Single = npt.NDArray[np.float32]
+
+
+def shuffled_sum(terms: Single, rng: np.random.Generator) -> np.float32:
+    """In float32, in an order of its own, in pairs or one after another."""
+    values = [np.float32(t) for t in rng.permutation(terms)]
+    if rng.random() < 0.5:
+        total = np.float32(0)
+        for value in values:
+            total = np.float32(total + value)
+        return total
+    while len(values) > 1:
+        pairs = [np.float32(a + b) for a, b in zip(values[::2], values[1::2], strict=False)]
+        values = pairs + values[len(values) // 2 * 2 :]
+    return values[0]
+
+
+def computed(graph: Graph, x: Single, rng: np.random.Generator) -> Single:
+    """The dense network as float32 hardware may compute it."""
+    value = x
+    for node in graph.order:
+        op = graph.op(node)
+        if isinstance(op, ops.Dense):
+            weight, bias = (np.asarray(a, np.float32) for a in (op.weight, op.bias))
+            rows = [np.append(row * value, b) for row, b in zip(weight, bias, strict=True)]
+            value = np.array([shuffled_sum(r.astype(np.float32), rng) for r in rows])
+        elif isinstance(op, ops.Relu):
+            value = np.maximum(value, np.float32(0))
+    return value
+
+
+def cancelling(seed: int, scale: float) -> Graph:
+    """A network whose layers add up large numbers that nearly cancel."""
+    rng = np.random.default_rng(seed)
+    builder = GraphBuilder()
+    node = builder.add(ops.Input((4,)), name="x")
+    for rows, columns in ((12, 4), (12, 12), (3, 12)):
+        weight = rng.normal(size=(rows, columns)).astype(np.float32)
+        weight[:, ::2] *= np.float32(scale)
+        weight[:, 1::2] = -weight[:, ::2] + weight[:, 1::2]
+        bias = (rng.normal(size=rows) * scale).astype(np.float32)
+        node = builder.add(ops.Dense(weight, bias), node)
+        if rows != 3:
+            node = builder.add(ops.Relu(), node)
+    return builder.build(node)
+
+
+def asking(graph: Graph, center: npt.NDArray[np.float64], radius: float) -> Query:
+    """Some query about a network over a box."""
+    inputs = Box(exact(center - radius), exact(center + radius))
+    call = NetworkCall("f", export(graph), (graph.input,), (graph.output,))
+    variable = Variable.at("x", 0, graph.shapes[graph.input])
+    return Query("q", graph, (Case(inputs, (Atom(0),)),), (variable,), (call,))
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from((1.0, 1e3, 1e6)), st.sampled_from((0.0, 1e-3, 0.3)))
+def test_no_order_of_summation_leaves_the_bounds(seed: int, scale: float, radius: float) -> None:
+    graph, rng = cancelling(seed, scale), np.random.default_rng(seed)
+    center = rng.uniform(-1, 1, 4)
+    question, bounds = bounds_of(asking(graph, center, radius), "float32_any_order")
+    low, high = (end.reshape(-1) for end in bounds.found[question.network.output])
+    for _ in range(10):
+        point = center + radius * rng.uniform(-1, 1, 4)
+        found = computed(graph, point.astype(np.float32), rng).astype(np.float64)
+        assert (low <= found).all()
+        assert (found <= high).all()
+
+
+def test_what_is_exact_stays_sharper_than_float32() -> None:
+    graph, center = cancelling(0, 1e6), np.full(4, 0.3)
+    query = asking(graph, center, 0.0)
+    widths = {}
+    for semantics in ("real", "float32_any_order"):
+        question, bounds = bounds_of(query, semantics)  # pyright: ignore[reportArgumentType]
+        low, high = bounds.found[question.network.output]
+        widths[semantics] = float((high - low).max())
+    exact_value = evaluate(graph, {graph.input: center[None]}, [graph.output])[graph.output]
+    assert widths["real"] < 1e-9 * float(np.abs(exact_value).max() + 1e12)
+    assert widths["float32_any_order"] > 1e3 * widths["real"]
