@@ -137,7 +137,11 @@ def _of_all_cases(verdict: Verdict, left: OpenCases) -> Verdict:
         case Verified(certificate):
             margin = certificate.margin
             margin = None if margin is None else min(margin, left.closed_bound)
-            return Verified(replace(certificate, margin=margin))
+            proofs = tuple(
+                replace(proof, cases=tuple(left.cases[i] for i in proof.cases))
+                for proof in certificate.proofs
+            )
+            return Verified(replace(certificate, margin=margin, proofs=proofs))
         case Falsified(witness):
             return Falsified(replace(witness, case=left.cases[witness.case]))
         case Unknown():

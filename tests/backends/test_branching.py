@@ -35,7 +35,8 @@ def some_domains(count: int, inputs: int = INPUTS) -> Domains:
     edges = torch.arange(1, inputs + 1, dtype=torch.float64)
     codes = torch.zeros(count, 0, dtype=torch.int8)
     is_open = torch.ones(count, 1, dtype=torch.bool)
-    return Domains(lower, lower + edges, -torch.ones(count, dtype=torch.float64), is_open, codes)
+    bound = -torch.ones(count, dtype=torch.float64)
+    return Domains(lower, lower + edges, bound, is_open, codes, torch.arange(count))
 
 
 def lattice(inputs: int, *whole: int) -> Lattice:
@@ -157,7 +158,8 @@ def named_domains(names: range, random: np.random.Generator) -> Domains:
     name = torch.tensor(list(names), dtype=torch.float64)[:, None]
     bound = torch.as_tensor(-random.random(len(names)))
     codes = name.to(torch.int8).expand(-1, 2)
-    return Domains(name.expand(-1, INPUTS), name + 1, bound, name.expand(-1, 2) % 2 == 0, codes)
+    is_open, numbers = name.expand(-1, 2) % 2 == 0, torch.as_tensor(names)
+    return Domains(name.expand(-1, INPUTS), name + 1, bound, is_open, codes, numbers)
 
 
 @given(seeds, st.booleans())

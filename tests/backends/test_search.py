@@ -49,6 +49,7 @@ from tests.backends.set_queries import sample_set, set_queries
 seeds = st.integers(0, 10**6)
 
 NO_CODES = torch.zeros(1, 0, dtype=torch.int8)
+NUMBER = torch.zeros(1, dtype=torch.long)
 REAL = Lattice.of(torch.zeros(0, dtype=torch.int64), 3)
 
 
@@ -92,7 +93,9 @@ def test_clipping_keeps_every_violating_point(seed: int) -> None:
     rows = margin_rows(compiled, group)
     margins = bound_margins(compiled, rows, region, propagate(compiled, region))
     is_open = torch.as_tensor(random.random((8, 2)) < 0.7)
-    domains = Domains(lower, upper, torch.zeros(8), is_open, NO_CODES.expand(8, 0))
+    domains = Domains(
+        lower, upper, torch.zeros(8), is_open, NO_CODES.expand(8, 0), NUMBER.expand(8)
+    )
     mixtures = case_bounds(group, margins, region, 0.0).mixtures
     clipped = clip(domains, margins.linear, group, 0.0, mixtures)
     assert bool((clipped.lower >= lower).all())
@@ -114,7 +117,7 @@ def test_splitting_covers_the_box(seed: int, levels: int) -> None:
     rows = margin_rows(compiled, group)
     linear = bound_margins(compiled, rows, region, propagate(compiled, region)).linear
     root = Domains(
-        region.box.lower, region.box.upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES
+        region.box.lower, region.box.upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES, NUMBER
     )
     slopes = steepness(linear, sensitivity(compiled, group, region))
     parts = bisect(root, slopes, REAL, levels)
@@ -128,7 +131,7 @@ def test_splitting_covers_the_box(seed: int, levels: int) -> None:
 def test_a_box_of_neighbouring_floats_cannot_be_split() -> None:
     lower = torch.tensor([[1.0, 2.0, 2.5]], dtype=torch.float64)
     upper = torch.nextafter(lower, torch.tensor(3.0, dtype=torch.float64))
-    domains = Domains(lower, upper, torch.zeros(1), torch.ones(1, 1) > 0, NO_CODES)
+    domains = Domains(lower, upper, torch.zeros(1), torch.ones(1, 1) > 0, NO_CODES, NUMBER)
     assert not bool(splittable(domains, REAL).any())
 
 
@@ -283,7 +286,7 @@ def test_splitting_loses_no_whole_point(seed: int, levels: int) -> None:
         compiled, margin_rows(compiled, group), region, propagate(compiled, region)
     ).linear
     lattice = Lattice.of(torch.tensor([0, 1]), 3)
-    root = Domains(lower, upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES)
+    root = Domains(lower, upper, torch.zeros(1), torch.ones(1, 2) > 0, NO_CODES, NUMBER)
     slopes = steepness(linear, sensitivity(compiled, group, region))
     parts = bisect(root, slopes, lattice, levels)
     assert bool((parts.lower <= parts.upper).all())

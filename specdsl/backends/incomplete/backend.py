@@ -107,7 +107,8 @@ class Incomplete:
             trusted = ("float64 rounding",)
             # Where no case has any input at all, there is no margin to speak of.
             margin = worst if isfinite(worst) else None
-            return Verified(Certificate(f"incomplete/{self.method}", margin, trusted))
+            method = f"incomplete/{self.method}"
+            return Verified(Certificate(method, margin, trusted, above_rounding=True))
         advice = "use `search` or `milp`, which split what bounds alone cannot settle"
         reason = f"bounds alone do not settle it; best bound {worst:.4g}"
         if len(left.cases) < len(query.cases):

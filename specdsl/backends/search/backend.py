@@ -22,6 +22,7 @@ from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.evidence import Replayer
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
+from specdsl.proof.certificate import Proof
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
 from specdsl.query.sets import InputSet
@@ -93,6 +94,7 @@ class _Run:
     leaves: int = 0
     bound: float = float("inf")
     unmeasured: bool = False
+    proofs: list[Proof] = field(default_factory=list[Proof])
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
     unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
@@ -112,14 +114,23 @@ class _Run:
                 slack = prepared.slack(group, self.deadline)
                 problem = Problem(prepared, group, slack, self.options)
                 outcome = self._in_turns({w: self._search(w, problem, progress[w]) for w in ways})
+                if outcome == "verified" and self.way == "input":
+                    self.proofs.append(Proof(group.members, problem.record.tree()))
             except OutOfTime:
                 outcome = "timeout"
             self._count(progress)
             if outcome != "verified":
                 return self._not_verified(outcome, progress)
         margin = None if self.unmeasured else self.bound
-        trusted = ("float64 rounding",)
-        return Verified(Certificate(f"search/{self.way}", margin, trusted, leaves=self.leaves))
+        certificate = Certificate(
+            f"search/{self.way}",
+            margin,
+            ("float64 rounding",),
+            leaves=self.leaves,
+            above_rounding=True,
+            proofs=tuple(self.proofs),
+        )
+        return Verified(certificate)
 
     def _splits_together(self, groups: Sequence[CaseGroup]) -> bool:
         """Whether parts of many boxes are bounded at a time before any box is searched alone."""

@@ -9,6 +9,7 @@ from typing import Literal
 from specdsl.backends.prepared import Prepared
 from specdsl.backends.search.options import SearchOptions
 from specdsl.bounds.compiled import CompiledGraph
+from specdsl.certificates.recording import TreeRecord
 from specdsl.graph.graph import NodeId
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
@@ -55,12 +56,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """One group of a prepared query. A margin counts as positive above `slack` only."""
+    """One group of a prepared query. A margin counts as positive above `slack` only. `record`: of
+    how boxes are cut.
+    """
 
     prepared: Prepared
     group: CaseGroup
     slack: float
     options: SearchOptions = field(default_factory=SearchOptions)
+    record: TreeRecord = field(default_factory=TreeRecord)
 
     @property
     def compiled(self) -> CompiledGraph:

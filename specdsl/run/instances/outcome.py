@@ -58,6 +58,7 @@ class Outcome:
     not decided, or what went wrong. `bound`: the best proven lower bound on the deciding margin.
     `cpu_seconds`, `peak_mib`: where they could be measured for this instance alone; the latter of a
     process of its own only. `statistics`: of the method, and the seconds that each part took.
+    `certificate`: the content of a file that proves `unsat`, where one was asked for.
     """
 
     verdict: SatWord
@@ -69,6 +70,7 @@ class Outcome:
     cpu_seconds: float | None = None
     peak_mib: float | None = None
     statistics: Mapping[str, float] = field(default_factory=dict[str, float])
+    certificate: bytes | None = field(default=None, repr=False)
 
     @property
     def decided(self) -> bool:

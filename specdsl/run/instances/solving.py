@@ -8,17 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from specdsl.backend import Backend, Unsupported
+from specdsl.backend import Backend, Deadline, Unsupported
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes
 from specdsl.query.query import Query
 from specdsl.query.vnnlib.read import read_query
-from specdsl.run.answering import answer_query
+from specdsl.run.answering import answer_query, certified
 from specdsl.run.instances.outcome import Instance, Outcome
 from specdsl.run.instances.witness import witness_text
 from specdsl.verdict import Answer, Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
+    from specdsl.certificates.question import Semantics
     from specdsl.graph.onnx_import.load import ImportedNetwork
 
 KEPT_BYTES = 256 * 2**20
@@ -66,11 +67,21 @@ class _Clock:
         self.parts[name] = self.seconds - sum(self.parts.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How instances are decided. `timeout`: seconds for each. `semantics`: what a certificate of
+    `unsat` is about; without it there is none.
+    """
+
+    backend: Backend
+    timeout: float | None
+    semantics: Semantics | None = None
+
+
 def solve(
     onnx: Path,
     vnnlib: Path,
-    backend: Backend,
-    timeout: float | None,
+    asked: Asked,
     *,
     networks: Networks | None = None,
     start: float | None = None,
@@ -86,13 +97,20 @@ def solve(
     clock.part("import_seconds")
     query = read_query(read_bytes(vnnlib), network, vnnlib.name)
     clock.part("query_seconds")
-    left = None if timeout is None else timeout - clock.seconds
+    left = None if asked.timeout is None else asked.timeout - clock.seconds
     if left is not None and left <= 0:
-        reason = f"timeout after {timeout:g} s, all of it spent on reading"
+        reason = f"timeout after {asked.timeout:g} s, all of it spent on reading"
         return Outcome("timeout", clock.seconds, "reading", reason=reason, statistics=clock.parts)
-    answer = _answer(query, backend, left)
+    deadline = Deadline.after(left)
+    answer, accepted = _answer(query, asked.backend, left), None
     clock.part("answer_seconds")
-    return replace(_outcome(answer, clock.seconds), statistics={**clock.parts, **answer.statistics})
+    if asked.semantics is not None:
+        answer, accepted = certified(query, answer, asked.semantics, deadline)
+        clock.part("certificate_seconds")
+    outcome = _outcome(answer, clock.seconds)
+    content = None if accepted is None else accepted.content
+    statistics = {**clock.parts, **answer.statistics}
+    return replace(outcome, statistics=statistics, certificate=content)
 
 
 def solve_row(
@@ -101,7 +119,8 @@ def solve_row(
     """As `solve`; what cannot be read or asked is an outcome `error` with its reason."""
     start, cpu = time.monotonic(), time.process_time()
     try:
-        outcome = solve(instance.network, instance.query, backend, timeout, networks=networks)
+        asked = Asked(backend, timeout)
+        outcome = solve(instance.network, instance.query, asked, networks=networks)
     except SpecError as error:
         outcome = refused(error, time.monotonic() - start)
     return replace(outcome, cpu_seconds=time.process_time() - cpu)

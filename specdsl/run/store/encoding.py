@@ -68,6 +68,7 @@ def _verdict(verdict: Verdict) -> tuple[str, Json]:
         case Verified(proof):
             margin = None if proof.margin is None else float(proof.margin)
             said: Json = {"method": proof.method, "margin": margin, "leaves": int(proof.leaves)}
+            said["above_rounding"] = proof.above_rounding
             return "verified", {**said, "trusted": list(proof.trusted)}
         case Falsified(witness):
             return "falsified", _witness(witness)
@@ -98,8 +99,15 @@ def _witness(witness: Witness) -> Json:
 def _read_verdict(content: Mapping[str, Any]) -> Verdict:
     match content:
         case {"verified": proof}:
-            trusted = tuple(proof["trusted"])
-            return Verified(Certificate(proof["method"], proof["margin"], trusted, proof["leaves"]))
+            return Verified(
+                Certificate(
+                    proof["method"],
+                    proof["margin"],
+                    tuple(proof["trusted"]),
+                    proof["leaves"],
+                    proof["above_rounding"],
+                )
+            )
         case {"falsified": witness}:
             return Falsified(_read_witness(witness))
         case {"unknown": {"left": left, **said}}:

@@ -15,6 +15,7 @@ from specdsl.backends.search.inputs.domains import Domains
 from specdsl.bounds.passes.crown import LinearLower
 from specdsl.bounds.regions.joint import Mixtures
 from specdsl.bounds.regions.region import ROUNDING_PART
+from specdsl.certificates.recording import TreeRecord
 from specdsl.query.groups import CaseGroup
 
 # A clipped face moves out again by this part of the box's edge, far above rounding.
@@ -55,6 +56,28 @@ def clip(
     return domains.within(
         domains.lower.where(whole, new_lower), domains.upper.where(whole, new_upper)
     )
+
+
+# A face that moves by less than this part of its edge stays: each is one leaf more to check.
+LEAST_MOVE = 0.1
+
+
+def recorded(domains: Domains, kept: Domains, record: TreeRecord | None) -> Domains:
+    """What is kept of domains, each cut from its own by faces that move far, one after another."""
+    least = LEAST_MOVE * (domains.upper - domains.lower)
+    rises, falls = kept.lower - domains.lower > least, domains.upper - kept.upper > least
+    lower = kept.lower.where(rises, domains.lower)
+    upper = kept.upper.where(falls, domains.upper)
+    numbers = domains.numbers
+    if record is not None:
+        for moves, ends, is_upper in ((rises, lower, 0), (falls, upper, 1)):
+            for i in moves.any(0).nonzero()[:, 0].tolist():
+                at = moves[:, i].nonzero()[:, 0]
+                inputs = torch.full_like(at, i)
+                cut = (t.cpu().numpy() for t in (numbers[at], inputs, ends[at, i]))
+                lower_parts = torch.as_tensor(record.cut(*cut), device=at.device)
+                numbers = numbers.index_put((at,), lower_parts + (1 - is_upper))
+    return domains.within(lower, upper).numbered(numbers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ class Domains:
     lower, upper: (domains, inputs). `bound`: (domains,), the proven margin bound of the box or of
     the box it was cut from. `open_cases`: (domains, cases), which cases of the group are open.
     `codes`: (domains, neurons), which neurons are known to be stable (`bounds.passes.reduced`).
+    `numbers`: (domains,), of the boxes in a record of how they were cut.
     """
 
     lower: Tensor
@@ -23,6 +24,7 @@ class Domains:
     bound: Tensor
     open_cases: Tensor
     codes: Tensor
+    numbers: Tensor
 
     def __len__(self) -> int:
         return self.lower.shape[0]
@@ -35,6 +37,7 @@ class Domains:
             self.bound[index],
             self.open_cases[index],
             self.codes[index],
+            self.numbers[index],
         )
 
     def join(self, other: Domains) -> Domains:
@@ -50,16 +53,21 @@ class Domains:
             torch.cat([part.bound for part in parts]),
             torch.cat([part.open_cases for part in parts]),
             torch.cat([part.codes for part in parts]),
+            torch.cat([part.numbers for part in parts]),
         )
 
     def within(self, lower: Tensor, upper: Tensor) -> Domains:
         """The same domains with other boxes."""
-        return Domains(lower, upper, self.bound, self.open_cases, self.codes)
+        return Domains(lower, upper, self.bound, self.open_cases, self.codes, self.numbers)
+
+    def numbered(self, numbers: Tensor) -> Domains:
+        """The same domains with other numbers."""
+        return Domains(self.lower, self.upper, self.bound, self.open_cases, self.codes, numbers)
 
     @property
     def fields(self) -> tuple[Tensor, ...]:
         """All tensors, in the order of the class."""
-        return self.lower, self.upper, self.bound, self.open_cases, self.codes
+        return self.lower, self.upper, self.bound, self.open_cases, self.codes, self.numbers
 
     def with_room(self, count: int) -> Domains:
         """These, and behind them what is to be overwritten, `count` in all."""

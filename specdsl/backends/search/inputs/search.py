@@ -10,7 +10,7 @@ from torch import Tensor
 from specdsl.backend import Deadline
 from specdsl.backends.search.confirming import Confirmer, only_point
 from specdsl.backends.search.inputs.bounding import Bounder
-from specdsl.backends.search.inputs.clipping import clip
+from specdsl.backends.search.inputs.clipping import clip, recorded
 from specdsl.backends.search.inputs.domains import Domains, Lattice, Pool, has_point
 from specdsl.backends.search.inputs.jumps import crossings, has_steps
 from specdsl.backends.search.inputs.plateaus import MAX_JUDGED, TIE_PART, Plateaus
@@ -123,7 +123,7 @@ class _Search:
             clipped = self._clip(bounded)
             levels = _levels(len(clipped.domains), len(waiting), self.bounder.ahead)
             slopes = self._slopes(clipped, deadline)
-            waiting.put(bisect(clipped.domains, slopes, self.lattice, levels))
+            waiting.put(bisect(clipped.domains, slopes, self.lattice, levels, self.problem.record))
         if len(self.stuck):
             self._note_open(self.stuck)
             return "exhausted"
@@ -138,7 +138,8 @@ class _Search:
         box, cases = self.root.box, len(self.problem.group.members)
         bound = box.lower.new_full((1,), -float("inf"))
         is_open = bound.new_ones(1, cases, dtype=torch.bool)
-        return Domains(box.lower, box.upper, bound, is_open, self.bounder.no_codes(1))
+        numbers = torch.zeros(1, dtype=torch.long, device=bound.device)
+        return Domains(box.lower, box.upper, bound, is_open, self.bounder.no_codes(1), numbers)
 
     def _region(self, domains: Domains) -> InputRegion:
         balls: Balls | None = self.root.balls
@@ -173,7 +174,9 @@ class _Search:
         progress.domains += len(domains)
         progress.refute(int((~kept).sum()), bounded=False)
         worst = cases.where(is_open, torch.full_like(cases, float("inf"))).amin(1)
-        remaining = Domains(domains.lower, domains.upper, worst, is_open, bounds.codes)
+        remaining = Domains(
+            domains.lower, domains.upper, worst, is_open, bounds.codes, domains.numbers
+        )
         return _Bounded(remaining, bounds.margins.linear, found.mixtures).take(kept)
 
     def _settle_ties(self, cases: Tensor, is_open: Tensor, propagated: Propagated | None) -> None:
@@ -293,6 +296,7 @@ class _Search:
         domains = bounded.domains
         group, slack = self.problem.group, self.problem.slack
         kept = clip(domains, bounded.linear, group, slack, bounded.mixtures)
+        kept = recorded(domains, kept, self.problem.record)
         changed = (kept.lower > domains.lower).any() | (kept.upper < domains.upper).any()
         self.progress.unmeasured |= bool(changed)
         inward = self.lattice.inward(kept)

@@ -10,6 +10,7 @@ from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.passes.crown import LinearLower
 from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.region import InputRegion
+from specdsl.certificates.recording import TreeRecord
 from specdsl.query.groups import CaseGroup
 
 
@@ -62,7 +63,13 @@ def steepness(linear: LinearLower, sensitivities: Tensor) -> Tensor:
 SENSITIVITY_PART = 0.2
 
 
-def bisect(domains: Domains, slopes: Tensor, lattice: Lattice, levels: int = 1) -> Domains:
+def bisect(
+    domains: Domains,
+    slopes: Tensor,
+    lattice: Lattice,
+    levels: int = 1,
+    record: TreeRecord | None = None,
+) -> Domains:
     """Every domain cut in two along its best input, `levels` times: at most 2**levels children.
 
     The score of an input is its edge times its slope (domains, inputs). A domain without an edge to
@@ -73,19 +80,28 @@ def bisect(domains: Domains, slopes: Tensor, lattice: Lattice, levels: int = 1) 
         score = (edges * slopes).where(lattice.cuttable(domains), torch.full_like(edges, -1.0))
         best = score.max(1)
         cut = best.values >= 0
-        domains = _halve(domains, best.indices, cut, lattice)
+        domains = _halve(domains, best.indices, cut, lattice, record)
         slopes = torch.cat([slopes, slopes[cut]])
     return domains
 
 
-def _halve(domains: Domains, inputs: Tensor, cut: Tensor, lattice: Lattice) -> Domains:
+def _halve(
+    domains: Domains, inputs: Tensor, cut: Tensor, lattice: Lattice, record: TreeRecord | None
+) -> Domains:
     """The lower halves (and the domains that are not cut), then the upper ones."""
     index = inputs[:, None]
     below, above = (ends.gather(1, index) for ends in lattice.ends(domains))
+    upper_numbers = domains.numbers
+    if record is not None:
+        points = (below + (above - below) / 2)[cut, 0]
+        parts = record.cut(*(t.cpu().numpy() for t in (domains.numbers[cut], inputs[cut], points)))
+        numbers = domains.numbers.clone()
+        numbers[cut] = torch.as_tensor(parts, device=numbers.device)
+        domains, upper_numbers = domains.numbered(numbers), numbers + 1
     below = below.where(cut[:, None], domains.upper.gather(1, index))
     left = domains.within(domains.lower, domains.upper.scatter(1, index, below))
     right = domains.within(domains.lower.scatter(1, index, above), domains.upper)
-    return left.join(right.take(cut))
+    return left.join(right.numbered(upper_numbers).take(cut))
 
 
 def splittable(domains: Domains, lattice: Lattice) -> Tensor:
