@@ -6,7 +6,7 @@ TORCH ?= torch==2.13.0
 # Two cores are the smallest machine this is meant for; more threads than cores slows every solver.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-slow fuzz soundness bench vnncomp lint types unit wheel clean
+.PHONY: demo test test-slow fuzz fuzz-files fuzz-laws soundness bench vnncomp lint types unit wheel clean
 
 $(VENV)/.stamp: pyproject.toml constraints.txt tools/ensure_torch.py
 	$(PY) -m venv $(VENV)

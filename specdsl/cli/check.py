@@ -95,6 +95,7 @@ def run_check(
 ) -> int:
     """Run the pipeline on every file, print the reports, return the exit code."""
     execution = options.execution(**{name: settings.pop(name) for name in RUNNING})
+    options.require_device_beside(execution, settings["device"])
     formats = tuple(dict.fromkeys(formats)) or ("console",)
     if len(formats) > 1 and output is None:
         raise click.UsageError("two output formats need --output-file for the JSON")

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "explain": ("specdsl.cli.explain", "Explain a diagnostic code, with examples."),
     "solve": ("specdsl.cli.solve", "Decide one network and VNN-LIB query."),
     "bench": ("specdsl.cli.bench", "Decide many VNN-COMP instances."),
+    "audit": ("specdsl.cli.audit", "Check certificates, by the independent checker alone."),
 }
 """Command to its module and summary. Modules are imported when their command runs, so that
 `specdsl --help` stays far below half a second."""

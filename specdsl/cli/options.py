@@ -133,8 +133,17 @@ def execution(
         # More threads than cores slow every solver down.
         share = max(1, (os.cpu_count() or 1) // jobs)
         os.environ.setdefault("OMP_NUM_THREADS", str(share))
+    # Torch would wake CUDA to see whether it is there, and no worker could use it after that.
+    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     workers = Workers(jobs, memory) if jobs else None
     return Execution(workers, cache_folder(cache_dir, no_cache))
+
+
+def require_device_beside(execution: Execution, device: str) -> None:
+    """Raise UsageError for a GPU in workers with a memory limit, which are kept from it."""
+    limited = execution.workers is not None and execution.workers.memory is not None
+    if limited and device == "cuda":
+        raise click.UsageError("--memory counts address space, of which CUDA takes more than any")
 
 
 def cache_folder(cache_dir: Path, no_cache: bool) -> Path | None:

@@ -15,6 +15,7 @@ from specdsl.diagnostics import SpecError
 from specdsl.run.exit_codes import ExitCode
 
 if TYPE_CHECKING:
+    from specdsl.certificates.question import Semantics
     from specdsl.run.instances.outcome import Outcome
 
 
@@ -29,6 +30,8 @@ class Settings:
     device: str
     results: Path | None
     record: Path | None
+    certificate: Path | None
+    semantics: Semantics
 
 
 @click.command("solve")
@@ -46,6 +49,18 @@ class Settings:
     metavar="FILE",
     help="Write there, as JSON, the verdict, how it came about and what it cost.",
 )
+@click.option(
+    "--certificate",
+    type=options.FILE,
+    metavar="FILE",
+    help="Answer `unsat` only with a certificate that the independent checker accepts; write it.",
+)
+@click.option(
+    "--semantics",
+    type=click.Choice(["real", "float32_any_order"]),
+    default="real",
+    help="Of the certificate: real numbers (default), or float32 in any order of summation.",
+)
 def solve_command(network: Path, query: Path, **given: Any) -> int:
     """Decide one instance: NETWORK.onnx and QUERY.vnnlib (1.0 or 2.0), either gzipped.
 
@@ -62,13 +77,15 @@ def solve_command(network: Path, query: Path, **given: Any) -> int:
         from specdsl.run.answering import DEFAULT_TIMEOUT
         from specdsl.run.asked_backend import asked_backend
         from specdsl.run.instances.outcome import result_text
-        from specdsl.run.instances.solving import refused, solve
+        from specdsl.run.instances.solving import Asked, refused, solve
 
-        asked = asked_backend(settings.using)
-        backend = asked.create(settings.seed, settings.device)
-        limit = settings.timeout or asked.timeout or DEFAULT_TIMEOUT
+        chosen = asked_backend(settings.using)
+        backend = chosen.create(settings.seed, settings.device)
+        limit = settings.timeout or chosen.timeout or DEFAULT_TIMEOUT
+        semantics = None if settings.certificate is None else settings.semantics
+        asked = Asked(backend, limit, semantics)
     try:
-        outcome = solve(network, query, backend, limit, start=start)
+        outcome = solve(network, query, asked, start=start)
     except SpecError as error:
         _record(settings.record, refused(error, time.monotonic() - start))
         raise
@@ -76,12 +93,19 @@ def solve_command(network: Path, query: Path, **given: Any) -> int:
     if outcome.reason:
         click.echo(outcome.reason, err=True)
     _write(settings.results, result_text(outcome))
-    _record(settings.record, outcome)
+    if settings.certificate is not None and outcome.certificate is not None:
+        from specdsl.report.writing import write_bytes
+
+        write_bytes(settings.certificate, outcome.certificate)
+    _record(settings.record, outcome, settings.certificate)
     return ExitCode.PASSED
 
 
-def _record(path: Path | None, outcome: Outcome) -> None:
-    _write(path, json.dumps(outcome.record()))
+def _record(path: Path | None, outcome: Outcome, certificate: Path | None = None) -> None:
+    record = outcome.record()
+    if outcome.certificate is not None:
+        record["certificate"] = str(certificate)
+    _write(path, json.dumps(record))
 
 
 def _write(path: Path | None, text: str) -> None:

@@ -19,6 +19,7 @@ from specdsl.run.execution import Execution
 from specdsl.run.query_result import QueryResult
 from specdsl.run.result import Result
 from specdsl.run.store.keeping import Keeper, keeping
+from specdsl.run.store.key import versions
 from specdsl.run.store.origin import Origin
 from specdsl.run.units import Unit
 from specdsl.run.workers.child import Done, Watch, Work
@@ -60,6 +61,9 @@ def outcomes(
     `origin`: the file and its parameters. `started` is told the id of what is being decided.
     """
     desk = _Desk(units, resources, execution.cache, origin)
+    if execution.cache is not None:
+        # For all workers: when a later one is forked, the code on disk may have changed.
+        versions()
     if execution.workers is None:
         yield from desk.one_by_one(started)
         return

@@ -18,21 +18,31 @@ from tests.run.fakes import ALL
 
 NAN = float("nan")
 NAME, PLACE = "faulty", ("tests.run.faulty", "Faulty")
+SLOW, SLOW_PLACE = "slow", ("tests.run.faulty", "Slow")
 """For `registry.CLASSES`."""
 
 
 @dataclass(frozen=True)
 class Faulty:
-    """`sleeps`: seconds that each answer takes besides."""
+    """Says at once what there is to say, if there is anything."""
 
-    sleeps: float = 0.0
     timeout: float | None = None
     name: ClassVar[str] = NAME
     capabilities: ClassVar[Capabilities] = ALL
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
-        time.sleep(self.sleeps)
         return Answer(_verdict(query.property_name), "faulty", 0.1, {"nodes": NAN})
+
+
+@dataclass(frozen=True)
+class Slow(Faulty):
+    """The same, a moment later."""
+
+    name: ClassVar[str] = SLOW
+
+    def answer(self, query: Query, deadline: Deadline) -> Answer:
+        time.sleep(0.02)
+        return super().answer(query, deadline)
 
 
 def _verdict(fault: str) -> Verdict:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from specdsl.run.memory import limit_memory, out_of_memory
+from specdsl.run.memory import limit_memory, more_memory, out_of_memory, ran_out
 from specdsl.run.workers.limits import Lost
 
 T = TypeVar("T")
@@ -72,6 +72,8 @@ def serve(side: Side, prepare: Prepare[Any], memory: float | None) -> None:
         each.close()
     if memory is not None:
         limit_memory(memory)
+        # Its driver takes more address space than there is memory: `auto` must not find it.
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     start = time.monotonic()
     try:
         with prepare() as work:
@@ -81,11 +83,12 @@ def serve(side: Side, prepare: Prepare[Any], memory: float | None) -> None:
                 connection.send(done)
                 if done.worn:
                     return
-    except MemoryError:
-        connection.send(Lost(out_of_memory(), time.monotonic() - start))
     # Told by the parent as a bug of ours, in the same words as one of its own.
-    except Exception:  # noqa: BLE001
-        connection.send(Bug(traceback.format_exc()))
+    except Exception as error:  # noqa: BLE001
+        if ran_out(error):
+            connection.send(Lost(out_of_memory(), time.monotonic() - start, more_memory()))
+        else:
+            connection.send(Bug(traceback.format_exc()))
 
 
 def _received(connection: Connection) -> int | None:

@@ -21,6 +21,7 @@ from specdsl.run.workers import pool
 from specdsl.run.workers.child import Done, Watch, Work
 from specdsl.run.workers.limits import Lost, Workers, can_fork
 from specdsl.run.workers.pool import WorkerBug, in_workers
+from tests.run.workers.processes import alive, children_of
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="workers are forked, which takes Linux")
 
@@ -157,7 +158,7 @@ def test_leaving_the_loop_ends_who_still_works() -> None:
 
     with closing(in_workers(prepared(work), range(4), Workers(2))) as found:
         next(found)
-        children = list(_children())
+        children = list(children_of(os.getpid()))
         assert children
     assert not any(map(alive, children))
 
@@ -224,22 +225,3 @@ def test_a_worker_that_will_not_end_is_made_to(monkeypatch: pytest.MonkeyPatch) 
     start = time.monotonic()
     assert dict(in_workers(prepare, range(1), Workers(1))) == {0: 0}
     assert time.monotonic() - start < 30
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has waited for yet does not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state not in "ZX"
-
-
-def _children() -> Generator[int]:
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[1]) == os.getpid():
-            yield int(path.parent.name)

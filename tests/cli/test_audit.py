@@ -1,0 +1,106 @@
+"""`solve --certificate` and `audit`: a proof is written, and checked from its file alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from specdsl.cli.main import cli, run_guarded
+from specdsl.graph.to_onnx import export
+from specdsl.proof import read_certificate
+from tests.proof.test_container import narrow_query
+
+PROPERTY = """
+(declare-const X_0 Real)
+(declare-const Y_0 Real)
+(assert (>= X_0 -1.0))
+(assert (<= X_0 2.0))
+(assert (<= Y_0 {bound}))
+"""
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> tuple[Path, Path]:
+    """`relu(x) - relu(x - 1) + 1/4` on [-1, 2], which is 0.25 at least."""
+    network, query = tmp_path / "f.onnx", tmp_path / "q.vnnlib"
+    network.write_bytes(export(narrow_query().graph))
+    query.write_text(PROPERTY.format(bound="0.2"))
+    return network, query
+
+
+def run(*arguments: object) -> int:
+    return run_guarded(cli, "specdsl", [str(a) for a in arguments])
+
+
+@pytest.mark.parametrize("semantics", ["real", "float32_any_order"])
+def test_a_certificate_is_written_and_accepted(
+    instance: tuple[Path, Path], semantics: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, record = instance[0].with_suffix(".sdcert"), instance[0].with_suffix(".json")
+    options = ("--certificate", file, "--semantics", semantics, "--record", record)
+    assert run("solve", *instance, *options) == 0
+    assert capsys.readouterr().out == "unsat\n"
+    assert read_certificate(file.read_bytes()).question.semantics == semantics
+    assert json.loads(record.read_text())["certificate"] == str(file)
+    assert run("audit", file) == 0
+    assert f"accepted ({semantics}, " in capsys.readouterr().out
+    assert run("audit", file, "--exact", "--output-format", "json") == 0
+    assert json.loads(capsys.readouterr().out)["accepted"] is True
+
+
+def test_what_has_a_witness_has_no_file(
+    instance: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, query = instance
+    query.write_text(PROPERTY.format(bound="0.3"))
+    file = network.with_suffix(".sdcert")
+    assert run("solve", network, query, "--certificate", file) == 0
+    assert capsys.readouterr().out.startswith("sat")
+    assert not file.exists()
+
+
+def test_a_margin_below_rounding_of_float32_is_unknown(
+    instance: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, query = instance
+    query.write_text(PROPERTY.format(bound="0.24999999"))
+    file = network.with_suffix(".sdcert")
+    options = ("--certificate", file, "--semantics", "float32_any_order")
+    assert run("solve", network, query, *options) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "unknown\n"
+    assert "there is no certificate: the checker's bounds do not refute" in captured.err
+    assert not file.exists()
+
+
+def test_what_is_damaged_is_refused(
+    instance: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = instance[0].with_suffix(".sdcert")
+    assert run("solve", *instance, "--certificate", file) == 0
+    good, bad = file, file.with_name("bad.sdcert")
+    bad.write_bytes(good.read_bytes()[:-4])
+    capsys.readouterr()
+    assert run("audit", good, bad) == 4
+    lines = capsys.readouterr().out.splitlines()
+    assert "accepted" in lines[0]
+    assert "refused: section" in lines[1]
+
+
+def test_nothing_of_the_engine_is_loaded(tmp_path: Path) -> None:
+    file = tmp_path / "none.sdcert"
+    file.write_bytes(b"nothing")
+    script = (
+        "import sys; from specdsl.cli.main import cli, run_guarded; "
+        f"code = run_guarded(cli, 'specdsl', ['audit', {str(file)!r}]); "
+        "own = [m for m in sys.modules if m.split('.')[0] in "
+        "('torch', 'onnx', 'onnxruntime', 'z3', 'pyomo', 'highspy', 'scipy', 'networkx', 'lark')]; "
+        "own += [m for m in sys.modules if m.startswith(('specdsl.graph', 'specdsl.bounds', "
+        "'specdsl.backends', 'specdsl.query', 'specdsl.language'))]; "
+        "assert code == 4 and not own, (code, own)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
