@@ -3,7 +3,8 @@
     python -m benchmarks.parts INSTANCES.csv -k 'mnist_fc or oval21' [--seconds 5]
 
 For each network, the first matching row that some hundred parts do not settle: the tree of
-`search(split = neuron)` grows on CROWN's bounds for so many processor seconds, after the root.
+`search(split = neuron)` grows on CROWN's bounds for so many processor seconds, after the root, and
+until it has some hundred parts.
 Its parts a second stand beside the multiplications and additions that one point takes, for which a
 part walks back and forth some tens of times.
 """
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from specdsl.backend import FOREVER, Deadline
+from specdsl.backend import FOREVER
 from specdsl.backends.prepared import Prepared
 from specdsl.backends.search.confirming import Confirmer
 from specdsl.backends.search.neurons.bounding import Bounder
@@ -79,8 +80,9 @@ def cost(row: Instance, seconds: float, networks: Networks) -> Cost | None:
     if tree.plant(whole(cases, atoms, prepared.like)) or not tree.waiting:
         return None
     planted, start = tree.bounded, time.process_time()
-    limit = Deadline.after(10 * seconds)
-    while tree.waiting and time.process_time() - start < seconds and not limit.passed:
+    while tree.waiting and (
+        time.process_time() - start < seconds or tree.bounded - planted < LEAST_PARTS
+    ):
         if tree.split():
             break
     spent, parts = time.process_time() - start, tree.bounded - planted
