@@ -33,6 +33,8 @@ from specdsl.graph import ops
 # Bounds inside are sharpened again where that took so much of the distance to a refutation off; a
 # tree that has become smaller than a part of its largest is about to close. Both as first tried.
 GAIN, CLOSING = 0.1, 0.5
+# A pass that took less of it off is followed by one with more entries (docs/performance.md).
+RICH = 0.3
 # Parts of a tree for each row that was raised before it (docs/performance.md), and at least: small
 # networks close within these, and are halved for long with fewer.
 GROWN, LEAST_PARTS = 4.0, 512
@@ -40,7 +42,7 @@ GROWN, LEAST_PARTS = 4.0, 512
 # raising some thirty rows, and halves are often refuted by sharpening alone.
 CURVED_GROWN, CURVED_LEAST_PARTS = 1 / 16, 128
 # Of the entries that are affordable, so many are sharpened first, those with the largest gaps, and
-# as many times more where that gained too little. An eighth takes off what all of them do but for
+# so many times more where that gained too little. An eighth takes off what all of them do but for
 # a tenth, in a fifth of the time (docs/performance.md).
 FIRST_ENTRIES, MORE_ENTRIES = 1 / 8, 4
 
@@ -133,11 +135,10 @@ class _Root:
         after = self._sharpened()
         if not self.tree.waiting:
             return False
-        if after - before > GAIN * abs(before):
-            return True
-        is_last = self.share >= 1
-        self.share *= MORE_ENTRIES
-        return not is_last
+        gained, is_last = after - before, self.share >= 1
+        if gained <= RICH * abs(before):
+            self.share *= MORE_ENTRIES
+        return gained > GAIN * abs(before) or not is_last
 
     def _sharpened(self) -> float:
         """Sharpen the entries that are due; the least bound then."""
