@@ -11,7 +11,7 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from specdsl.proof.certificate import Proof
+from specdsl.proof.boxes import BoxProof
 
 SEMANTICS = "real"
 """Verdicts hold for the network in real arithmetic; what is trusted stands with each result."""
@@ -33,7 +33,7 @@ class Certificate:
     trusted: tuple[str, ...]
     leaves: int = 1
     above_rounding: bool = False
-    proofs: tuple[Proof, ...] = ()
+    proofs: tuple[BoxProof, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
 
 

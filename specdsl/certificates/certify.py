@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from specdsl.backend import Deadline, OutOfTime
+from specdsl.certificates.files import write_tree
 from specdsl.certificates.nodes import NotCertified
 from specdsl.certificates.question import Semantics, Statement, state
 from specdsl.proof.arithmetic import FLOAT, Array
-from specdsl.proof.boxes import LEAF, SPLIT, Cases, Judged, Tree, leaf_boxes, write_tree
-from specdsl.proof.certificate import Proof, read_certificate
+from specdsl.proof.boxes import LEAF, SPLIT, BoxProof, Tree, leaf_boxes
+from specdsl.proof.cases import Cases, Judged
+from specdsl.proof.certificate import read_certificate
 from specdsl.proof.passes import Rules
 from specdsl.proof.refusal import Refused
 from specdsl.proof.relaxations import Interval
@@ -39,13 +41,13 @@ class Certified:
 
     content: bytes
     leaves: int
-    semantics: Semantics
+    semantics: str
     trusted: tuple[str, ...]
 
 
 def certify(
     query: Query,
-    proofs: Sequence[Proof],
+    proofs: Sequence[BoxProof],
     semantics: Semantics,
     deadline: Deadline,
     more_leaves: int = MORE_LEAVES,
@@ -58,7 +60,7 @@ def certify(
     statement = state(query, semantics)
     proven = {case for proof in proofs for case in proof.cases}
     groups = [[m for m in group.members if m not in proven] for group in group_cases(query)]
-    whole = [Proof(tuple(members), WHOLE) for members in groups if members]
+    whole = [BoxProof(tuple(members), WHOLE) for members in groups if members]
     try:
         return _checked(statement, [*proofs, *whole], deadline, more_leaves)
     except Refused as refusal:
@@ -66,23 +68,23 @@ def certify(
 
 
 def _checked(
-    statement: Statement, proofs: Sequence[Proof], deadline: Deadline, more_leaves: int
+    statement: Statement, proofs: Sequence[BoxProof], deadline: Deadline, more_leaves: int
 ) -> Certified:
     question = read_certificate(_file(statement, proofs)).question
     rules = Rules.of(question.network, FLOAT, single=question.semantics != "real")
-    accepted: list[Proof] = []
+    accepted: list[BoxProof] = []
     with np.errstate(all="ignore"):
         for proof in proofs:
             cases = Cases.of(question, rules, proof.cases)
             most = 2 * proof.tree.leaves + more_leaves
             tree = _accepted_tree(proof.tree, cases, most, deadline)
-            accepted.append(Proof(proof.cases, tree))
+            accepted.append(BoxProof(proof.cases, tree))
     content = _file(statement, accepted)
     leaves = sum(proof.tree.leaves for proof in accepted)
     return Certified(content, leaves, question.semantics, rules.trusted)
 
 
-def _file(statement: Statement, proofs: Sequence[Proof]) -> bytes:
+def _file(statement: Statement, proofs: Sequence[BoxProof]) -> bytes:
     sections = {f"tree {i}": write_tree(proof.tree) for i, proof in enumerate(proofs)}
     records = [
         {"kind": "boxes", "cases": list(proof.cases), "tree": f"tree {i}"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from math import prod
 
@@ -55,9 +55,14 @@ class Place:
 
     table: NodeTable
     operands: list[int]
-    source: ops.Shape
+    sources: list[ops.Shape]
     shape: ops.Shape
     evaluated: str
+
+    @property
+    def source(self) -> ops.Shape:
+        """Of the first operand."""
+        return self.sources[0]
 
     def tensor(self, values: object) -> int:
         """The position of a parameter."""
@@ -71,10 +76,10 @@ class Place:
 def add_graph(table: NodeTable, graph: Graph, evaluated: dict[NodeId, str]) -> None:
     """All nodes of a graph. `evaluated`: those that are not exact. Raises NotCertified."""
     for node, op, operands in graph:
-        source = graph.shapes[operands[0]] if operands else ()
+        sources = [graph.shapes[o] for o in operands]
         numbers = [table.numbers[o] for o in operands]
         how = evaluated.get(node, "exact")
-        place = Place(table, numbers, source, graph.shapes[node], how)
+        place = Place(table, numbers, sources, graph.shapes[node], how)
         table.numbers[node] = add_op(op, place)
 
 
@@ -92,36 +97,40 @@ def _(op: ops.Input, place: Place) -> int:
 @add_op.register
 def _(op: ops.Constant, place: Place) -> int:
     table = place.table
-    attributes: dict[str, object] = {"value": place.tensor(op.value)}
-    return table.add("constant", [], place.shape, "exact", attributes)
+    attributes: dict[str, object] = {"maps": [], "offset": place.tensor(op.value)}
+    return table.add("affine", [], place.shape, "exact", attributes)
 
 
 @add_op.register
 def _(op: ops.Dense, place: Place) -> int:
-    return place.add("dense", weight=place.tensor(op.weight), bias=place.tensor(op.bias))
+    own: dict[str, object] = {"kind": "dense", "weight": place.tensor(op.weight)}
+    return place.add("affine", maps=[own], offset=place.tensor(op.bias))
 
 
 @add_op.register(ops.Conv)
 @add_op.register(ops.ConvTranspose)
 def _(op: ops.Conv | ops.ConvTranspose, place: Place) -> int:
-    return place.add(
-        "conv" if isinstance(op, ops.Conv) else "conv_transpose",
-        weight=place.tensor(op.weight),
-        bias=place.tensor(op.bias),
-        strides=list(op.strides),
-        begins=[begin for begin, _ in op.pads],
-        ends=[end for _, end in op.pads],
-        dilations=list(op.dilations),
-        groups=[op.groups],
-    )
+    own: dict[str, object] = {
+        "kind": "conv",
+        "transposed": isinstance(op, ops.ConvTranspose),
+        "weight": place.tensor(op.weight),
+        "strides": list(op.strides),
+        "begins": [begin for begin, _ in op.pads],
+        "ends": [end for _, end in op.pads],
+        "dilations": list(op.dilations),
+        "groups": op.groups,
+    }
+    along = (-1, *(1 for _ in place.shape[2:]))
+    return place.add("affine", maps=[own], offset=place.tensor(op.bias.reshape(along)))
+
+
+def _factor(place: Place, factor: object) -> dict[str, object]:
+    return {"kind": "factor", "factor": place.tensor(factor)}
 
 
 @add_op.register
 def _(op: ops.Scale, place: Place) -> int:
-    hidden = place.tensor(np.zeros(()))
-    return place.add(
-        "scale", factor=place.tensor(op.scale), shift=place.tensor(op.shift), hidden=hidden
-    )
+    return place.add("affine", maps=[_factor(place, op.scale)], offset=place.tensor(op.shift))
 
 
 @add_op.register
@@ -130,34 +139,42 @@ def _(op: ops.BatchNorm, place: Place) -> int:
     mean, beta = (np.asarray(v, np.float64) for v in (op.mean, op.beta))
     # A runtime subtracts the mean first, and cancels what the folded offset does not show.
     hidden = 2 * (np.abs(op.factor * mean) + np.abs(beta))
-    factor, shift, size = (place.tensor(v.reshape(along)) for v in (op.factor, op.offset, hidden))
-    return place.add("scale", factor=factor, shift=shift, hidden=size)
+    offset, size = (place.tensor(v.reshape(along)) for v in (op.offset, hidden))
+    maps = [_factor(place, op.factor.reshape(along))]
+    return place.add("affine", maps=maps, offset=offset, hidden=size)
 
 
 @add_op.register
 def _(op: ops.Sum, place: Place) -> int:
-    return place.add("sum", factors=place.tensor(np.array(op.coefficients, np.float64)))
+    return place.add("affine", maps=[_factor(place, float(c)) for c in op.coefficients])
 
 
 @add_op.register
 def _(op: ops.Reshape, place: Place) -> int:
-    return place.add("reshape")
+    return place.add("affine", maps=[_factor(place, 1.0)])
 
 
 @add_op.register
 def _(op: ops.Transpose, place: Place) -> int:
     positions = np.arange(prod(place.source)).reshape(place.source)
-    return place.add("pick", indices=place.tensor(positions.transpose(op.axes)))
+    return _picked(place, positions.transpose(op.axes))
 
 
 @add_op.register
 def _(op: ops.Select, place: Place) -> int:
-    return place.add("pick", indices=place.tensor(op.indices))
+    return _picked(place, op.indices)
+
+
+def _picked(place: Place, indices: object) -> int:
+    return place.add("affine", maps=[{"kind": "pick", "indices": place.tensor(indices)}])
 
 
 @add_op.register
 def _(op: ops.Concat, place: Place) -> int:
-    return place.add("concat", axis=[op.axis])
+    positions = np.arange(prod(place.shape)).reshape(place.shape)
+    ends = np.cumsum([shape[op.axis] for shape in place.sources])
+    parts = np.split(positions, ends[:-1], op.axis)
+    return place.add("affine", maps=[{"kind": "place", "indices": place.tensor(p)} for p in parts])
 
 
 @add_op.register
@@ -173,23 +190,14 @@ def _(op: ops.PiecewiseLinear, place: Place) -> int:
 @add_op.register
 def _(op: ops.GroupMax, place: Place) -> int:
     table = place.table
-    members = [
-        table.add(
-            "pick",
-            place.operands,
-            place.shape,
-            place.evaluated,
-            {"indices": place.tensor(op.groups[..., k])},
-        )
-        for k in range(op.groups.shape[-1])
-    ]
+    members = [_picked(place, op.groups[..., k]) for k in range(op.groups.shape[-1])]
     return table.add("maximum", members, place.shape, place.evaluated, {})
 
 
 @add_op.register
 def _(op: ops.Multiply, place: Place) -> int:
     if place.operands[0] == place.operands[1]:
-        place = Place(place.table, place.operands[:1], place.source, place.shape, place.evaluated)
+        place = replace(place, operands=place.operands[:1])
         return place.add("smooth", curve="square")
     return place.add("product")
 

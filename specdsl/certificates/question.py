@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
+from specdsl.certificates.files import write_container
 from specdsl.certificates.nodes import NodeTable, add_graph
 from specdsl.certificates.tensors import TensorTable
 from specdsl.graph.graph import Graph, NodeId
-from specdsl.proof.container import write_container
 from specdsl.query.query import NetworkCall, Query
 from specdsl.query.sets import Ball, InputSet
 from specdsl.version import __version__
@@ -47,7 +47,11 @@ def state(query: Query, semantics: Semantics) -> Statement:
             positions[id(case.inputs)] = len(sets)
             sets.append(_set(case.inputs, tensors))
     cases = [
-        {"set": positions[id(c.inputs)], "atoms": [[a.index, a.strict] for a in c.atoms]}
+        {
+            "set": positions[id(c.inputs)],
+            "margins": [a.index for a in c.atoms],
+            "strict": [a.strict for a in c.atoms],
+        }
         for c in query.cases
     ]
     record: dict[str, object] = {

@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from specdsl.proof.boxes import Tree, read_tree
-from specdsl.proof.container import field, read_container, whole_numbers
+from specdsl.proof.container import Container, read_container
+from specdsl.proof.fields import Fields
 from specdsl.proof.question import Question, read_question
-from specdsl.proof.refusal import NotCovered, Refused
+from specdsl.proof.refusal import NotCovered, require
+
+KINDS = frozenset({"boxes", "parts"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
-    """That none of some cases, by their positions in the question, has a point."""
+    """That none of some cases, by their positions in the question, has a point: `record` says how,
+    and `data` is its section.
+    """
 
     cases: tuple[int, ...]
-    tree: Tree
+    kind: str
+    record: Fields
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +39,16 @@ def read_certificate(data: bytes) -> Certificate:
     """Raises Refused where a file is no whole certificate; what it proves is for `check` to see."""
     container = read_container(data)
     question = read_question(container)
-    proofs: list[Proof] = []
-    for record in field(container.header, "proofs", list):
-        kind = field(record, "kind", str)
-        if kind != "boxes":
-            raise NotCovered(f"the checker has no rule for a proof by `{kind}`")
-        cases = tuple(whole_numbers(record, "cases"))
-        section = field(record, "tree", str)
-        if section not in container.sections or not cases:
-            raise Refused("a proof has no tree, or no cases")
-        size = question.network.size(question.network.input)
-        proofs.append(Proof(cases, read_tree(container.sections[section], size)))
-    proven = {case for proof in proofs for case in proof.cases}
-    if proven != set(range(len(question.cases))):
-        raise Refused("some case of the question has no proof, or some proof no case")
-    return Certificate(question, tuple(proofs), field(container.header, "made_by", dict))
+    proofs = tuple(_proof(each, container) for each in container.header.objects("proofs"))
+    asked = set(range(len(question.cases)))
+    known = [n for proof in proofs for n in proof.cases]
+    require(set(known) == asked and len(known) == len(asked), "not every case has one proof")
+    return Certificate(question, proofs, container.header.entry("made_by", dict))
+
+
+def _proof(record: Fields, container: Container) -> Proof:
+    kind, cases = record.word("kind"), record.wholes("cases")
+    if kind not in KINDS:
+        raise NotCovered(f"the checker has no rule for a proof by `{kind}`")
+    require(bool(cases), "a proof has no cases")
+    return Proof(cases, kind, record, container.section(record.word("tree")))

@@ -11,9 +11,9 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from specdsl.proof.refusal import Refused
+from specdsl.proof.fields import Fields
+from specdsl.proof.refusal import Refused, require
 
 MAGIC = b"sdcert 1\n"
 LENGTH_BYTES = 8
@@ -25,8 +25,13 @@ MAX_SECTION = 2**30
 class Container:
     """`header`: parsed JSON; `sections`: bytes by name, their digests checked."""
 
-    header: Mapping[str, Any]
+    header: Fields
     sections: Mapping[str, bytes]
+
+    def section(self, name: str) -> bytes:
+        """Raises Refused where there is none of this name."""
+        require(name in self.sections, f"there is no section `{name}`")
+        return self.sections[name]
 
 
 def digest(data: bytes) -> str:
@@ -41,72 +46,34 @@ def canonical(value: object) -> bytes:
 
 def read_container(data: bytes) -> Container:
     """Raises Refused for anything but a whole, undamaged file of this format."""
-    if not data.startswith(MAGIC):
-        raise Refused("this is no certificate of format 1")
+    require(data.startswith(MAGIC), "this is no certificate of format 1")
     start = len(MAGIC) + LENGTH_BYTES
-    length = int.from_bytes(data[len(MAGIC) : start], "little")
-    if length > MAX_HEADER or start + length > len(data):
-        raise Refused("the header is longer than the file")
+    end = start + int.from_bytes(data[len(MAGIC) : start], "little")
+    require(end <= min(len(data), start + MAX_HEADER), "the header is longer than the file")
     try:
-        header = json.loads(data[start : start + length])
+        header = Fields.of(json.loads(data[start:end]))
     except (ValueError, RecursionError) as error:
         raise Refused(f"the header is no JSON: {error}") from error
-    listed = field(header, "sections", list)
     sections: dict[str, bytes] = {}
-    at = start + length
-    for each in listed:
-        name, stored = field(each, "name", str), field(each, "stored", int)
-        if name in sections or not 0 <= stored <= len(data) - at:
-            raise Refused(f"section `{name}` is doubled or cut off")
-        sections[name] = _expanded(data[at : at + stored], each, name)
-        at += stored
-    if at != len(data):
-        raise Refused("there is more in the file than its header says")
+    for each in header.objects("sections"):
+        name, start = each.word("name"), end
+        end = start + each.whole("stored")
+        require(start <= end <= len(data), f"section `{name}` is cut off")
+        require(name not in sections, f"there are two sections `{name}`")
+        sections[name] = _expanded(data[start:end], each, name)
+    require(end == len(data), "there is more in the file than its header says")
     return Container(header, sections)
 
 
-def write_container(header: Mapping[str, Any], sections: Mapping[str, bytes]) -> bytes:
-    """The file's bytes; `header` without the list of sections."""
-    listed: list[dict[str, object]] = []
-    stored: list[bytes] = []
-    for name, content in sections.items():
-        packed = zlib.compress(content, 6)
-        own: dict[str, object] = {"name": name, "bytes": len(content), "stored": len(packed)}
-        listed.append(own | {"sha256": digest(content)})
-        stored.append(packed)
-    text = canonical({**header, "sections": listed})
-    return b"".join([MAGIC, len(text).to_bytes(LENGTH_BYTES, "little"), text, *stored])
-
-
-def field(record: object, name: str, kind: type | tuple[type, ...]) -> Any:
-    """An entry of a JSON object, which must be of this kind. Raises Refused."""
-    if not isinstance(record, dict) or name not in record:
-        raise Refused(f"the header lacks `{name}`")
-    value = record[name]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise Refused(f"`{name}` in the header is {type(value).__name__}")
-    return value
-
-
-def whole_numbers(record: object, name: str) -> list[int]:
-    """A list of whole numbers in a JSON object. Raises Refused."""
-    values = field(record, name, list)
-    if any(type(v) is not int for v in values):
-        raise Refused(f"`{name}` in the header holds more than whole numbers")
-    return values
-
-
-def _expanded(packed: bytes, each: object, name: str) -> bytes:
-    size = field(each, "bytes", int)
-    if not 0 <= size <= MAX_SECTION:
-        raise Refused(f"section `{name}` is too large")
+def _expanded(packed: bytes, each: Fields, name: str) -> bytes:
+    size = each.whole("bytes")
+    require(0 <= size <= MAX_SECTION, f"section `{name}` is too large")
     stream = zlib.decompressobj()
     try:
         content = stream.decompress(packed, size + 1)
     except zlib.error as error:
         raise Refused(f"section `{name}` is damaged: {error}") from error
-    if len(content) != size or not stream.eof or stream.unused_data:
-        raise Refused(f"section `{name}` is not as long as it says")
-    if digest(content) != field(each, "sha256", str):
-        raise Refused(f"section `{name}` has another hash than it says")
+    whole = len(content) == size and stream.eof and not stream.unused_data
+    require(whole, f"section `{name}` is not as long as it says")
+    require(digest(content) == each.word("sha256"), f"section `{name}` has another hash")
     return content

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
-from specdsl.proof.arithmetic import Arithmetic, Array
-from specdsl.proof.container import field, whole_numbers
-from specdsl.proof.operators import AFFINE, Affine, Shape
-from specdsl.proof.refusal import NotCovered, Refused
+from specdsl.proof.arithmetic import Arithmetic
+from specdsl.proof.fields import Fields
+from specdsl.proof.operators import Affine, Shape, affine
+from specdsl.proof.refusal import NotCovered, Refused, require
 from specdsl.proof.relaxations import NONLINEAR, Nonlinear
 
 MAX_NODES = 50_000
@@ -22,19 +21,23 @@ EVALUATED = frozenset({"exact", "rounded", "computed"})
 class Node:
     """`operands`: numbers of earlier nodes. `shape`: of the value, without a batch. `evaluated`:
     where float32 is the semantics, a network's own values are computed in it, what it takes is
-    rounded to it, and all else is exact. `build`: the rule under an arithmetic, None for the input.
+    rounded to it, and all else is exact.
     """
 
-    name: str
     operands: tuple[int, ...]
     shape: Shape
     evaluated: str
-    build: Callable[[Arithmetic], Affine | Nonlinear] | None
+    record: Fields
+
+    @property
+    def name(self) -> str:
+        """Of its op."""
+        return self.record.word("op")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Network:
-    """`output` is the node of the margins, and the only node without readers that is used."""
+    """`output` is the node of the margins."""
 
     nodes: tuple[Node, ...]
     input: int
@@ -44,65 +47,36 @@ class Network:
         """Number of entries."""
         return prod(self.nodes[node].shape)
 
+    def rules(self, how: Arithmetic) -> dict[int, Affine | Nonlinear]:
+        """Of every node but the input, under an arithmetic. Raises Refused where a node's
+        parameters do not fit, NotCovered for an op without a rule.
+        """
+        found: dict[int, Affine | Nonlinear] = {}
+        for number, node in enumerate(self.nodes):
+            shapes = [self.nodes[o].shape for o in node.operands]
+            make = affine if node.name == "affine" else NONLINEAR.get(node.name)
+            if number == self.input:
+                continue
+            if make is None:
+                raise NotCovered(f"the checker has no rule for `{node.name}`")
+            try:
+                found[number] = make(node.record, shapes, node.shape, how)
+            except (ValueError, IndexError, TypeError) as error:
+                raise Refused(f"node {number}, `{node.name}`: {error}") from error
+        return found
 
-def read_network(records: Sequence[object], output: int, tensors: Sequence[Array]) -> Network:
-    """Raises Refused where it is malformed, NotCovered for an op without a rule."""
-    if not 0 < len(records) <= MAX_NODES or not 0 <= output < len(records):
-        raise Refused("a network has some nodes, and one of them is the output")
+
+def read_network(records: Sequence[Fields], output: int) -> Network:
+    """Raises Refused where it is malformed; parameters are for `Network.rules` to read."""
+    require(0 <= output < len(records) <= MAX_NODES, "the output is none of the nodes")
     nodes: list[Node] = []
     for number, record in enumerate(records):
-        nodes.append(_node(number, record, nodes, tensors))
+        operands, shape = record.wholes("in"), record.wholes("shape")
+        require(all(0 <= o < number for o in operands), f"node {number} reads no earlier node")
+        fits = min(shape, default=1) >= 1 and prod(shape) <= MAX_ENTRIES
+        require(fits, f"node {number} has shape {shape}")
+        nodes.append(Node(operands, shape, record.word("evaluated"), record))
+        require(nodes[-1].evaluated in EVALUATED, f"node {number} is evaluated in no known way")
     inputs = [i for i, node in enumerate(nodes) if node.name == "input"]
-    if len(inputs) != 1:
-        raise Refused(f"a network has one input, not {len(inputs)}")
+    require(len(inputs) == 1 and not nodes[inputs[0]].operands, "a network has one input")
     return Network(tuple(nodes), inputs[0], output)
-
-
-def _node(number: int, record: object, before: Sequence[Node], tensors: Sequence[Array]) -> Node:
-    name, operands = field(record, "op", str), tuple(whole_numbers(record, "in"))
-    evaluated = field(record, "evaluated", str)
-    if evaluated not in EVALUATED:
-        raise Refused(f"node {number} is evaluated in a way that is none")
-    shape = tuple(whole_numbers(record, "shape"))
-    if not all(0 <= o < number for o in operands):
-        raise Refused(f"node {number} reads a node that is not before it")
-    if min(shape, default=1) < 1 or prod(shape) > MAX_ENTRIES:
-        raise Refused(f"node {number} has shape {shape}")
-    if name == "input":
-        if operands:
-            raise Refused("an input reads nothing")
-        return Node(name, (), shape, evaluated, None)
-    shapes = [before[o].shape for o in operands]
-    attributes = _Attributes(number, record, tensors)
-    make = AFFINE.get(name) or NONLINEAR.get(name)
-    if make is None:
-        raise NotCovered(f"the checker has no rule for `{name}`")
-    try:
-        build = make(attributes, shapes, shape)
-    except (ValueError, IndexError, TypeError) as error:
-        raise Refused(f"node {number}, `{name}`: {error}") from error
-    return Node(name, operands, shape, evaluated, build)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Attributes:
-    """What a record says besides its op, typed; raises Refused where it does not."""
-
-    number: int
-    record: Any
-    tensors: Sequence[Array]
-
-    def tensor(self, name: str) -> Array:
-        """A tensor by its position."""
-        at = field(self.record, name, int)
-        if not 0 <= at < len(self.tensors):
-            raise Refused(f"node {self.number}: `{name}` is no tensor")
-        return self.tensors[at]
-
-    def whole(self, name: str) -> tuple[int, ...]:
-        """Whole numbers."""
-        return tuple(whole_numbers(self.record, name))
-
-    def word(self, name: str) -> str:
-        """A word."""
-        return field(self.record, name, str)

@@ -1,4 +1,4 @@
-"""Bounds of every node on a batch of regions, and linear bounds of rows walked back to the input.
+"""Bounds of every node on a batch of regions, and rows walked back to linear bounds of the input.
 
 A row is a linear function of one node's value. Walking back replaces it, node by node, by one of
 earlier values that lies below; what every step rounds, and what float32 would have computed
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from math import prod
 from typing import Any, NamedTuple
 
@@ -17,10 +18,10 @@ import numpy as np
 
 from specdsl.proof.arithmetic import SINGLE_TINY, Arithmetic, Array
 from specdsl.proof.network import Network
-from specdsl.proof.operators import Affine, Factor
+from specdsl.proof.operators import Affine
 from specdsl.proof.refusal import NotCovered
 from specdsl.proof.regions import Region
-from specdsl.proof.relaxations import Interval, Line, Lines, Nonlinear
+from specdsl.proof.relaxations import Chosen, Interval, Line, Lines, Nonlinear
 
 # Numbers of one array of rows, at most: a few of them stay in a cache, which decides the speed.
 MAX_NUMBERS = 2**18
@@ -43,163 +44,157 @@ class Linear(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Rules:
     """A network under an arithmetic. `single`: whether float32 nodes are taken as such. `part`:
-    what part of its magnitudes any step may be off by. `readers`: how many operands each node is.
-    `exact`: nodes whose intervals nothing tightens.
+    what part of its magnitudes any step may be off by. `exact`: nodes whose intervals nothing
+    tightens.
     """
 
     network: Network
     how: Arithmetic
     single: bool
-    rules: Mapping[int, Affine | Nonlinear]
+    ops: Mapping[int, Affine | Nonlinear]
     part: Any
-    readers: tuple[int, ...]
     exact: frozenset[int]
 
     @classmethod
     def of(cls, network: Network, how: Arithmetic, *, single: bool) -> Rules:
-        rules = {i: n.build(how) for i, n in enumerate(network.nodes) if n.build is not None}
-        terms = [r.terms for r in rules.values() if isinstance(r, Affine)]
+        """Raises Refused where a node's parameters do not fit."""
+        ops = network.rules(how)
+        terms = [op.terms for op in ops.values() if isinstance(op, Affine)]
         longest = max([*terms, *(prod(n.shape) for n in network.nodes)])
         # A step adds up a value's entries; constants and readers are added up over the nodes.
         part = how.rounding(longest + 2 * len(network.nodes) + BESIDES)
-        read = [o for n in network.nodes for o in n.operands]
-        readers = tuple(read.count(i) for i in range(len(network.nodes)))
-        return cls(network, how, single, rules, part, readers, _exact(network, rules))
+        return cls(network, how, single, ops, part, _exact(network, ops))
 
     @property
     def trusted(self) -> tuple[str, ...]:
         """What is believed of the ops that there are."""
-        names = {t for r in self.rules.values() if not isinstance(r, Affine) for t in r.trusted}
+        names = {t for op in self.ops.values() if isinstance(op, Nonlinear) for t in op.trusted}
         return tuple(sorted(names))
+
+    def noise(self, node: int, roundings: int, size: Array) -> Array:
+        """What float32 may make of a node's value, which it computes by so many roundings of what
+        has these magnitudes, in any order; any of it may be flushed to zero.
+        """
+        evaluated = self.network.nodes[node].evaluated
+        roundings = 1 if evaluated == "rounded" else roundings
+        if not self.single or evaluated == "exact" or roundings == 0:
+            return size * 0
+        # Every partial sum, in any order, is at most as large as the magnitudes together.
+        if not bool(np.all(size < SINGLE_LARGEST)):
+            raise NotCovered("numbers that may lie beyond the range of float32")
+        tiny = self.how.number(SINGLE_TINY * (2 * roundings + BESIDES))
+        return self.how.single_rounding(roundings + 1) * size + tiny * (1 + size)
+
+
+class Way(NamedTuple):
+    """What rows may choose on their way back. `slopes`: below and above, (1, rows, entries) for
+    each operand, by nonlinear node; `multipliers`: some entries of a node, and (rows, entries).
+    """
+
+    slopes: Mapping[int, Chosen]
+    multipliers: Mapping[int, tuple[Array, Array]]
 
 
 @dataclass(slots=True, eq=False)
 class Bounds:
-    """Intervals of nodes on a batch of regions, made in order. `off`: how far the value of a node
-    may be from what its op says, in float32 and by the rounding of one step; `paid`: where rows
-    that come from a reader have paid for that already. `lines`: of nonlinear nodes. `known`:
-    intervals that hold as well, of nodes that nonlinear ones read.
+    """Intervals of nodes on a batch of regions, made in order: (batch, *shape). `known`: intervals
+    that hold as well. `off`: how far a node's value may be from what its op says, in float32 and by
+    the rounding of one step, (batch, entries), and `noise` the first of the two. `lines`: of
+    nonlinear nodes, (batch, 1, entries).
     """
 
     rules: Rules
     region: Region
     known: Mapping[int, Interval] = field(default_factory=dict[int, Interval])
     found: dict[int, Interval] = field(default_factory=dict[int, Interval])
-    off: dict[int, Array | None] = field(default_factory=dict[int, "Array | None"])
-    paid: set[int] = field(default_factory=set[int])
+    off: dict[int, Array] = field(default_factory=dict[int, Array])
+    noise: dict[int, Array] = field(default_factory=dict[int, Array])
     lines: dict[int, Lines] = field(default_factory=dict[int, Lines])
 
-    def propagate(self, before: Callable[[int, Any], None] | None = None) -> None:
-        """All nodes in order; what a nonlinear op reads is tightened before it is passed, by
-        `before` where it is given.
-        """
+    def propagate(self, before: Callable[[int, Nonlinear], None] | None) -> None:
+        """All nodes in order; `before` is called with each nonlinear one."""
         network = self.rules.network
-        for node, rule in enumerate(network.nodes):
-            if node > network.output:
-                break
-            op = self.rules.rules.get(node)
-            if op is None:
-                self._enter(node, rule.shape)
-            elif isinstance(op, Affine):
-                self._affine(node, op)
-            else:
-                operands = network.nodes[node].operands
+        for node in range(network.output + 1):
+            op = self.rules.ops.get(node)
+            if isinstance(op, Nonlinear):
                 if before is not None:
                     before(node, op)
-                else:
-                    for o in dict.fromkeys(operands):
-                        self._tighten(o, op.is_open([self.found[each] for each in operands]))
-                self._relax(node, op, [self.found[o] for o in operands])
-                if before is not None:
-                    self.straighten(node)
+                self._relax(node, op)
+            else:
+                self._affine(node, op, [self.found[o] for o in network.nodes[node].operands])
 
-    def _enter(self, node: int, shape: tuple[int, ...]) -> None:
-        box = Interval(*(end.reshape(-1, *shape) for end in self.region.box))
-        self.found[node], self.off[node] = box, None
-        self._loosen(node, rounded_off(self.rules, node, self.found[node].size))
-
-    def _affine(self, node: int, op: Affine) -> None:
+    def tighten(self, node: int, op: Nonlinear) -> None:
+        """Bounds of what an op reads and leaves open on some region, by rows walked back."""
         operands = self.rules.network.nodes[node].operands
-        x = [self.found[o] for o in operands]
-        if op.moves:
-            parts = [
-                Interval(*(m.apply(e) for e in i)) for m, i in zip(op.matrices, x, strict=True)
-            ]
-            found = parts[0]
-            for own in parts[1:]:
-                found = Interval(found.lower + own.lower, found.upper + own.upper)
-            self.found[node] = found
-            # Where rows of several readers meet, or of several entries, they are added up.
-            self.off[node] = self.rules.part * self.found[node].size
+        is_open = op.is_open([self.found[o] for o in operands])
+        for operand in sorted(set(operands) - self.rules.exact):
+            self._tighten(operand, np.flatnonzero(is_open.any(0)))
+
+    def _affine(self, node: int, op: Affine | None, x: list[Interval]) -> None:
+        """Of the input, op is None."""
+        rules, shape = self.rules, self.rules.network.nodes[node].shape
+        if op is None:
+            own = Interval(*(end.reshape(-1, *shape) for end in self.region.box))
+        elif op.moves:
+            pairs = list(zip(op.maps, x, strict=True))
+            own = Interval(*(reduce(np.add, [m.apply(i[k]) for m, i in pairs]) for k in (0, 1)))
         else:
-            shape = self.rules.network.nodes[node].shape
-            center = radius = self.rules.how.zeros(1, *shape)
-            for matrix, own in zip(op.matrices, x, strict=True):
-                center = center + matrix.apply((own.lower + own.upper) / 2)
-                radius = radius + matrix.magnitudes().apply((own.upper - own.lower) / 2)
-            center = center if op.offset is None else center + op.offset
-            size = op.size([i.size for i in x]) + self.rules.how.zeros(1, *shape)
-            off = self.rules.part * size
-            self.found[node] = Interval(center - radius - off, center + radius + off)
-            self.off[node] = off
-            self._loosen(node, computed_off(self.rules, node, op.terms, size))
-        self._loosen(node, rounded_off(self.rules, node, self.found[node].size))
-        if node in self.known:
-            self.found[node] = _met(self.found[node], self.known[node])
-
-    def _loosen(self, node: int, more: Array | float) -> None:
-        if not np.any(more):
+            parts = [m.apply(i.middle) for m, i in zip(op.maps, x, strict=True)]
+            center = reduce(np.add, parts if op.offset is None else [*parts, op.offset[None]])
+            size = op.size([i.size for i in x])
+            radius = sum(m.size(i.half) for m, i in zip(op.maps, x, strict=True))
+            radius = radius + rules.part * size
+            own = Interval(center - radius, center + radius)
+            self._enter(node, own, rules.part * size, rules.noise(node, op.terms, size))
             return
-        self._loosen_rows(node, more)
-        x = self.found[node]
-        more = more + more * self.rules.part
-        self.found[node] = Interval(x.lower - more, x.upper + more)
+        self._enter(node, own, rules.part * own.size, rules.noise(node, 0, own.size))
 
-    def _relax(self, node: int, op: Nonlinear, x: list[Interval]) -> None:
-        how = self.rules.how
-        lines, image = op.lines(how, x, None), op.image(how, x)
-        self.lines[node], self.found[node] = lines, image
-        sizes = [
-            sum(np.abs(s) * i.size for s, i in zip(line.slopes, x, strict=True))
-            + np.abs(line.constant)
-            for line in lines
-        ]
-        self.off[node] = self.rules.part * np.maximum(*sizes)
-        self._pay(node)
-        self._loosen(node, self.noise_of(node, op, image.size))
+    def _enter(self, node: int, own: Interval, off: Array, noise: Array) -> None:
+        more = noise + noise * self.rules.part
+        own = Interval(own.lower - more, own.upper + more)
+        self.found[node] = own.met(self.known[node]) if node in self.known else own
+        self.noise[node] = noise.reshape(len(noise), -1)
+        self.off[node] = off.reshape(len(off), -1) + self.noise[node]
 
-    def noise_of(self, node: int, op: Nonlinear, size: Array) -> Array:
-        """What float32 makes of a nonlinear node whose values are of this size."""
-        noise = computed_off(self.rules, node, op.roundings, size, moves=not op.roundings)
-        return noise + rounded_off(self.rules, node, size)
+    def line(self, node: int, chosen: Chosen = (None, None)) -> tuple[Lines, Array]:
+        """Of a nonlinear node, and what its value may be off by besides: (batch, entries)."""
+        rules, op = self.rules, self.rules.ops[node]
+        assert isinstance(op, Nonlinear)
+        x = self._operands(node)
+        below, above = op.lines(rules.how, x, chosen)
+        size = np.maximum(line_size(below, x), line_size(above, x))
+        # Where it is linear but for rounding, one line has to do, so that it is the same for all.
+        bent = op.is_open(x)
+        tilt = [abs(a - b) * i.size for a, b, i in zip(above.slopes, below.slopes, x, strict=True)]
+        apart = 2 * (reduce(np.add, tilt) + np.abs(above.constant - below.constant))
+        slopes = [np.where(bent, a, b) for a, b in zip(above.slopes, below.slopes, strict=True)]
+        above = Line(tuple(slopes), np.where(bent, above.constant, below.constant))
+        off = rules.part * size + np.where(bent, apart * 0, apart)
+        return Lines(below, above), off.max(1)
 
-    def _pay(self, node: int) -> None:
-        """Take on what the operands that nothing else reads are off by: one product less a step."""
-        for i, o in enumerate(self.rules.network.nodes[node].operands):
-            off = self.off[o]
-            if off is not None and self.rules.readers[o] == 1:
-                steepest = np.maximum(*(np.abs(line.slopes[i]) for line in self.lines[node]))
-                self.off[node] = self.off[node] + steepest * off
-                self.paid.add(o)
+    def _operands(self, node: int) -> list[Interval]:
+        operands = self.rules.network.nodes[node].operands
+        return [Interval(*(e.reshape(len(e), 1, -1) for e in self.found[o])) for o in operands]
 
-    def _tighten(self, node: int, is_open: Array) -> None:
-        """Bounds of the entries of a node that are open on some region, by rows walked back."""
-        if node in self.rules.exact:
-            return
-        entries = np.flatnonzero(is_open.reshape(len(is_open), -1).any(0))
-        shape = self.rules.network.nodes[node].shape
-        size = self.rules.network.size(node)
-        widest = max(self.rules.network.size(i) for i in range(node + 1))
-        count = max(1, MAX_NUMBERS // (2 * widest * self.region.count))
-        x = self.found[node]
-        low, high = (np.array(np.broadcast_to(e, (self.region.count, *shape))) for e in x)
-        low, high = low.reshape(-1, size), high.reshape(-1, size)
-        for start in range(0, len(entries), count):
-            part = entries[start : start + count]
-            rows = self.rules.how.zeros(1, 2 * len(part), size)
-            at = np.arange(len(part))
-            rows[0, at, part], rows[0, len(part) + at, part] = rows[0, 0, 0] + 1, rows[0, 0, 0] - 1
-            least = self.least(self.back(node, rows))
+    def _relax(self, node: int, op: Nonlinear) -> None:
+        rules, shape = self.rules, self.rules.network.nodes[node].shape
+        self.lines[node], off = self.line(node)
+        image = op.image(rules.how, self._operands(node))
+        own = Interval(*(end.reshape(-1, *shape) for end in image))
+        self._enter(node, own, off, rules.noise(node, op.roundings, own.size))
+
+    def _tighten(self, node: int, entries: Array) -> None:
+        network, how, count = self.rules.network, self.rules.how, self.region.count
+        shape, size = network.nodes[node].shape, network.size(node)
+        widest = max(network.size(i) for i in range(node + 1))
+        low, high = (
+            np.array(np.broadcast_to(e, (count, *shape))).reshape(count, -1)
+            for e in self.found[node]
+        )
+        step = max(1, MAX_NUMBERS // (2 * widest * count))
+        for part in (entries[i : i + step] for i in range(0, len(entries), step)):
+            rows = unit_rows(how, part, size)
+            least = self.least(self.back({node: np.concatenate([rows, -rows])[None]}))
             low[:, part] = np.fmax(low[:, part], least[:, : len(part)])
             high[:, part] = np.fmin(high[:, part], -least[:, len(part) :])
         self.found[node] = Interval(low.reshape(-1, *shape), high.reshape(-1, *shape))
@@ -210,146 +205,107 @@ class Bounds:
 
     def back(
         self,
-        node: int,
-        rows: Array,
-        *,
+        start: Mapping[int, Array],
         kept: Mapping[int, Array] | None = None,
-        found: dict[int, Array] | None = None,
+        met: dict[int, Array] | None = None,
+        way: Way | None = None,
     ) -> Linear:
-        """Linear lower bounds of rows (batch or 1, rows, entries) of a node.
-
-        Entries `kept` of nonlinear nodes are not walked through: what rows have there is `found`.
+        """Linear lower bounds of sums of rows (batch or 1, rows, entries) of some nodes. Entries
+        `kept` of nonlinear nodes are not walked through: what rows have there goes to `met`.
         """
-        nodes = self.rules.network.nodes
-        waiting, start = {node: rows}, node
-        constant = slack = self.rules.how.zeros(1, rows.shape[1])
-        while True:
+        slopes, multipliers = way or Way({}, {})
+        network, waiting, zero = self.rules.network, dict(start), self.rules.how.zeros(1)
+        count = next(iter(start.values())).shape[1]
+        constant = slack = self.rules.how.zeros(1, count)
+        coefficients = self.rules.how.zeros(1, count, network.size(network.input))
+        while waiting:
             node = max(waiting)
-            rows = waiting.pop(node)
-            if kept is not None and found is not None and node in kept:
-                rows = rows.copy()
-                found[node] = rows[..., kept[node]]
-                rows[..., kept[node]] = self.rules.how.zeros(1)[0]
-            if node == start or node not in self.paid:
-                slack = self._with_slack(slack, node, rows)
-            if node == self.rules.network.input:
-                if waiting:
-                    raise AssertionError("the input is the first node of all")
-                return Linear(rows, constant, slack)
-            op = self.rules.rules[node]
+            rows, op = waiting.pop(node), self.rules.ops.get(node)
+            if met is not None and kept is not None and node in kept:
+                rows, met[node] = rows.copy(), rows[..., kept[node]]
+                rows[..., kept[node]] = zero
+            if node in multipliers:
+                rows, paid = self._cut(node, rows, *multipliers[node])
+                constant = constant + paid.sum(-1)
+                slack = slack + self.rules.part * np.abs(paid).sum(-1)
+            off = self.off[node]
+            if node in slopes:
+                lines, off = self.line(node, slopes[node])
+                off = off + self.noise[node]
+            else:
+                lines = self.lines.get(node)
+            slack = slack + dots(np.abs(rows), off[:, None])
+            if op is None:
+                coefficients = rows
+                continue
             if isinstance(op, Affine):
                 if op.offset is not None:
-                    offset = op.offset.reshape(-1)
-                    constant = constant + rows @ offset
-                passed = [_passed(m.transpose, rows, nodes[node].shape) for m in op.matrices]
+                    constant = constant + rows @ op.offset.reshape(-1)
+                shape = network.nodes[node].shape
+                passed = [_passed(m.transpose, rows, shape) for m in op.maps]
             else:
-                passed, more = _through(self._lines(node), rows, self.rules.how.zeros(1))
+                assert lines is not None
+                passed, more = through(lines, rows, zero)
                 constant = constant + more
-            for o, own in zip(nodes[node].operands, passed, strict=True):
+            for o, own in zip(network.nodes[node].operands, passed, strict=True):
                 waiting[o] = waiting[o] + own if o in waiting else own
-            if not waiting:
-                empty = self.rules.how.zeros(
-                    1, 1, self.rules.network.size(self.rules.network.input)
-                )
-                return Linear(empty, constant, slack)
+        return Linear(coefficients, constant, slack)
 
-    def _lines(self, node: int) -> Lines:
-        """With an axis for rows."""
-        return Lines(*(_flat(line) for line in self.lines[node]))
-
-    def straighten(self, node: int) -> None:
-        """Take one line below and above where a nonlinear node is linear but for rounding, and hold
-        what that may make of it to be off.
+    def _cut(self, node: int, rows: Array, columns: Array, own: Array) -> tuple[Array, Array]:
+        """Rows less multiples of entries, and what these are at least, or at most where they are
+        negative, by their intervals.
         """
-        below, above = self.lines[node]
-        x = [self.found[o] for o in self.rules.network.nodes[node].operands]
-        op = self.rules.rules[node]
-        assert isinstance(op, Nonlinear)
-        bent = op.is_open(x)
-        tilt = np.abs(above.slopes[0] - below.slopes[0]) * x[0].size
-        more = np.abs(above.constant - below.constant) + tilt
-        slopes = np.where(bent, above.slopes[0], below.slopes[0])
-        constant = np.where(bent, above.constant, below.constant)
-        self.lines[node] = Lines(below, Line((slopes,), constant))
-        self._loosen_rows(node, np.where(bent, more * 0, 2 * more))
-
-    def _loosen_rows(self, node: int, more: Any) -> None:
-        own = self.off[node]
-        self.off[node] = more if own is None else own + more
-
-    def _with_slack(self, slack: Array, node: int, rows: Array) -> Array:
-        off = self.off[node]
-        if off is None:
-            return slack
-        return slack + (np.abs(rows) @ off.reshape(len(off), -1, 1))[..., 0]
+        rows = rows.copy()
+        rows[..., columns] = rows[..., columns] - own
+        low, high = (end.reshape(len(end), 1, -1)[..., columns] for end in self.found[node])
+        return rows, own * np.where(own > 0, low, high)
 
 
-def computed_off(
-    rules: Rules, node: int, terms: int, size: Array, *, moves: bool = False
-) -> Array | float:
-    """What float32 may be off by, of sums of so many products in any order with these magnitudes;
-    any of them may be flushed to zero. 0 where a node is exact, or only moves entries.
-    """
-    if moves or not rules.single or rules.network.nodes[node].evaluated != "computed":
-        return 0.0
-    return _single_off(rules, terms, size)
+def unit_rows(how: Arithmetic, entries: Array, size: int) -> Array:
+    """A row for each of some entries of a value: (rows, size)."""
+    rows = how.zeros(len(entries), size)
+    rows[np.arange(len(entries)), entries] = how.zeros(1)[0] + 1
+    return rows
 
 
-def rounded_off(rules: Rules, node: int, size: Array) -> Array:
-    """What rounding to float32 before a network takes a value may make of it."""
-    if not rules.single or rules.network.nodes[node].evaluated != "rounded":
-        return size * 0
-    return _single_off(rules, 1, size)
+def line_size(line: Line, x: list[Interval]) -> Array:
+    """Magnitudes that a line is added up from."""
+    parts = [np.abs(s) * i.size for s, i in zip(line.slopes, x, strict=True)]
+    return reduce(np.add, parts) + np.abs(line.constant)
 
 
-def _single_off(rules: Rules, terms: int, size: Array) -> Array:
-    # Every partial sum, in any order, is at most as large as the magnitudes together.
-    if not bool(np.all(size < SINGLE_LARGEST)):
-        raise NotCovered("numbers that may lie beyond the range of float32")
-    tiny = rules.how.number(SINGLE_TINY * (2 * terms + BESIDES))
-    return rules.how.single_rounding(terms + 1) * size + tiny * (1 + size)
-
-
-def _exact(network: Network, rules: Mapping[int, Affine | Nonlinear]) -> frozenset[int]:
+def _exact(network: Network, ops: Mapping[int, Affine | Nonlinear]) -> frozenset[int]:
     """Nodes that one matrix at most leads to from the input, but for entries moved or scaled."""
     apart, exact = {network.input}, {network.input}
     for i, node in enumerate(network.nodes):
-        op = rules.get(i)
+        op = ops.get(i)
         if isinstance(op, Affine) and apart.issuperset(node.operands):
             exact.add(i)
-            if len(node.operands) == 1 and (op.moves or isinstance(op.matrices[0], Factor)):
+            if len(op.maps) == 1 and op.maps[0].terms == 1:
                 apart.add(i)
     return frozenset(exact)
 
 
-def _met(x: Interval, y: Interval) -> Interval:
-    return Interval(np.maximum(x.lower, y.lower), np.minimum(x.upper, y.upper))
-
-
-def _flat(line: Line) -> Line:
-    slopes = tuple(s.reshape(len(s), 1, -1) for s in line.slopes)
-    return Line(slopes, line.constant.reshape(len(line.constant), 1, -1))
-
-
-def _passed(transpose: object, rows: Array, shape: tuple[int, ...]) -> Array:
+def _passed(transpose: Callable[[Array], Array], rows: Array, shape: tuple[int, ...]) -> Array:
     batch, count = rows.shape[:2]
-    passed = transpose(rows.reshape(batch * count, *shape))  # pyright: ignore
-    return passed.reshape(batch, count, prod(passed.shape[1:]))
+    return transpose(rows.reshape(batch * count, *shape)).reshape(batch, count, -1)
 
 
-def _through(lines: Lines, rows: Array, zero: Array) -> tuple[list[Array], Array]:
+def through(lines: Lines, rows: Array, zero: Array) -> tuple[list[Array], Array]:
     """Rows of the operands, and what goes to the constants.
 
     Positive parts take the line below, negative ones that above: `rows low + negative (high - low)`
     takes fewer passes over the numbers than either alone, and three roundings.
     """
     negative = np.minimum(rows, zero)
-    passed = [
-        rows * low + negative * (high - low)
-        for low, high in zip(lines.below.slopes, lines.above.slopes, strict=True)
-    ]
-    below, above = lines.below.constant, lines.above.constant
-    constant = (negative @ (above - below).swapaxes(1, 2))[..., 0]
-    if below.any():
-        constant = constant + (rows @ below.swapaxes(1, 2))[..., 0]
-    return passed, constant
+    (lows, below), (highs, above) = lines
+    passed = [rows * a + negative * (b - a) for a, b in zip(lows, highs, strict=True)]
+    constant = dots(negative, above - below)
+    return passed, constant + dots(rows, below) if below.any() else constant
+
+
+def dots(rows: Array, values: Array) -> Array:
+    """Of rows (batch, rows, entries) with values of each, or the same for all: (batch, rows)."""
+    if values.shape[1] == 1:
+        return (rows @ values.swapaxes(1, 2))[..., 0]
+    return (rows * values).sum(2)

@@ -1,11 +1,15 @@
 """Why a certificate is not accepted."""
 
-from __future__ import annotations
-
 
 class Refused(Exception):
-    """The certificate is malformed, or does not prove what it says; the message says where."""
+    """It does not prove what it says, or is no whole certificate; the message says why."""
 
 
 class NotCovered(Refused):
-    """The checker has no rule for something that the question holds."""
+    """The checker has no rule for something in it."""
+
+
+def require(holds: bool, otherwise: str) -> None:
+    """Raise Refused with this reason."""
+    if not holds:
+        raise Refused(otherwise)

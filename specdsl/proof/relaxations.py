@@ -1,28 +1,33 @@
 """Nonlinear ops, entry by entry: their ranges, and linear functions below and above them.
 
-Every line is a slope and the extreme of `f(x) - slope x` over the interval, so any slope is sound.
-Those taken are the best at the midpoint, among the chord and tangents; a certificate may name
-others. Intervals are (lower, upper), both (batch, *shape).
+A line is slopes and the extreme of `f(x) - slopes . x` over the intervals, so any slopes are sound:
+those that a certificate names, or the best at the midpoint among an op's candidates. Intervals are
+(lower, upper), both (batch, *shape).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import reduce
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from specdsl.proof.arithmetic import Arithmetic, Array
 from specdsl.proof.curves import CURVES, Curve
-from specdsl.proof.operators import Attributes, Shape
-from specdsl.proof.refusal import NotCovered, Refused
+from specdsl.proof.fields import Fields
+from specdsl.proof.operators import Shape
+from specdsl.proof.refusal import NotCovered, require
 
-# A line is computed by fewer roundings than this from what `size` measures.
+# An extreme is computed by fewer roundings than this.
 FEW = 16
+Slopes = tuple[Array, ...]
+"""For each operand."""
+Chosen = tuple[Slopes | None, Slopes | None]
+"""Below and above; None for the best of the candidates."""
 
 
 class Interval(NamedTuple):
@@ -36,11 +41,28 @@ class Interval(NamedTuple):
         """The largest magnitude."""
         return np.maximum(np.abs(self.lower), np.abs(self.upper))
 
+    @property
+    def middle(self) -> Array:
+        """Halfway."""
+        return (self.lower + self.upper) / 2
+
+    @property
+    def half(self) -> Array:
+        """Half of the width."""
+        return (self.upper - self.lower) / 2
+
+    def met(self, other: Interval) -> Interval:
+        """What both say."""
+        return Interval(np.fmax(self.lower, other.lower), np.fmin(self.upper, other.upper))
+
+
+Intervals = Sequence[Interval]
+
 
 class Line(NamedTuple):
     """`sum_i slopes[i] x_i + constant`; the constant is rounded to the safe side."""
 
-    slopes: tuple[Array, ...]
+    slopes: Slopes
     constant: Array
 
 
@@ -59,69 +81,51 @@ class Nonlinear:
     roundings: int = 0
     trusted: tuple[str, ...] = ()
 
-    def image(self, how: Arithmetic, operands: Sequence[Interval]) -> Interval:
-        """The range."""
-        raise NotImplementedError
-
-    def is_open(self, operands: Sequence[Interval]) -> Array:
+    def is_open(self, x: Intervals) -> Array:
         """Where it is not linear, so that tighter operands tighten it."""
         raise NotImplementedError
 
-    def lines(self, how: Arithmetic, operands: Sequence[Interval], slope: Array | None) -> Lines:
-        """`slope`: of the line below, or None for the checker's own choice."""
+    def candidates(self, how: Arithmetic, x: Intervals) -> list[Slopes]:
+        """Slopes to choose from."""
         raise NotImplementedError
 
-
-class Elementwise(Nonlinear):
-    """Of one operand, by extremes of `f(x) - slope x`."""
-
-    def value(self, x: Array) -> tuple[Array, Array]:
-        """f(x), and the magnitudes that it is added up from, FEW roundings of which it is off."""
+    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
+        """The least and largest `f(x) - slopes . x`, rounded outward."""
         raise NotImplementedError
 
-    def slopes(self, how: Arithmetic, x: Interval) -> Sequence[Array]:
-        """Candidates besides the chord."""
-        raise NotImplementedError
+    def image(self, how: Arithmetic, x: Intervals) -> Interval:
+        """The range."""
+        return self.extremes(how, x, tuple(each.lower * 0 for each in x))
 
-    def extremes(self, how: Arithmetic, x: Interval, slope: Array) -> Interval:
-        """The least and largest `f(x) - slope x`, rounded outward."""
-        raise NotImplementedError
-
-    def image(self, how: Arithmetic, operands: Sequence[Interval]) -> Interval:
-        (x,) = operands
-        return self.extremes(how, x, x.lower * 0)
-
-    def lines(self, how: Arithmetic, operands: Sequence[Interval], slope: Array | None) -> Lines:
-        (x,) = operands
-        width = x.upper - x.lower
-        rise = self.value(x.upper)[0] - self.value(x.lower)[0]
-        chord = np.where(width > 0, rise, rise * 0) / np.where(width > 0, width, width * 0 + 1)
-        candidates = [chord, *self.slopes(how, x)]
-        found = [(s, self.extremes(how, x, s)) for s in candidates]
-        middle = (x.lower + x.upper) / 2
-        below = reduce(
-            lambda a, b: _better(a, b, middle, 1), [Line((s,), e.lower) for s, e in found]
-        )
-        above = reduce(
-            lambda a, b: _better(a, b, middle, -1), [Line((s,), e.upper) for s, e in found]
-        )
-        if slope is not None:
-            below = Line((slope,), self.extremes(how, x, slope).lower)
-        return Lines(below, above)
+    def lines(self, how: Arithmetic, x: Intervals, chosen: Chosen) -> Lines:
+        """A line below and one above."""
+        found: list[Line] = []
+        tried = [(s, self.extremes(how, x, s)) for s in self.candidates(how, x)]
+        for side, slopes in enumerate(chosen):
+            own = tried if slopes is None else [(slopes, self.extremes(how, x, slopes))]
+            found.append(_best([Line(s, e[side]) for s, e in own], x, 1 - 2 * side))
+        return Lines(*found)
 
 
-def _better(one: Line, other: Line, at: Array, sign: int) -> Line:
-    """The line that is higher at a point, or lower where `sign` is -1; the first of equal ones."""
-    gain = (other.slopes[0] - one.slopes[0]) * at + other.constant - one.constant
-    better = gain * sign > 0
-    return Line(
-        (np.where(better, other.slopes[0], one.slopes[0]),),
-        np.where(better, other.constant, one.constant),
-    )
+def _best(lines: Sequence[Line], x: Intervals, sign: int) -> Line:
+    """The line that is highest in the middle, or lowest where `sign` is -1; the first of equals."""
+    return reduce(lambda one, other: _better(one, other, x, sign), lines)
+
+
+def _better(one: Line, other: Line, x: Intervals, sign: int) -> Line:
+    rise = [(b - a) * e.middle for a, b, e in zip(one.slopes, other.slopes, x, strict=True)]
+    better = (sum(rise) + other.constant - one.constant) * sign > 0
+    slopes = [np.where(better, b, a) for a, b in zip(one.slopes, other.slopes, strict=True)]
+    return Line(tuple(slopes), np.where(better, other.constant, one.constant))
+
+
+def _chord(x: Interval, rise: Array) -> Array:
+    width = x.upper - x.lower
+    return np.where(width > 0, rise, rise * 0) / np.where(width > 0, width, width * 0 + 1)
 
 
 @dataclass(frozen=True, eq=False)
-class Piecewise(Elementwise):
+class Piecewise(Nonlinear):
     """Continuous, of linear pieces: slope `steps[i]` left of `breakpoints[i]`, where the value is
     `values[i]`, and `steps[-1]` right of the last.
     """
@@ -131,197 +135,166 @@ class Piecewise(Elementwise):
     steps: tuple[Any, ...]
     roundings: int = 0
 
-    def value(self, x: Array) -> tuple[Array, Array]:
+    def _value(self, x: Array) -> Array:
         y = self.values[0] + self.steps[0] * (x - self.breakpoints[0])
         for p, v, s in zip(self.breakpoints, self.values, self.steps[1:], strict=True):
             y = np.where(x > p, v + s * (x - p), y)
+        return y
+
+    def is_open(self, x: Intervals) -> Array:
+        return reduce(
+            np.logical_or, [(x[0].lower < p) & (p < x[0].upper) for p in self.breakpoints]
+        )
+
+    def candidates(self, how: Arithmetic, x: Intervals) -> list[Slopes]:
+        at_lower = at_upper = x[0].lower * 0 + self.steps[0]
+        for p, s in zip(self.breakpoints, self.steps[1:], strict=True):
+            at_lower = np.where(x[0].lower >= p, s, at_lower)
+            at_upper = np.where(x[0].upper > p, s, at_upper)
+        rise = self._value(x[0].upper) - self._value(x[0].lower)
+        return [(_chord(x[0], rise),), (at_lower,), (at_upper,)]
+
+    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
+        (low, high), (slope,) = x[0], slopes
         steepest = max(abs(s) for s in self.steps)
         shift = max(abs(v) for v in self.values) + steepest * max(abs(p) for p in self.breakpoints)
-        return y, steepest * np.abs(x) + shift
-
-    def slopes(self, how: Arithmetic, x: Interval) -> Sequence[Array]:
-        at_lower, at_upper = x.lower * 0 + self.steps[0], x.lower * 0 + self.steps[0]
-        for p, s in zip(self.breakpoints, self.steps[1:], strict=True):
-            at_lower = np.where(x.lower >= p, s, at_lower)
-            at_upper = np.where(x.upper > p, s, at_upper)
-        return at_lower, at_upper
-
-    def is_open(self, operands: Sequence[Interval]) -> Array:
-        (x,) = operands
-        crossed = [(x.lower < p) & (p < x.upper) for p in self.breakpoints]
-        return reduce(np.logical_or, crossed)
-
-    def extremes(self, how: Arithmetic, x: Interval, slope: Array) -> Interval:
-        lows: list[Array] = []
-        highs: list[Array] = []
-        part = how.rounding(FEW)
-        for point in (x.lower, x.upper, *self.breakpoints):
-            at = np.minimum(np.maximum(x.lower * 0 + point, x.lower), x.upper)
-            value, size = self.value(at)
-            gap, error = value - slope * at, part * (size + np.abs(slope * at))
-            lows.append(gap - error)
-            highs.append(gap + error)
-        return Interval(reduce(np.minimum, lows), reduce(np.maximum, highs))
+        error = how.rounding(FEW) * ((steepest + np.abs(slope)) * x[0].size + shift)
+        ends = [
+            low,
+            high,
+            *(np.minimum(np.maximum(low * 0 + p, low), high) for p in self.breakpoints),
+        ]
+        gaps = [self._value(t) - slope * t for t in ends]
+        return Interval(reduce(np.minimum, gaps) - error, reduce(np.maximum, gaps) + error)
 
 
 @dataclass(frozen=True, eq=False)
-class Smooth(Elementwise):
+class Smooth(Nonlinear):
     """A curve of `curves.py`. Its numbers are floats in any arithmetic, by numpy's functions."""
 
     curve: Curve
-    roundings: int = 0
-    trusted: tuple[str, ...] = ()
 
-    def value(self, x: Array) -> tuple[Array, Array]:
-        y = self.curve.value(np.asarray(x, np.float64))
-        return y, np.abs(y)
+    @property
+    def roundings(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.curve.single_units
 
-    def slopes(self, how: Arithmetic, x: Interval) -> Sequence[Array]:
-        low, high = _floats(x)
-        return [how.array(self.curve.slope(t)) for t in (low, (low + high) / 2, high)]
+    @property
+    def trusted(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.curve.trusted
 
-    def is_open(self, operands: Sequence[Interval]) -> Array:
-        (x,) = operands
-        return x.lower < x.upper
+    def is_open(self, x: Intervals) -> Array:
+        return x[0].lower < x[0].upper
 
-    def extremes(self, how: Arithmetic, x: Interval, slope: Array) -> Interval:
-        low, high = self.curve.extremes(*_floats(x), np.asarray(slope, np.float64))
-        if how.exact:
-            # The slope was rounded to a float as well.
-            off = np.abs(slope - how.array(np.asarray(slope, np.float64))) * x.size
-            return Interval(how.array(low) - off, how.array(high) + off)
-        return Interval(low, high)
+    def candidates(self, how: Arithmetic, x: Intervals) -> list[Slopes]:
+        own = _floats(x[0])
+        rise = self.curve.value(own.upper) - self.curve.value(own.lower)
+        tangents = [self.curve.slope(t) for t in (own.lower, own.middle, own.upper)]
+        return [(how.array(s),) for s in (_chord(own, rise), *tangents)]
 
-    def lines(self, how: Arithmetic, operands: Sequence[Interval], slope: Array | None) -> Lines:
-        if not how.exact:
-            return Elementwise.lines(self, how, operands, slope)
-        outward = Interval(*(how.array(end) for end in _floats(operands[0])))
-        return Elementwise.lines(self, how, [outward], slope)
+    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
+        slope = np.asarray(slopes[0], np.float64)
+        found = self.curve.extremes(*_floats(x[0]), slope)
+        # In rationals, the slope was rounded to a float.
+        off = np.abs(slopes[0] - how.array(slope)) * x[0].size if how.exact else 0.0
+        return Interval(how.array(found[0]) - off, how.array(found[1]) + off)
 
 
-def _floats(x: Interval) -> tuple[Array, Array]:
+def _floats(x: Interval) -> Interval:
     """Ends as floats, outward."""
     if x.lower.dtype != object:
-        return x.lower, x.upper
+        return x
     low, high = (np.asarray(end, np.float64) for end in x)
-    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+    return Interval(np.nextafter(low, -np.inf), np.nextafter(high, np.inf))
 
 
-@dataclass(frozen=True)
 class Maximum(Nonlinear):
     """The largest of its operands."""
 
-    def image(self, how: Arithmetic, operands: Sequence[Interval]) -> Interval:
-        return Interval(
-            reduce(np.maximum, [x.lower for x in operands]),
-            reduce(np.maximum, [x.upper for x in operands]),
-        )
+    def is_open(self, x: Intervals) -> Array:
+        best = _first_of_largest(x)
+        others = [np.where(best == i, each.lower, each.upper) for i, each in enumerate(x)]
+        return reduce(np.maximum, others) > reduce(np.maximum, [each.lower for each in x])
 
-    def is_open(self, operands: Sequence[Interval]) -> Array:
-        best, _ = _largest([x.lower for x in operands])
-        others = [np.where(best == i, x.lower, x.upper) for i, x in enumerate(operands)]
-        return reduce(np.maximum, others) > reduce(np.maximum, [x.lower for x in operands])
+    def candidates(self, how: Arithmetic, x: Intervals) -> list[Slopes]:
+        best, zero = _first_of_largest(x), x[0].lower * 0
+        return [tuple(np.where(best == i, zero + 1, zero) for i in range(len(x))), (zero,) * len(x)]
 
-    def lines(self, how: Arithmetic, operands: Sequence[Interval], slope: Array | None) -> Lines:
-        if slope is not None:
-            raise NotCovered("slopes of a maximum")
-        image = self.image(how, operands)
-        best, zero = _largest([x.lower for x in operands]), image.lower * 0
-        below = tuple(np.where(best[0] == i, zero + 1, zero) for i in range(len(operands)))
-        single = ~self.is_open(operands)
-        above = tuple(np.where(single, own, zero) for own in below)
-        return Lines(Line(below, zero), Line(above, np.where(single, zero, image.upper)))
-
-
-def _largest(values: Sequence[Array]) -> tuple[Array, Array]:
-    """Which is the first of the largest, and that."""
-    best, top = np.zeros(values[0].shape, np.int64), values[0]
-    for i, value in enumerate(values[1:], 1):
-        best, top = np.where(value > top, i, best), np.maximum(top, value)
-    return best, top
+    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
+        size = sum((1 + np.abs(s)) * each.size for s, each in zip(slopes, x, strict=True))
+        error = how.rounding(FEW + 4 * len(x)) * size
+        found: list[Array] = []
+        for sign in (1, -1):
+            ends = [_least(-sign * s, each) for s, each in zip(slopes, x, strict=True)]
+            own = zip(ends, slopes, x, strict=True)
+            # Where operand i is the largest; it is no less than any one of them.
+            found.append(
+                reduce(
+                    np.maximum if sign > 0 else np.minimum,
+                    [sum(ends) - e + _least(sign * (1 - s), each) for e, s, each in own],
+                )
+            )
+        return Interval(found[0] - error, -found[1] + error)
 
 
-@dataclass(frozen=True)
+def _least(slope: Array, x: Interval) -> Array:
+    return np.minimum(slope * x.lower, slope * x.upper)
+
+
+def _first_of_largest(x: Intervals) -> Array:
+    """By their lower ends."""
+    best, top = np.zeros(x[0].lower.shape, np.int64), x[0].lower
+    for i, each in enumerate(x[1:], 1):
+        best, top = np.where(each.lower > top, i, best), np.maximum(top, each.lower)
+    return best
+
+
 class Product(Nonlinear):
-    """Of two operands, between McCormick's planes. Source: McCormick 1976."""
+    """Of two operands. The best lines are McCormick's (1976)."""
 
-    roundings: int = 1
+    roundings = 1
 
-    def image(self, how: Arithmetic, operands: Sequence[Interval]) -> Interval:
-        x, y = operands
-        ends = [a * b for a in x for b in y]
-        error = how.rounding(FEW) * (x.size * y.size)
-        return Interval(reduce(np.minimum, ends) - error, reduce(np.maximum, ends) + error)
+    def is_open(self, x: Intervals) -> Array:
+        return (x[0].lower < x[0].upper) & (x[1].lower < x[1].upper)
 
-    def is_open(self, operands: Sequence[Interval]) -> Array:
-        x, y = operands
-        return (x.lower < x.upper) & (y.lower < y.upper)
+    def candidates(self, how: Arithmetic, x: Intervals) -> list[Slopes]:
+        return [(b, a) for a, b in product(*x)]
 
-    def lines(self, how: Arithmetic, operands: Sequence[Interval], slope: Array | None) -> Lines:
-        if slope is not None:
-            raise NotCovered("slopes of a product")
-        x, y = operands
-        error = how.rounding(FEW) * (x.size * y.size)
-        at = [(e.lower + e.upper) / 2 for e in operands]
-
-        def plane(a: Array, b: Array, sign: int) -> Line:
-            # (x - a)(y - b) has this sign, so that b x + a y - a b lies below or above x y.
-            return Line((b, a), -(a * b) - sign * error)
-
-        below = _better_plane(plane(x.lower, y.lower, 1), plane(x.upper, y.upper, 1), at, 1)
-        above = _better_plane(plane(x.lower, y.upper, -1), plane(x.upper, y.lower, -1), at, -1)
-        return Lines(below, above)
+    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
+        # Less a linear function it is bilinear still, whose extremes are at corners.
+        gaps = [a * b - slopes[0] * a - slopes[1] * b for a, b in product(*x)]
+        size = sum(np.abs(s) * each.size for s, each in zip(slopes, x, strict=True))
+        error = how.rounding(FEW) * (x[0].size * x[1].size + size)
+        return Interval(reduce(np.minimum, gaps) - error, reduce(np.maximum, gaps) + error)
 
 
-def _better_plane(one: Line, other: Line, at: Sequence[Array], sign: int) -> Line:
-    def value(line: Line) -> Array:
-        return sum(s * a for s, a in zip(line.slopes, at, strict=True)) + line.constant
-
-    better = (value(other) - value(one)) * sign > 0
-    slopes = tuple(np.where(better, b, a) for a, b in zip(one.slopes, other.slopes, strict=True))
-    return Line(slopes, np.where(better, other.constant, one.constant))
-
-
-Build = Callable[[Arithmetic], Nonlinear]
-
-
-def _piecewise(own: Attributes, shapes: Sequence[Shape], shape: Shape) -> Build:
+def _piecewise(own: Fields, shapes: Sequence[Shape], shape: Shape, how: Arithmetic) -> Nonlinear:
     points, values, steps = (own.tensor(n) for n in ("breakpoints", "values", "slopes"))
-    if shapes != [shape] or not points.size or len(steps) != len(points) + 1:
-        raise Refused("a piecewise linear op has one operand, and a slope more than breakpoints")
-    if len(values) != len(points) or any(a >= b for a, b in pairwise(points)):
-        raise Refused("breakpoints rise, and each has a value")
+    fits = shapes == [shape] and points.ndim == 1 and points.size > 0
+    fits = fits and len(values) == len(points) == len(steps) - 1
+    require(fits, "a piecewise linear op has breakpoints with values, and a slope more")
     p, v, s = ([Fraction(x) for x in t.tolist()] for t in (points, values, steps))
-    if any(v[i + 1] - v[i] != s[i + 1] * (p[i + 1] - p[i]) for i in range(len(p) - 1)):
-        raise Refused("a piecewise linear op is not continuous")
-    exact = {-1.0, 0.0, 1.0}.issuperset(steps.tolist())
-
-    def build(how: Arithmetic) -> Nonlinear:
-        numbers = [tuple(how.array(t).tolist()) for t in (points, values, steps)]
-        return Piecewise(numbers[0], numbers[1], numbers[2], 0 if exact else 4)
-
-    return build
+    require(all(a < b for a, b in pairwise(p)), "breakpoints do not rise")
+    met = (v[i] - v[i - 1] == s[i] * (p[i] - p[i - 1]) for i in range(1, len(p)))
+    require(all(met), "a piecewise linear op is not continuous")
+    knots, heights, rises = (tuple(how.array(t).tolist()) for t in (points, values, steps))
+    return Piecewise(knots, heights, rises, 0 if set(s) <= {-1, 0, 1} else 4)
 
 
-def _smooth(own: Attributes, shapes: Sequence[Shape], shape: Shape) -> Build:
-    curve = CURVES.get(own.word("curve"))
-    if curve is None:
+def _smooth(own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmetic) -> Nonlinear:
+    require(shapes == [shape], "a curve has one operand of its own shape")
+    if own.word("curve") not in CURVES:
         raise NotCovered(f"the checker has no rule for `{own.word('curve')}`")
-    if shapes != [shape]:
-        raise Refused("a curve has one operand of its own shape")
-    return lambda how: Smooth(curve, curve.single_units, curve.trusted)
+    return Smooth(CURVES[own.word("curve")])
 
 
-def _maximum(own: Attributes, shapes: Sequence[Shape], shape: Shape) -> Build:
-    if set(shapes) != {shape}:
-        raise Refused("a maximum is of operands of its own shape")
-    return lambda how: Maximum()
+def _maximum(_own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmetic) -> Nonlinear:
+    require(set(shapes) == {shape}, "a maximum is of operands of its own shape")
+    return Maximum()
 
 
-def _product(own: Attributes, shapes: Sequence[Shape], shape: Shape) -> Build:
-    if shapes != [shape, shape]:
-        raise Refused("a product is of two operands of its own shape")
-    return lambda how: Product()
+def _product(_own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmetic) -> Nonlinear:
+    require(shapes == [shape, shape], "a product is of two operands of its own shape")
+    return Product()
 
 
 NONLINEAR = {

@@ -6,10 +6,11 @@ import numpy as np
 
 from specdsl.backend import FOREVER
 from specdsl.certificates.certify import WHOLE, Certified, certify
+from specdsl.certificates.files import write_tree
 from specdsl.certificates.nodes import NotCertified
 from specdsl.certificates.question import Semantics, Statement, state
 from specdsl.proof.arithmetic import FLOAT, Arithmetic
-from specdsl.proof.boxes import Tree, write_tree
+from specdsl.proof.boxes import Tree
 from specdsl.proof.container import read_container
 from specdsl.proof.passes import Bounds, Rules
 from specdsl.proof.question import Question, read_question
@@ -49,5 +50,5 @@ def bounds_of(
     lower, upper = how.bounds(own.lower, own.upper)
     bounds = Bounds(rules, Region(how, Interval(lower[None], upper[None])))
     with np.errstate(all="ignore"):
-        bounds.propagate()
+        bounds.propagate(bounds.tighten)
     return question, bounds

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from specdsl.certificates.files import write_container
 from specdsl.certificates.question import state
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder
 from specdsl.proof import EXACT, Refused, check, read_certificate
-from specdsl.proof.container import LENGTH_BYTES, MAGIC, read_container, write_container
+from specdsl.proof.container import LENGTH_BYTES, MAGIC, read_container
 from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from tests.proof.certificates import certified, file_of
@@ -38,7 +39,9 @@ FILE = certified(narrow_query())
 def rebuilt(data: bytes, change: object) -> bytes:
     """With another header, its sections as they were."""
     container = read_container(data)
-    header = json.loads(json.dumps({k: v for k, v in container.header.items() if k != "sections"}))
+    header = json.loads(
+        json.dumps({k: v for k, v in container.header.record.items() if k != "sections"})
+    )
     sections = dict(container.sections)
     change(header, sections)  # pyright: ignore[reportCallIssue]
     return write_container(header, sections)
@@ -89,7 +92,7 @@ def forget_a_case(header: dict, sections: dict) -> None:
 
 
 def ask_another_margin(header: dict, sections: dict) -> None:
-    header["question"]["cases"][0]["atoms"] = [[5, False]]
+    header["question"]["cases"][0]["margins"] = [5]
 
 
 def widen_the_set(header: dict, sections: dict) -> None:

@@ -13,7 +13,7 @@ from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.proof.arithmetic import EXACT, FLOAT
 from specdsl.proof.curves import CURVES
 from specdsl.proof.operators import Affine
-from specdsl.proof.relaxations import Interval, Maximum, Product
+from specdsl.proof.relaxations import Interval, Maximum, Nonlinear, Product, Smooth
 from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from tests.proof.certificates import question_of
@@ -81,11 +81,10 @@ def test_affine_ops_compute_what_the_graph_does(graph: Graph, how: object) -> No
     shape = graph.shapes[graph.input]
     points = np.round(RNG.normal(size=(3, *shape)) * 8) / 8
     value = how.array(points)  # pyright: ignore[reportAttributeAccessIssue]
-    for node in network.nodes[1:]:
-        assert node.build is not None
-        op = node.build(how)  # pyright: ignore[reportArgumentType]
+    for number, op in network.rules(how).items():  # pyright: ignore[reportArgumentType]
+        node = network.nodes[number]
         assert isinstance(op, Affine)
-        (matrix,) = op.matrices
+        (matrix,) = op.maps
         rows = how.array(  # pyright: ignore[reportAttributeAccessIssue]
             np.round(RNG.normal(size=(3, *node.shape)) * 8) / 8
         )
@@ -94,7 +93,7 @@ def test_affine_ops_compute_what_the_graph_does(graph: Graph, how: object) -> No
         left = (applied * rows).reshape(3, -1).sum(1)
         right = (value * matrix.transpose(rows)).reshape(3, -1).sum(1)
         assert np.allclose(left.astype(float), right.astype(float), rtol=1e-9, atol=1e-9)
-        size = matrix.magnitudes().apply(np.abs(value))
+        size = matrix.size(np.abs(value))
         assert (size.astype(float) >= np.abs(applied.astype(float)) - 1e-9).all()
         value = applied if op.offset is None else applied + op.offset
     wanted = evaluate(graph, {graph.input: points}, [graph.output])[graph.output]
@@ -109,15 +108,13 @@ def test_concatenation_computes_what_the_graph_does() -> None:
     network = question_of(query_of(graph)).network
     points = RNG.normal(size=(2, 2, 3))
     values = [points, 2 * points + 1]
-    (build,) = [n.build for n in network.nodes if n.name == "concat"]
-    assert build is not None
-    op = build(FLOAT)
-    assert isinstance(op, Affine)
+    (op,) = [o for o in network.rules(FLOAT).values() if isinstance(o, Affine) and len(o.maps) == 3]
+    assert op.moves
     own = [values[0], values[1], values[0]]
-    found = np.sum([m.apply(v) for m, v in zip(op.matrices, own, strict=True)], axis=0)
+    found = np.sum([m.apply(v) for m, v in zip(op.maps, own, strict=True)], axis=0)
     assert np.array_equal(found, np.concatenate(own, axis=2))
     rows = RNG.normal(size=found.shape)
-    for matrix, value in zip(op.matrices, own, strict=True):
+    for matrix, value in zip(op.maps, own, strict=True):
         assert np.isclose(
             (matrix.apply(value) * rows).sum(), (value * matrix.transpose(rows)).sum()
         )
@@ -132,13 +129,21 @@ PIECEWISE = {
 }
 
 
-def elementwise(op: ops.Op) -> object:
+def evaluate_op(op: ops.Op, x: np.ndarray) -> np.ndarray:
+    graph = chain((1,), op)
+    return evaluate(graph, {graph.input: x}, [graph.output])[graph.output]
+
+
+def elementwise(op: ops.Op) -> Nonlinear:
     network = question_of(query_of(chain((1,), op))).network
-    build = network.nodes[1].build
-    assert build is not None
-    return build(FLOAT)
+    (rule,) = [r for r in network.rules(FLOAT).values() if isinstance(r, Nonlinear)]
+    return rule
 
 
+VALUES = {
+    **{name: lambda x, op=op: evaluate_op(op, x) for name, op in PIECEWISE.items()},
+    **{name: curve.value for name, curve in CURVES.items()},
+}
 CURVED = {"sigmoid": ops.Sigmoid(), "tanh": ops.Tanh(), "exp": ops.Exp(), "square": ops.Square()}
 
 
@@ -146,22 +151,17 @@ CURVED = {"sigmoid": ops.Sigmoid(), "tanh": ops.Tanh(), "exp": ops.Exp(), "squar
 @settings(deadline=None)
 @given(st.floats(-6, 6), st.floats(0, 8), st.floats(-3, 3))
 def test_lines_lie_on_their_sides(name: str, start: float, width: float, slope: float) -> None:
-    if name in PIECEWISE:
-        op = elementwise(PIECEWISE[name])
-    else:
-        from specdsl.proof.relaxations import Smooth
-
-        op = Smooth(CURVES[name], 0, ())
+    op = elementwise(PIECEWISE[name]) if name in PIECEWISE else Smooth(CURVES[name])
     low = start if name not in {"log", "sqrt", "reciprocal"} else abs(start) + 1e-3
     x = Interval(np.array([[low]]), np.array([[low + width]]))
     points = np.linspace(low, low + width, 257)[:, None]
-    values = op.value(points)[0]  # pyright: ignore[reportAttributeAccessIssue]
-    for own in (None, np.array([[slope]])):
-        lines = op.lines(FLOAT, [x], own)  # pyright: ignore[reportAttributeAccessIssue]
+    values = VALUES[name](points)
+    for own in (None, (np.array([[slope]]),)):
+        lines = op.lines(FLOAT, [x], (own, own))
         size = 1e-12 * (1 + np.abs(values) + 3 * np.abs(points))
         assert (points * lines.below.slopes[0] + lines.below.constant <= values + size).all()
         assert (points * lines.above.slopes[0] + lines.above.constant >= values - size).all()
-    image = op.image(FLOAT, [x])  # pyright: ignore[reportAttributeAccessIssue]
+    image = op.image(FLOAT, [x])
     assert (image.lower <= values + 1e-12).all()
     assert (values - 1e-12 * (1 + np.abs(values)) <= image.upper).all()
 
@@ -177,10 +177,12 @@ def test_planes_lie_on_their_sides(seed: int) -> None:
         (Product(), 2, points[0] * points[1]),
         (Maximum(), 3, np.maximum(np.maximum(points[0], points[1]), points[2])),
     ):
-        lines = op.lines(FLOAT, operands[:count], None)
-        for line, sign in ((lines.below, 1), (lines.above, -1)):
-            own = sum(s * p for s, p in zip(line.slopes, points, strict=False)) + line.constant
-            assert (sign * own <= sign * value + 1e-12 * (1 + np.abs(value))).all()
+        slopes = tuple(rng.normal(size=(1, 5)) for _ in range(count))
+        for chosen in (None, slopes):
+            lines = op.lines(FLOAT, operands[:count], (chosen, chosen))
+            for line, sign in ((lines.below, 1), (lines.above, -1)):
+                own = sum(s * p for s, p in zip(line.slopes, points, strict=False)) + line.constant
+                assert (sign * own <= sign * value + 1e-11 * (1 + np.abs(value))).all()
         image = op.image(FLOAT, operands[:count])
         assert (image.lower <= value + 1e-12).all()
         assert (value <= image.upper + 1e-12).all()

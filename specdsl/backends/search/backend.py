@@ -22,7 +22,7 @@ from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
 from specdsl.evidence import Replayer
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
-from specdsl.proof.certificate import Proof
+from specdsl.proof.boxes import BoxProof
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
 from specdsl.query.sets import InputSet
@@ -94,7 +94,7 @@ class _Run:
     leaves: int = 0
     bound: float = float("inf")
     unmeasured: bool = False
-    proofs: list[Proof] = field(default_factory=list[Proof])
+    proofs: list[BoxProof] = field(default_factory=list[BoxProof])
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
     unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
@@ -115,7 +115,7 @@ class _Run:
                 problem = Problem(prepared, group, slack, self.options)
                 outcome = self._in_turns({w: self._search(w, problem, progress[w]) for w in ways})
                 if outcome == "verified" and self.way == "input":
-                    self.proofs.append(Proof(group.members, problem.record.tree()))
+                    self.proofs.append(BoxProof(group.members, problem.record.tree()))
             except OutOfTime:
                 outcome = "timeout"
             self._count(progress)
