@@ -11,10 +11,15 @@ from fractions import Fraction
 import numpy as np
 import numpy.typing as npt
 
-from specdsl.proof.boxes import BoxProof
-
 SEMANTICS = "real"
 """Verdicts hold for the network in real arithmetic; what is trusted stands with each result."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseProof:
+    """What a method knows of why some cases, by their positions, have no point."""
+
+    cases: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +38,7 @@ class Certificate:
     trusted: tuple[str, ...]
     leaves: int = 1
     above_rounding: bool = False
-    proofs: tuple[BoxProof, ...] = ()
+    proofs: tuple[CaseProof, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
 
 

@@ -7,24 +7,31 @@ too long.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from specdsl.backend import Deadline, OutOfTime
 from specdsl.certificates.files import write_tree
+from specdsl.certificates.neurons import parts_proof
 from specdsl.certificates.nodes import NotCertified
+from specdsl.certificates.part_records import NeuronProof
 from specdsl.certificates.question import Semantics, Statement, state
+from specdsl.certificates.recording import BoxProof
 from specdsl.proof.arithmetic import FLOAT, Array
-from specdsl.proof.boxes import LEAF, SPLIT, BoxProof, Tree, leaf_boxes
+from specdsl.proof.boxes import LEAF, SPLIT, Tree, leaf_boxes
 from specdsl.proof.cases import Cases, Judged
-from specdsl.proof.certificate import read_certificate
+from specdsl.proof.container import read_container
+from specdsl.proof.fields import Fields
+from specdsl.proof.parts import Parts
 from specdsl.proof.passes import Rules
+from specdsl.proof.question import read_question
 from specdsl.proof.refusal import Refused
 from specdsl.proof.relaxations import Interval
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
+from specdsl.verdict import CaseProof
 
 # Rounds of halving leaves that are not accepted, and leaves that come of it, besides as many as the
 # tree had: a margin within the rounding of float32 closes nowhere.
@@ -47,7 +54,7 @@ class Certified:
 
 def certify(
     query: Query,
-    proofs: Sequence[BoxProof],
+    proofs: Sequence[CaseProof],
     semantics: Semantics,
     deadline: Deadline,
     more_leaves: int = MORE_LEAVES,
@@ -62,35 +69,53 @@ def certify(
     groups = [[m for m in group.members if m not in proven] for group in group_cases(query)]
     whole = [BoxProof(tuple(members), WHOLE) for members in groups if members]
     try:
-        return _checked(statement, [*proofs, *whole], deadline, more_leaves)
+        with np.errstate(all="ignore"):
+            return _Checking(query, statement, deadline, more_leaves).run([*proofs, *whole])
     except Refused as refusal:
         raise NotCertified(str(refusal)) from refusal
 
 
-def _checked(
-    statement: Statement, proofs: Sequence[BoxProof], deadline: Deadline, more_leaves: int
-) -> Certified:
-    question = read_certificate(_file(statement, proofs)).question
-    rules = Rules.of(question.network, FLOAT, single=question.semantics != "real")
-    accepted: list[BoxProof] = []
-    with np.errstate(all="ignore"):
-        for proof in proofs:
-            cases = Cases.of(question, rules, proof.cases)
-            most = 2 * proof.tree.leaves + more_leaves
-            tree = _accepted_tree(proof.tree, cases, most, deadline)
-            accepted.append(BoxProof(proof.cases, tree))
-    content = _file(statement, accepted)
-    leaves = sum(proof.tree.leaves for proof in accepted)
-    return Certified(content, leaves, question.semantics, rules.trusted)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Accepted:
+    """A proof that the checker accepts, in a file."""
+
+    record: Mapping[str, object]
+    section: bytes
+    leaves: int
 
 
-def _file(statement: Statement, proofs: Sequence[BoxProof]) -> bytes:
-    sections = {f"tree {i}": write_tree(proof.tree) for i, proof in enumerate(proofs)}
-    records = [
-        {"kind": "boxes", "cases": list(proof.cases), "tree": f"tree {i}"}
-        for i, proof in enumerate(proofs)
-    ]
-    return statement.certificate(records, sections)
+class _Checking:
+    def __init__(
+        self, query: Query, statement: Statement, deadline: Deadline, more_leaves: int
+    ) -> None:
+        self.query, self.statement = query, statement
+        self.deadline, self.more_leaves = deadline, more_leaves
+        self.question = read_question(read_container(statement.certificate([], {})))
+        single = self.question.semantics != "real"
+        self.rules = Rules.of(self.question.network, FLOAT, single=single)
+
+    def run(self, proofs: Sequence[CaseProof]) -> Certified:
+        """A file with all of them."""
+        accepted = [self._accepted(proof, f"proof {i}") for i, proof in enumerate(proofs)]
+        names = [str(each.record["tree"]) for each in accepted]
+        sections = {n: each.section for n, each in zip(names, accepted, strict=True)}
+        content = self.statement.certificate([each.record for each in accepted], sections)
+        leaves = sum(each.leaves for each in accepted)
+        return Certified(content, leaves, self.question.semantics, self.rules.trusted)
+
+    def _accepted(self, proof: CaseProof, section: str) -> _Accepted:
+        if isinstance(proof, NeuronProof):
+            own = parts_proof(proof, self.query.graph, self.statement.numbers)
+            record, content = own.record(section), own.content
+            fields = Fields.of(record)
+            parts = Parts.of(self.question, self.rules, proof.cases, fields, content)
+            return _Accepted(record, content, parts.check())
+        assert isinstance(proof, BoxProof)
+        cases = Cases.of(self.question, self.rules, proof.cases)
+        most = 2 * proof.tree.leaves + self.more_leaves
+        tree = _accepted_tree(proof.tree, cases, most, self.deadline)
+        record = {"kind": "boxes", "cases": list(proof.cases), "tree": section}
+        return _Accepted(record, write_tree(tree), tree.leaves)
 
 
 def _accepted_tree(tree: Tree, cases: Cases, most: int, deadline: Deadline) -> Tree:

@@ -21,10 +21,11 @@ Semantics = Literal["real", "float32_any_order"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Statement:
-    """`record`: the question in a header; `tensors`: bytes by hash."""
+    """`record`: the question in a header; `tensors`: bytes by hash; `numbers`: where nodes are."""
 
     record: Mapping[str, object]
     tensors: Mapping[str, bytes]
+    numbers: Mapping[NodeId, int]
 
     def certificate(
         self, proofs: Sequence[Mapping[str, object]], sections: Mapping[str, bytes]
@@ -63,7 +64,7 @@ def state(query: Query, semantics: Semantics) -> Statement:
         "cases": cases,
         "integers": [int(i) for i in query.integers],
     }
-    return Statement(record, tensors.content)
+    return Statement(record, tensors.content, nodes.numbers)
 
 
 def evaluated(graph: Graph, calls: Sequence[NetworkCall]) -> dict[NodeId, str]:

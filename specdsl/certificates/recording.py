@@ -8,10 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from specdsl.proof.boxes import LEAF, SPLIT, Tree
+from specdsl.verdict import CaseProof
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 ROOT = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxProof(CaseProof):
+    """By a tree of boxes."""
+
+    tree: Tree
 
 
 @dataclass(slots=True)

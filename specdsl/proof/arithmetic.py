@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from specdsl.proof.refusal import NotCovered
+
 Array = npt.NDArray[Any]
 """Of float64, or of rationals as objects."""
 
 UNIT = 2.0**-53
 SINGLE_UNIT = 2.0**-24
+# Bits of a rational, from which on it is rounded where any number on one side will do.
+LONG = 512
 # The least normal float32: what flushing an operand or a result to zero changes at most.
 SINGLE_TINY = 2.0**-126
 
@@ -37,6 +41,18 @@ class Arithmetic:
             return _rationals(np.array(lower, object)), _rationals(np.array(upper, object))
         low = np.array([_down(v) for v in lower], dtype=np.float64)
         return low, -np.array([_down(-v) for v in upper], dtype=np.float64)
+
+    def shorter(self, values: Array, side: float) -> Array:
+        """Rationals of many digits rounded to floats: down where `side` is -inf, up where it is
+        inf. They would grow from layer to layer; floats are what they are.
+        """
+        if not self.exact or not values.size:
+            return values
+        found = values.copy()
+        for i, value in np.ndenumerate(values):
+            if _digits(value) > LONG:
+                found[i] = _rational(Fraction(float(np.nextafter(_float(value), side))))
+        return found
 
     def rounding(self, roundings: int) -> Any:
         """What part of the magnitudes of its terms a sum may be off by, after so many roundings;
@@ -75,6 +91,17 @@ def _gamma(roundings: int, unit: float) -> float:
 def _down(value: Fraction) -> float:
     nearest = float(value)
     return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))
+
+
+def _digits(value: Any) -> int:
+    return int(value.numerator).bit_length() + int(value.denominator).bit_length()
+
+
+def _float(value: Any) -> float:
+    try:
+        return int(value.numerator) / int(value.denominator)
+    except OverflowError as error:
+        raise NotCovered("a number beyond those of floats") from error
 
 
 def _rational(value: Fraction) -> Any:

@@ -30,14 +30,6 @@ class Tree:
         return len(self.kinds) - len(self.points)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class BoxProof:
-    """That none of some cases, by their positions, has a point."""
-
-    cases: tuple[int, ...]
-    tree: Tree
-
-
 def read_tree(data: bytes, inputs: int) -> Tree:
     """A byte for every node, then four for each split's input, and a float64 for its point. Raises
     Refused.

@@ -160,6 +160,7 @@ class Parts:
         require(fits, "a step adds multiples of margins that may be positive")
         start = {node: rows[None], network.output: (weights @ cases.rows)[None]}
         least = bounds.least(bounds.back(start, way=self._way(bounds, len(rows))))
+        least = how.shorter(least, -float("inf"))
         low, high = (end.copy() for end in bounds.found[node])
         flat = low.reshape(1, -1), high.reshape(1, -1)
         flat[0][:, columns] = np.fmax(flat[0][:, columns], least[:, :count])
@@ -179,10 +180,12 @@ class Parts:
             operands, columns = len(self.rules.network.nodes[node].operands), choice.columns
             bytes_ = self.stream.take("u1", choice.sides, operands, count, len(columns))
             own = how.array(choice.least + choice.step * bytes_)
+            op = self.rules.ops[node]
+            assert isinstance(op, Nonlinear)
+            # Where it is linear, there is nothing to choose.
+            bent = op.is_open(bounds.operands(node))[0, 0, columns]
             sides = [
-                tuple(
-                    _with(old, columns, new) for old, new in zip(line.slopes, values, strict=True)
-                )
+                tuple(_with(a, columns, b, bent) for a, b in zip(line.slopes, values, strict=True))
                 for line, values in zip(bounds.lines[node], own, strict=False)
             ]
             slopes[node] = sides[0], sides[1] if choice.sides == 2 else None
@@ -197,10 +200,10 @@ class Parts:
         return Way(slopes, multipliers)
 
 
-def _with(slopes: Array, columns: Array, own: Array) -> Array:
+def _with(slopes: Array, columns: Array, own: Array, bent: Array) -> Array:
     """Slopes (1, 1, entries) for every row of some, with those of some entries replaced."""
     found = np.repeat(slopes, len(own), axis=1)
-    found[0][:, columns] = own
+    found[0][:, columns] = np.where(bent, own, found[0][:, columns])
     return found
 
 

@@ -151,7 +151,9 @@ class Bounds:
 
     def _enter(self, node: int, own: Interval, off: Array, noise: Array) -> None:
         more = noise + noise * self.rules.part
-        own = Interval(own.lower - more, own.upper + more)
+        how, inf = self.rules.how, float("inf")
+        ends = how.shorter(own.lower - more, -inf), how.shorter(own.upper + more, inf)
+        own = Interval(*ends)
         self.found[node] = own.met(self.known[node]) if node in self.known else own
         self.noise[node] = noise.reshape(len(noise), -1)
         self.off[node] = off.reshape(len(off), -1) + self.noise[node]
@@ -160,7 +162,7 @@ class Bounds:
         """Of a nonlinear node, and what its value may be off by besides: (batch, entries)."""
         rules, op = self.rules, self.rules.ops[node]
         assert isinstance(op, Nonlinear)
-        x = self._operands(node)
+        x = self.operands(node)
         below, above = op.lines(rules.how, x, chosen)
         size = np.maximum(line_size(below, x), line_size(above, x))
         # Where it is linear but for rounding, one line has to do, so that it is the same for all.
@@ -172,14 +174,15 @@ class Bounds:
         off = rules.part * size + np.where(bent, apart * 0, apart)
         return Lines(below, above), off.max(1)
 
-    def _operands(self, node: int) -> list[Interval]:
+    def operands(self, node: int) -> list[Interval]:
+        """Of what a node reads, with an axis for rows: (batch, 1, entries)."""
         operands = self.rules.network.nodes[node].operands
         return [Interval(*(e.reshape(len(e), 1, -1) for e in self.found[o])) for o in operands]
 
     def _relax(self, node: int, op: Nonlinear) -> None:
         rules, shape = self.rules, self.rules.network.nodes[node].shape
         self.lines[node], off = self.line(node)
-        image = op.image(rules.how, self._operands(node))
+        image = op.image(rules.how, self.operands(node))
         own = Interval(*(end.reshape(-1, *shape) for end in image))
         self._enter(node, own, off, rules.noise(node, op.roundings, own.size))
 
@@ -195,6 +198,7 @@ class Bounds:
         for part in (entries[i : i + step] for i in range(0, len(entries), step)):
             rows = unit_rows(how, part, size)
             least = self.least(self.back({node: np.concatenate([rows, -rows])[None]}))
+            least = how.shorter(least, -float("inf"))
             low[:, part] = np.fmax(low[:, part], least[:, : len(part)])
             high[:, part] = np.fmin(high[:, part], -least[:, len(part) :])
         self.found[node] = Interval(low.reshape(-1, *shape), high.reshape(-1, *shape))

@@ -185,8 +185,8 @@ class Walk:
         """Whether steps have to hold there: of one case, where its margins are 0 or less."""
         if len(numbers) > 1:
             return True
-        ((case,), values) = numbers, point[self.question.network.output]
-        return all(values[i] <= 0 for i, _ in self.question.cases[case].atoms)
+        values = point[self.question.network.output]
+        return all(values[i] <= 0 for n in numbers for i, _ in self.question.cases[n].atoms)
 
 
 @settings(deadline=None, max_examples=60)

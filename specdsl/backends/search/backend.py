@@ -19,14 +19,22 @@ from specdsl.backends.search.problem import Outcome, Problem, Progress, Searchin
 from specdsl.bounds.compiled import CompiledGraph
 from specdsl.bounds.many_boxes import MANY_SETS
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
+from specdsl.certificates.recording import BoxProof
 from specdsl.evidence import Replayer
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
-from specdsl.proof.boxes import BoxProof
 from specdsl.query.groups import CaseGroup
 from specdsl.query.query import Query
 from specdsl.query.sets import InputSet
-from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified
+from specdsl.verdict import (
+    Answer,
+    CaseProof,
+    Certificate,
+    Falsified,
+    Unknown,
+    Verdict,
+    Verified,
+)
 
 Way = Literal["input", "neuron"]
 
@@ -94,7 +102,7 @@ class _Run:
     leaves: int = 0
     bound: float = float("inf")
     unmeasured: bool = False
-    proofs: list[BoxProof] = field(default_factory=list[BoxProof])
+    proofs: list[CaseProof] = field(default_factory=list[CaseProof])
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
     unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
@@ -116,6 +124,8 @@ class _Run:
                 outcome = self._in_turns({w: self._search(w, problem, progress[w]) for w in ways})
                 if outcome == "verified" and self.way == "input":
                     self.proofs.append(BoxProof(group.members, problem.record.tree()))
+                if outcome == "verified" and self.way == "neuron" and problem.neurons is not None:
+                    self.proofs.append(problem.neurons)
             except OutOfTime:
                 outcome = "timeout"
             self._count(progress)

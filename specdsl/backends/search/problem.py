@@ -9,6 +9,7 @@ from typing import Literal
 from specdsl.backends.prepared import Prepared
 from specdsl.backends.search.options import SearchOptions
 from specdsl.bounds.compiled import CompiledGraph
+from specdsl.certificates.part_records import NeuronProof
 from specdsl.certificates.recording import TreeRecord
 from specdsl.graph.graph import NodeId
 from specdsl.query.groups import CaseGroup
@@ -54,10 +55,10 @@ class Progress:
         self.open_domains, self.open_bound = count, worst
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Problem:
     """One group of a prepared query. A margin counts as positive above `slack` only. `record`: of
-    how boxes are cut.
+    how boxes are cut; `neurons`: of how inner values are.
     """
 
     prepared: Prepared
@@ -65,6 +66,7 @@ class Problem:
     slack: float
     options: SearchOptions = field(default_factory=SearchOptions)
     record: TreeRecord = field(default_factory=TreeRecord)
+    neurons: NeuronProof | None = None
 
     @property
     def compiled(self) -> CompiledGraph:

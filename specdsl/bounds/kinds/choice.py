@@ -67,15 +67,43 @@ class Places:
     """Where the rows of one walk stand at one node, to start from again.
 
     `values`: (batch, rows, *what a row reads), or (batch, rows, columns) of the entries at
-    `columns` (row-major, ascending) alone.
+    `columns` (row-major, ascending) alone. `windows`: what rows read, where that is not all.
     """
 
     values: Tensor
     columns: Tensor | None
+    windows: Windows | None = None
+
+    @classmethod
+    def of(cls, mixture: Mixture) -> Places:
+        """Where a mixture stands."""
+        return cls(mixture.places, mixture.columns, mixture.layout.windows)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Places]) -> Places:
+        """Of rows one after the other, at one node."""
+        values, windows = torch.cat([part.values for part in parts], 1), None
+        if parts[0].windows is not None:
+            windows = Windows.joined([part.windows for part in parts if part.windows is not None])
+        return cls(values, parts[0].columns, windows)
 
     def take(self, index: Tensor) -> Places:
         """Of the regions at `index` (positions, which may repeat, or a mask)."""
-        return Places(self.values[index], self.columns)
+        return replace(self, values=self.values[index])
+
+    def rows(self, index: Tensor) -> Places:
+        """Of the rows at `index` (positions)."""
+        windows = None if self.windows is None else self.windows.take(index)
+        return Places(self.values[:, index], self.columns, windows)
+
+    def to(self, like: Tensor) -> Places:
+        """In another dtype."""
+        return replace(self, values=self.values.to(like))
+
+    @property
+    def rounded(self) -> Places:
+        """To 255ths, which certificates hold; any places are sound."""
+        return replace(self, values=(self.values.detach() * 255).round() / 255)
 
 
 class Mixture(ABC):

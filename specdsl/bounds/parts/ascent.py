@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import torch
@@ -70,17 +70,22 @@ class Weighed:
 
     def rows(self, index: Tensor) -> Weighed:
         """Those of the rows at `index` (positions)."""
-        places = {n: Places(p.values[:, index], p.columns) for n, p in self.places.items()}
+        places = {n: p.rows(index) for n, p in self.places.items()}
         own = self.proven[:, index], places, self.multipliers[:, index], self.weights[:, index]
         return Weighed(*own)
+
+    @property
+    def rounded(self) -> Weighed:
+        """With places that certificates hold."""
+        return replace(self, places={n: p.rounded for n, p in self.places.items()})
 
     @classmethod
     def joined(cls, parts: Sequence[Weighed]) -> Weighed:
         """Rows that were raised on the same parts, one after the other."""
         first = parts[0]
         places = {
-            node: Places(torch.cat([p.places[node].values for p in parts], 1), own.columns)
-            for node, own in first.places.items()
+            node: Places.joined([p.places[node] for p in parts])
+            for node in first.places
             if all(node in part.places for part in parts)
         }
         return cls(
@@ -155,7 +160,7 @@ class PartAscent:
         return Weighed(proven, self._places(), self.multipliers, self.weights)
 
     def _places(self) -> dict[NodeId, Places]:
-        return {n: Places(m.places, m.columns) for n, m in self.mixtures.items()}
+        return {n: Places.of(m) for n, m in self.mixtures.items()}
 
     def _last(self, noted: dict[NodeId, Tensor] | None) -> LinearLower:
         """Rows by the best places and multipliers, or those at hand if that is where it ends."""

@@ -30,7 +30,13 @@ STEPS, AGAIN = 20, 8
 
 
 class Contradiction(Exception):
-    """No point meets the condition: two bounds of one value are disjoint, rounding included."""
+    """No point meets the condition: two bounds of one value are disjoint, rounding included.
+    `steps`: by what bounds inside.
+    """
+
+    def __init__(self, steps: Steps = ()) -> None:
+        super().__init__()
+        self.steps = steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +59,10 @@ class Stand:
         return replace(found, multipliers=found.multipliers.new_zeros(shape))
 
 
+Steps = tuple[tuple[NodeId, Stand], ...]
+"""Nodes in the order in which their entries were raised."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Wanted:
     """Which entries to sharpen, by their numbers, and how far those of some nodes were raised."""
@@ -63,10 +73,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sharpened:
-    """Bounds of every node, and where ascent ended for those whose entries were raised."""
+    """Bounds of every node, where ascent ended for those whose entries were raised at any time,
+    and the steps of this time.
+    """
 
     bounds: Mapping[NodeId, Interval]
     stands: Mapping[NodeId, Stand]
+    steps: Steps
 
 
 def sharpened(
@@ -97,8 +110,8 @@ def sharpened(
             ends=inner.ends,
         )
     except DisjointBounds as error:
-        raise Contradiction from error
-    return Sharpened(inner.merged(found.bounds), inner.stands)
+        raise Contradiction(inner.steps) from error
+    return Sharpened(inner.merged(found.bounds), inner.stands, inner.steps)
 
 
 class _Inner:
@@ -124,6 +137,12 @@ class _Inner:
         graph = known.compiled.graph
         self.widest = max(graph.size(node) for node in graph.order)
         self.last: PartBounds | None = None
+        self.raised: list[NodeId] = []
+
+    @property
+    def steps(self) -> Steps:
+        """Of all nodes until now."""
+        return tuple((node, self.stands[node]) for node in self.raised)
 
     def merged(self, bounds: Mapping[NodeId, Interval]) -> dict[NodeId, Interval]:
         """All that is known, with bounds of some nodes found since."""
@@ -164,7 +183,8 @@ class _Inner:
             lower = torch.maximum(low[:, chunk], lower - own)
             upper = torch.minimum(high[:, chunk], upper + own)
             if bool((lower > upper + own).any()):
-                raise Contradiction
+                self._note(node, found)
+                raise Contradiction(self.steps)
             low[:, chunk], high[:, chunk] = torch.minimum(lower, upper), torch.maximum(lower, upper)
         self._note(node, found)
         return Interval(low, high)
@@ -186,7 +206,7 @@ class _Inner:
             if steps == AGAIN:
                 start = self.stands[node].of(entries, self.parts.numbers)
             rows = self._rows(node, entries)
-            climbed = rough.inner_rows(node, rows, self.assumption, start, steps)
+            climbed = rough.inner_rows(node, rows, self.assumption, start, steps).rounded
             return climbed, exact.inner_rows(node, rows, self.assumption, climbed).proven
 
         return climb
@@ -222,6 +242,7 @@ class _Inner:
         order = entries.argsort()
         raised = Weighed.joined([half.rows(order) for half in halves])
         self.stands[node] = Stand(entries[order], self.parts.numbers, raised)
+        self.raised.append(node)
 
     def _rows(self, node: NodeId, entries: Tensor) -> Tensor:
         """Rows of entries and of their negatives, side by side: (1, 2 entries, *node)."""

@@ -47,7 +47,7 @@ class PartBounds(PartLines):
         is above `enough`. What is given may have another dtype.
         """
         like = self.known.compiled.like
-        places = {n: Places(p.values.to(like), p.columns) for n, p in start.items()}
+        places = {n: p.to(like) for n, p in start.items()}
         narrowed = self.parts.narrow(multipliers.to(like))
         target = Target(self.known.compiled.graph.output, rows.to(like), None)
         ascent = PartAscent(self, target, places, narrowed, like.new_zeros(1, 1, 0))
@@ -75,7 +75,7 @@ class PartBounds(PartLines):
         else:
             multipliers = self.parts.narrow(start.multipliers.to(like))
             weights = start.weights.to(like).nan_to_num(nan=0.0).clamp(min=0.0)
-            places = {n: Places(p.values.to(like), p.columns) for n, p in start.places.items()}
+            places = {n: p.to(like) for n, p in start.places.items()}
         target = Target(node, rows.to(like), assumption.to(like))
         ascent = PartAscent(self, target, places, multipliers, weights)
         if steps > 0:

@@ -85,7 +85,7 @@ def alpha_pass(
     """
     inner = InnerAscent(compiled, region, until=until, deadline=deadline)
     found = _affordable(compiled, region, inner.ends, deadline, known)
-    return replace(found, unraised=inner.unraised)
+    return replace(found, unraised=inner.unraised, raised=tuple(inner.raised))
 
 
 def _affordable(

@@ -35,6 +35,7 @@ from specdsl.bounds.passes.crown import (
     MAX_COEFFICIENTS,
     LinearLower,
     Propagated,
+    RaisedEntries,
     Relaxations,
     linear_lower,
     propagate,
@@ -123,7 +124,7 @@ def alpha_rows(
         places = lines.raised(node, DenseRows(rows), limits, places, None, True).places
     mixtures: dict[NodeId, Mixture] = {}
     found = lines.walk(node, DenseRows(rows), mixtures, places, moves=False)
-    used = {node: Places(m.places, m.columns) for node, m in mixtures.items()}
+    used = {node: Places.of(m) for node, m in mixtures.items()}
     return AlphaRows(linear_lower(found, region), used)
 
 
@@ -218,7 +219,8 @@ class InnerAscent:
     """Raises the bounds of pre-activations: `ends` is an `EntryEnds`.
 
     Once `until` has passed, CROWN's bounds stand as they are: `unraised` has the nodes of which
-    some entries were left so, and how many. `deadline` ends everything.
+    some entries were left so, and how many; `raised` says how the others were. `deadline` ends
+    everything.
     """
 
     def __init__(
@@ -235,6 +237,7 @@ class InnerAscent:
         self.until = until
         self.deadline = deadline
         self.unraised: dict[NodeId, int] = {}
+        self.raised: list[RaisedEntries] = []
         self.lines = _Lines(compiled, region)
 
     def ends(
@@ -258,7 +261,10 @@ class InnerAscent:
         batch = self.region.batch
         lower, upper = entry_bounds(self.compiled, node, entries, plain, batch, MAX_COEFFICIENTS)
         known = _Known(self.compiled, node, bounds[node])
-        unstable = known.unstable(entries, lower, upper).nonzero()[:, 0]
+        is_open = known.unstable(entries, lower, upper)
+        unstable = is_open.nonzero()[:, 0]
+        if self.lines.choices and not bool(is_open.all()):
+            self.raised.append(RaisedEntries(node, entries[~is_open], {}))
         if self.limits.steps > 0 and self.lines.choices and unstable.numel() > 0:
             for part in unstable.split(max(1, MAX_COEFFICIENTS // (2 * batch * size))):
                 if self.until.passed:
@@ -282,12 +288,11 @@ class InnerAscent:
             low, high = torch.maximum(lower, best[:, :count]), -best[:, count:]
             return known.unstable(entries, low, torch.minimum(upper, high)).repeat(2)
 
-        differentiable = lower.requires_grad
-        raised = self.lines.raised(start, rows, self.limits, {}, is_open, differentiable)
-        best = raised.lower
-        if differentiable:
-            found = self.lines.walk(start, rows, {}, raised.places, moves=False)
-            best = differentiable_least(found, self.region)
+        raised = self.lines.raised(start, rows, self.limits, {}, is_open, True)
+        places = {node: own.rounded for node, own in raised.places.items()}
+        self.raised.append(RaisedEntries(known.node, entries, places))
+        found = self.lines.walk(start, rows, {}, places, moves=False)
+        best = differentiable_least(found, self.region)
         return _Ends(best[:, :count], -best[:, count:])
 
 

@@ -20,6 +20,7 @@ from specdsl.bounds.passes.adam import Adam
 from specdsl.bounds.regions.region import InputRegion
 from specdsl.bounds.rows.backward import AtInput, least
 from specdsl.bounds.rows.rows import Rows
+from specdsl.bounds.rows.windows import Windows
 from specdsl.graph.graph import NodeId
 
 # Of the first step. With 20 steps a quarter is better than a tenth on all networks measured: most
@@ -108,6 +109,7 @@ class _State:
         self.best = rows.coefficients.new_empty(0)
         self.first = self.last = self.best
         self.places: dict[NodeId, Tensor] = {}
+        self.windows: dict[NodeId, Windows | None] = {}
         self.adam = Adam()
 
     def note(self, found: Tensor) -> None:
@@ -117,6 +119,7 @@ class _State:
             self.first = self.last = self.best
             if self.keep_places:
                 self.places = {n: m.places.detach().clone() for n, m in self.mixtures.items()}
+                self.windows = {n: m.layout.windows for n, m in self.mixtures.items()}
             return
         known = self.best[:, self.kept]
         better = found > known
@@ -127,7 +130,9 @@ class _State:
 
     def kept_places(self) -> dict[NodeId, Places]:
         """Of all rows, those that gave the best bounds."""
-        return {n: Places(v, self.mixtures[n].columns) for n, v in self.places.items()}
+        return {
+            n: Places(v, self.mixtures[n].columns, self.windows[n]) for n, v in self.places.items()
+        }
 
     def _keep(self, kept: Tensor, places: Tensor, better: Tensor) -> None:
         mask = better.reshape(*better.shape, *(1 for _ in places.shape[2:]))

@@ -21,6 +21,7 @@ from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds import outward
 from specdsl.bounds.compiled import CompiledGraph, picks_entries
 from specdsl.bounds.interval import Interval
+from specdsl.bounds.kinds.choice import Places
 from specdsl.bounds.kinds.relaxation import Passed, Relaxation
 from specdsl.bounds.outward import Outward
 from specdsl.bounds.passes.forward import interval_step
@@ -191,13 +192,23 @@ class Propagated:
 
     `coarse`: the nodes that kept looser bounds because too many of their entries were unstable to
     be bounded backward, and how many were; `unraised`: those of which some entries were not raised
-    any further for lack of time.
+    any further for lack of time; `raised`: how the others were, in the order of that.
     """
 
     bounds: Mapping[NodeId, Interval]
     relaxations: Relaxations
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
     unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
+    raised: tuple[RaisedEntries, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RaisedEntries:
+    """How rows of some entries (row-major) of a node, and then of their negatives, were raised."""
+
+    node: NodeId
+    entries: Tensor
+    places: Mapping[NodeId, Places]
 
 
 class EntryEnds(Protocol):

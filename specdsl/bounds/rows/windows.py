@@ -6,8 +6,10 @@ coefficients on each value fill a window: its place differs from row to row, its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from math import prod
 
 import torch
@@ -49,6 +51,13 @@ class Windows:
     def take(self, index: Tensor) -> Windows:
         """Those of the rows at these positions."""
         return replace(self, patch_of=self.patch_of[index])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Windows]) -> Windows:
+        """Of rows one after the other, on one value."""
+        counts = [0, *accumulate(len(part.origins) for part in parts)]
+        patch_of = torch.cat([p.patch_of + n for p, n in zip(parts, counts, strict=False)])
+        return replace(parts[0], origins=torch.cat([p.origins for p in parts]), patch_of=patch_of)
 
     @property
     def row_origins(self) -> Tensor:

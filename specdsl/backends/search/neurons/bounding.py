@@ -15,14 +15,14 @@ from specdsl.bounds.compiled import CompiledGraph, compile_graph
 from specdsl.bounds.kinds.choice import Places
 from specdsl.bounds.margins import MarginBounds, margin_rows
 from specdsl.bounds.parts.ascent import Assumption, PartRows
-from specdsl.bounds.parts.assumed import Stand, Wanted, sharpened
+from specdsl.bounds.parts.assumed import Stand, Steps, Wanted, sharpened
 from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.parts.cutting import Cuts
 from specdsl.bounds.parts.gaps import Gaps
 from specdsl.bounds.parts.known import Known, Parts
 from specdsl.bounds.parts.narrowed import narrowed, split_entries
 from specdsl.bounds.passes.affordable import alpha_pass
-from specdsl.bounds.passes.crown import LinearLower, unstable_in
+from specdsl.bounds.passes.crown import LinearLower, RaisedEntries, unstable_in
 from specdsl.bounds.regions.joint import case_bounds
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.graph import NodeId
@@ -58,7 +58,8 @@ class Proven:
 class Bounder:
     """`rows`: the margins of every case, (cases, atoms, *output), the last atom repeated up to the
     longest case. `columns`: which entries have places, by node; known after the first climb.
-    `stands`: where bounds inside hold only where margins are 0 or less, how far they were raised.
+    `stands`: where bounds inside hold only where margins are 0 or less, how far they were raised;
+    `begun`: how bounds inside were on the whole set.
     """
 
     problem: Problem
@@ -68,6 +69,7 @@ class Bounder:
     rows: Tensor
     columns: dict[NodeId, Tensor | None] = field(default_factory=dict[NodeId, Tensor | None])
     stands: Mapping[NodeId, Stand] | None = None
+    begun: tuple[RaisedEntries, ...] = ()
 
     @classmethod
     def of(cls, problem: Problem, deadline: Deadline, progress: Progress) -> Bounder:
@@ -85,7 +87,8 @@ class Bounder:
         known = Known.of(compiled, region, found.bounds)
         single = compile_graph(compiled.graph, compiled.like.float())
         near = known.nearly(single, input_region(group.inputs, single.like))
-        return cls(problem, known, near, Cuts.of(known), _case_rows(compiled, group))
+        rows = _case_rows(compiled, group)
+        return cls(problem, known, near, Cuts.of(known), rows, begun=found.raised)
 
     def of_case(self, position: int) -> Bounder:
         """For one case of the group alone, by the same bounds inside."""
@@ -95,8 +98,11 @@ class Bounder:
         rows = self.rows[position : position + 1]
         return Bounder(problem, self.known, self.near, self.cuts, rows, dict(self.columns))
 
-    def sharpened(self, parts: Parts, gaps: Tensor, count: int, deadline: Deadline) -> Bounder:
-        """By bounds inside that hold on one part where all margins of the only case are 0 or less.
+    def sharpened(
+        self, parts: Parts, gaps: Tensor, count: int, deadline: Deadline
+    ) -> tuple[Bounder, Steps]:
+        """By bounds inside that hold on one part where all margins of the only case are 0 or less,
+        and how they were come by.
 
         `gaps`: of the entries, (entries,); the `count` with the largest are sharpened. Raises
         Contradiction where nothing is left of the part; OutOfTime.
@@ -108,9 +114,9 @@ class Bounder:
         known = replace(self.known, bounds=found.bounds)
         near = known.nearly(self.near.compiled, self.near.region)
         columns = dict(self.columns)
-        return Bounder(
-            self.problem, known, near, Cuts.of(known), self.rows, columns, stands=found.stands
-        )
+        cuts = Cuts.of(known)
+        own = Bounder(self.problem, known, near, cuts, self.rows, columns, stands=found.stands)
+        return own, found.steps
 
     def constrained(self, parts: Parts) -> Parts:
         """Parts with the bounds of all entries as constraints, on top of their own."""
@@ -215,7 +221,7 @@ class Bounder:
         """Places of all entries that had any on the whole set; those that moved where they are."""
         places = dict(batch.places)
         for node, own in found.items():
-            values = own.values.detach()
+            values = own.rounded.values
             if node not in self.columns:
                 self.columns[node] = own.columns
             columns = self.columns[node]

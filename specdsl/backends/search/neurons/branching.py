@@ -100,10 +100,11 @@ class Chooser:
 @dataclass(frozen=True, slots=True, eq=False)
 class Halves:
     """Both halves of each part, side by side: parts 2i and 2i + 1. `glance`: about their bounds;
-    `passes`: what finding them took, in passes of one row.
+    `passes`: what finding them took, in passes of one row. `cuts`: entry and point of each part.
     """
 
     batch: Batch
+    cuts: list[tuple[int, float]]
     glance: Tensor
     passes: int
 
@@ -132,14 +133,16 @@ def halves(bounder: Bounder, batch: Batch, chosen: Sequence[Part], rule: Rule) -
     numbers = guesses.flatten().repeat_interleave(2)
     upper_half = torch.tensor([False, True], device=device).repeat(len(batch) * tried)
     parts = batch.take(owner)
-    every = parts.split(numbers, _points(bounder, parts, numbers), upper_half)
+    points = _points(bounder, parts, numbers)
+    every = parts.split(numbers, points, upper_half)
     found = bounder.glance(every)
     # What is beyond the claim is no use.
     both = found.clamp(max=bounder.problem.slack).reshape(len(batch), tried, 2)
     best = (both.amin(2) + BETTER_PART * both.amax(2)).argmax(1)
     first = (torch.arange(len(batch), device=device) * tried + best) * 2
     kept = torch.stack([first, first + 1], 1).flatten()
-    return Halves(every.take(kept).compact(), found[kept], len(every))
+    cuts = list(zip(numbers[first].tolist(), points[first].tolist(), strict=True))
+    return Halves(every.take(kept).compact(), cuts, found[kept], len(every))
 
 
 def gained(before: Tensor, halves: Tensor) -> float:

@@ -24,10 +24,12 @@ from specdsl.backends.search.neurons.branching import (
     halves,
 )
 from specdsl.backends.search.neurons.parts import Batch, gathered, whole
+from specdsl.backends.search.neurons.records import neuron_proof, step_records
 from specdsl.backends.search.neurons.tree import Tree
 from specdsl.backends.search.problem import Problem, Progress, Searching
 from specdsl.bounds.parts.assumed import Contradiction
 from specdsl.bounds.regions.region import input_region
+from specdsl.certificates.part_records import Emptied, PartRecord
 from specdsl.graph import ops
 
 # Bounds inside are sharpened again where that took so much of the distance to a refutation off; a
@@ -84,7 +86,9 @@ class _Search:
         """The whole set for every case, then the open cases in turns."""
         first = Tree(self.bounder, self.confirmer, self.deadline, self.progress, self.chooser)
         cases, atoms = self.bounder.rows.shape[:2]
-        if first.plant(whole(cases, atoms, self.bounder.known.compiled.like)):
+        records = [PartRecord() for _ in range(cases)]
+        self.bounder.problem.neurons = neuron_proof(self.bounder, records)
+        if first.plant(whole(cases, atoms, self.bounder.known.compiled.like), records):
             return "falsified"
         open_cases = [_Case.of(self, first, position) for position in first.open_cases]
         going = deque((case, case.run()) for case in open_cases)
@@ -112,22 +116,23 @@ class _Search:
 
 @dataclass(slots=True, eq=False)
 class _Root:
-    """A part, alone in `batch`, and what has grown from it. `share`: of the affordable entries, how
-    many are sharpened next; `raised`: rows that were, until now.
+    """A part, alone in `batch`, its record, and what has grown from it. `share`: of the affordable
+    entries, how many are sharpened next; `raised`: rows that were, until now.
     """
 
     batch: Batch
+    record: PartRecord
     tree: Tree
     share: float = FIRST_ENTRIES
     raised: int = 0
 
     @classmethod
-    def planted(cls, bounder: Bounder, batch: Batch, parent: _Root) -> _Root:
+    def planted(cls, bounder: Bounder, batch: Batch, record: PartRecord, parent: _Root) -> _Root:
         """A half of another root, with a tree that has just begun."""
         # Other entries have places on other parts.
         tree = parent.tree.begun_with(replace(bounder, columns={}))
-        tree.plant(batch)
-        return cls(batch, tree)
+        tree.plant(batch, [record])
+        return cls(batch, record, tree)
 
     def sharpen(self) -> bool:
         """Sharpen bounds inside and begin anew; whether it may be worth while to go on."""
@@ -148,15 +153,18 @@ class _Root:
         due = max(1, round(min(self.share, 1.0) * most))
         self.raised += 2 * due
         try:
-            bounder = old.bounder.sharpened(self.batch.parts, gaps.off[0], due, old.deadline)
-        except Contradiction:
+            bounder, steps = old.bounder.sharpened(self.batch.parts, gaps.off[0], due, old.deadline)
+        except Contradiction as contradiction:
+            self.record.steps += step_records(old.bounder.known, contradiction.steps)
+            self.record.below = Emptied()
             old.refute_all()
             return old.worst
         tree = old.begun_with(bounder)
-        tree.plant(self._from_where(old))
+        tree.plant(self._from_where(old), [self.record])
         # Ascent may end lower than before, on bounds inside that are no wider.
         if not tree.waiting or tree.worst >= old.worst:
             old.progress.unmeasured = True
+            self.record.steps += step_records(old.bounder.known, steps)
             self.tree = tree
         return self.tree.worst
 
@@ -180,11 +188,11 @@ class _Root:
         assert planted is not None
         ends = bounder.known.entries.pick(bounder.known.bounds)
         rule = RULES[self.tree.chooser.current]
-        cut = halves(bounder, gathered([planted], ends), [planted], rule).batch
+        cut = halves(bounder, gathered([planted], ends), [planted], rule)
         found: list[_Root] = []
-        for i in range(2):
-            batch = cut.take(cut.cases.new_tensor([i])).compact().begun_anew()
-            found.append(_Root.planted(bounder, batch, self))
+        for i, record in enumerate(self.record.cut(*cut.cuts[0])):
+            batch = cut.batch.take(planted.numbers.new_tensor([i])).compact().begun_anew()
+            found.append(_Root.planted(bounder, batch, record, self))
         return found
 
 
@@ -204,7 +212,9 @@ class _Case:
         bounder = search.bounder.of_case(position)
         tree = first.of_case(bounder, position)
         batch = whole(1, bounder.rows.shape[1], bounder.known.compiled.like)
-        return cls([_Root(batch, tree)])
+        record = search.bounder.problem.neurons
+        assert record is not None
+        return cls([_Root(batch, record.parts[position], tree)])
 
     def _trees(self) -> list[Tree]:
         growing = [] if self.growing is None else [self.growing]

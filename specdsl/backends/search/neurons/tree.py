@@ -32,6 +32,7 @@ from specdsl.backends.search.neurons.parts import Batch, Part, gathered
 from specdsl.backends.search.problem import Progress
 from specdsl.bounds.parts.gaps import Gaps
 from specdsl.bounds.regions.projection import Projector
+from specdsl.certificates.part_records import Otherwise, PartRecord
 
 # Steps of ascent on the whole set. On a part there are `steps` of the options: with 3 multipliers
 # hardly move, and the instance of docs/performance.md that 10 decide in 9 s is open after 40.
@@ -102,9 +103,10 @@ class Tree:
         self.waiting.clear()
         self.stuck.clear()
 
-    def plant(self, batch: Batch) -> bool:
+    def plant(self, batch: Batch, records: list[PartRecord]) -> bool:
         """Bound the parts from which the tree grows; whether a witness was met."""
-        found, _ = self._bound(batch, ROOT_STEPS, torch.ones_like(batch.cases, dtype=torch.bool))
+        climbing = torch.ones_like(batch.cases, dtype=torch.bool)
+        found, _ = self._bound(batch, records, ROOT_STEPS, climbing)
         self.planted = self.waiting[0][2] if self.waiting else None
         return found
 
@@ -116,9 +118,15 @@ class Tree:
         chosen = [heapq.heappop(self.waiting)[2] for _ in range(size)]
         batch = gathered(chosen, bounder.known.entries.pick(bounder.known.bounds))
         rule = self.chooser.current
-        return self._bound_halves(halves(bounder, batch, chosen, RULES[rule]), rule)
+        cut = halves(bounder, batch, chosen, RULES[rule])
+        records = [
+            record
+            for part, (number, point) in zip(chosen, cut.cuts, strict=True)
+            for record in part.record.cut(number, point)
+        ]
+        return self._bound_halves(cut, records, rule)
 
-    def _bound_halves(self, cut: Halves, rule: RuleName) -> bool:
+    def _bound_halves(self, cut: Halves, records: list[PartRecord], rule: RuleName) -> bool:
         """Bound halves that a rule has found; whether a witness was met.
 
         Where a glance says that a part is refuted already, no steps are taken.
@@ -126,14 +134,16 @@ class Tree:
         climbing = ~(cut.glance > self.bounder.problem.slack)
         before = cut.batch.bounds[::2]
         steps = self.bounder.problem.options.steps
-        met, least = self._bound(cut.batch, steps, climbing)
+        met, least = self._bound(cut.batch, records, steps, climbing)
         climbed = STEP_PASSES * steps * int(climbing.sum())
         work = cut.passes + climbed + PROOF_PASSES * len(climbing)
         self.chooser.note(rule, len(before), gained(before, least), work)
         return met
 
     @torch.no_grad()
-    def _bound(self, batch: Batch, steps: int, climbing: Tensor) -> tuple[bool, Tensor]:
+    def _bound(
+        self, batch: Batch, records: list[PartRecord], steps: int, climbing: Tensor
+    ) -> tuple[bool, Tensor]:
         """Bound parts, by ascent where `climbing` says so, and keep those that stay open; whether a
         witness was met, and the bounds.
         """
@@ -151,14 +161,23 @@ class Tree:
         if not bool(is_open.all()):
             progress.refute(int((~is_open).sum()), bounded=False)
             progress.bound = min(progress.bound, float(least[~is_open].min()))
+            for i in (~is_open).nonzero()[:, 0].tolist():
+                records[i].below = batch.row_record(i, bounder.columns)
         if not bool(is_open.any()):
             return False, least
         slopes = found.linear.coefficients[is_open][:, None]
         points = region_of(bounder, len(slopes)).minimiser(slopes)[:, 0]
-        met = self._confirmed(points) or self._keep(batch, found, least, is_open)
+        met = self._confirmed(points) or self._keep(batch, records, found, least, is_open)
         return met, least
 
-    def _keep(self, batch: Batch, found: Proven, least: Tensor, is_open: Tensor) -> bool:
+    def _keep(
+        self,
+        batch: Batch,
+        records: list[PartRecord],
+        found: Proven,
+        least: Tensor,
+        is_open: Tensor,
+    ) -> bool:
         """Store what can be split further, and settle the rest; whether a witness was met."""
         entries = candidates(found.gaps)
         for i in is_open.nonzero()[:, 0].tolist():
@@ -169,19 +188,20 @@ class Tree:
                 undecided = self.bounder.undecided(batch.take(alone).compact().parts)
                 own = tuple(undecided for _ in own)
             if len(own[0]):
-                part = batch.stored(i, bound, own)
+                part = batch.stored(i, bound, own, records[i])
                 heapq.heappush(self.waiting, (bound, next(self.order), part))
-            elif self._settled(batch.take(alone).compact(), bound):
+            elif self._settled(batch.take(alone).compact(), records[i], bound):
                 return True
         return False
 
-    def _settled(self, batch: Batch, bound: float) -> bool:
+    def _settled(self, batch: Batch, record: PartRecord, bound: float) -> bool:
         """Whether the one part of a batch, with nothing left to split, has a witness."""
         programs = self.bounder.problem.options.programs
         leaf = settle_leaf(self.bounder, batch, self.deadline) if programs else None
         if leaf is not None and leaf.point is not None and self._confirmed(leaf.point[None]):
             return True
         if leaf is not None and leaf.bound > 0:
+            record.below = Otherwise("a linear program")
             self.progress.leaves += 1
             self.progress.bound = min(self.progress.bound, leaf.bound)
         else:

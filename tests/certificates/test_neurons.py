@@ -1,0 +1,88 @@
+"""What a search over neurons verifies, its record proves to the checker."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from specdsl.backend import FOREVER, Deadline
+from specdsl.backends.search import Search
+from specdsl.certificates.certify import certify
+from specdsl.certificates.nodes import NotCertified
+from specdsl.certificates.part_records import NeuronProof, Otherwise
+from specdsl.graph import ops
+from specdsl.graph.graph import GraphBuilder
+from specdsl.proof import EXACT, check, read_certificate
+from specdsl.query.query import Atom, Case, Query, Variable
+from specdsl.query.sets import Box, exact
+from specdsl.verdict import Falsified, Verified
+
+
+def query_of(seed: int, activation: ops.Op, inputs: int = 6) -> Query:
+    """Two cases about a network of two hidden layers on a box, some of which hold."""
+    random = np.random.default_rng(seed)
+    builder = GraphBuilder()
+    node = builder.add(ops.Input((inputs,)), name="x")
+    for width in (12, 12):
+        weight = random.normal(size=(width, builder.shape(node)[0]))
+        node = builder.add(ops.Dense(weight, random.normal(size=width)), node)
+        node = builder.add(activation, node)
+    weight = random.normal(size=(3, 12)) / 2
+    shift = np.full(3, 6.0 + 2 * random.random())
+    graph = builder.build(builder.add(ops.Dense(weight, shift), node))
+    box = Box(exact(np.full(inputs, -0.5)), exact(np.full(inputs, 0.5)))
+    cases = (Case(box, (Atom(0), Atom(2))), Case(box, (Atom(1),)))
+    return Query("q", graph, cases, (Variable.at("x", 0, (inputs,)),), ())
+
+
+OPTIONS = {
+    "all": Search(split="neuron"),
+    "no sharpening": Search(split="neuron", sharpen=False),
+    "no root": Search(split="neuron", tighten=False),
+    "splits alone": Search(split="neuron", tighten=False, sharpen=False, steps=2),
+}
+
+
+@pytest.mark.parametrize("activation", [ops.Relu(), ops.LeakyRelu(0.25), ops.Abs()], ids=repr)
+@pytest.mark.parametrize("search", OPTIONS.values(), ids=OPTIONS.keys())
+def test_records_prove_what_was_verified(search: Search, activation: ops.Op) -> None:
+    accepted = 0
+    for seed in range(5):
+        query = query_of(seed, activation)
+        verdict = search.answer(query, Deadline.after(2)).verdict
+        if not isinstance(verdict, Verified):
+            continue
+        proven = certify(query, verdict.certificate.proofs, "real", FOREVER)
+        accepted += 1
+        if proven.leaves < 4 and accepted == 1:
+            assert check(read_certificate(proven.content), EXACT).leaves == proven.leaves
+    assert accepted >= 1
+
+
+def test_a_proof_of_one_query_is_none_of_another() -> None:
+    search = Search(split="neuron")
+    held, broken = query_of(2, ops.Relu()), query_of(8, ops.Relu())
+    verdict = search.answer(held, FOREVER).verdict
+    assert isinstance(verdict, Verified)
+    assert isinstance(search.answer(broken, FOREVER).verdict, Falsified)
+    with pytest.raises(NotCertified):
+        certify(broken, verdict.certificate.proofs, "real", FOREVER)
+
+
+def test_what_a_linear_program_refuted_has_no_words() -> None:
+    query = query_of(2, ops.Relu())
+    verdict = Search(split="neuron").answer(query, FOREVER).verdict
+    assert isinstance(verdict, Verified)
+    (proof,) = verdict.certificate.proofs
+    assert isinstance(proof, NeuronProof)
+    proof.parts[0].below = Otherwise("a linear program")
+    with pytest.raises(NotCertified, match="a linear program"):
+        certify(query, [proof], "real", FOREVER)
+
+
+def test_lines_of_curves_are_named_as_not_covered() -> None:
+    query = query_of(3, ops.Sigmoid())
+    verdict = Search(split="neuron").answer(query, Deadline.after(20)).verdict
+    assert isinstance(verdict, Verified)
+    with pytest.raises(NotCertified, match="chose lines"):
+        certify(query, verdict.certificate.proofs, "real", FOREVER)
