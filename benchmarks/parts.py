@@ -29,6 +29,7 @@ from specdsl.backends.search.neurons.parts import whole
 from specdsl.backends.search.neurons.tree import Tree
 from specdsl.backends.search.options import SearchOptions
 from specdsl.backends.search.problem import Problem, Progress
+from specdsl.certificates.part_records import PartRecord
 from specdsl.evidence import Replayer
 from specdsl.files import read_bytes
 from specdsl.graph.work import work
@@ -77,7 +78,8 @@ def cost(row: Instance, seconds: float, networks: Networks) -> Cost | None:
     bounder = Bounder.of(problem, FOREVER, Progress())
     tree = Tree(bounder, Confirmer(Replayer(query)), FOREVER, Progress(), Chooser("auto"))
     cases, atoms = bounder.rows.shape[:2]
-    if tree.plant(whole(cases, atoms, prepared.like)) or not tree.waiting:
+    records = [PartRecord() for _ in range(cases)]
+    if tree.plant(whole(cases, atoms, prepared.like), records) or not tree.waiting:
         return None
     planted, start = tree.bounded, time.process_time()
     while tree.waiting and (

@@ -111,9 +111,13 @@ class _Translation:
         choices: dict[int, Choice] = {}
         for node, columns in self.columns.items():
             slopes = self.places.slopes[node]
-            assert slopes is not None
-            step = (slopes[1] - slopes[0]) / PLACES
-            choices[self.places.curved[node]] = Choice(columns, 1, slopes[0], step)
+            step = 0.0 if slopes is None else (slopes[1] - slopes[0]) / PLACES
+            own = (
+                Choice(columns, 2, 0.0, 0.0)
+                if slopes is None
+                else Choice(columns, 1, slopes[0], step)
+            )
+            choices[self.places.curved[node]] = own
         entries = {self.places.of(n): own for n, own in self.search.entries.items()}
         root = parts[0] if len(parts) == 1 else Fork(parts)
         read = len({m for own in self.search.margins for m in own})
@@ -127,12 +131,10 @@ class _Translation:
         """By nonlinear node: the entries that some row had places at."""
         found: dict[NodeId, set[int]] = {}
         for rows in self._all_rows():
-            for node, own in rows.places.items():
-                if own is None or self.places.slopes[node] is None:
-                    raise NotCertified(
-                        f"rows chose lines at `{node}` that certificates do not hold"
-                    )
-                found.setdefault(node, set()).update(own[1].tolist())
+            for node, own in rows.slopes.items():
+                if own.values is None or (own.values.ndim == 2) == (not self.places.slopes[node]):
+                    raise NotCertified(f"rows chose at `{node}` what certificates do not hold")
+                found.setdefault(node, set()).update(own.columns.tolist())
         # In the order of the certificate's nodes.
         known = {node: np.array(sorted(own), np.int64) for node, own in found.items()}
         return {node: known[node] for node in self.places.curved if node in known}
@@ -186,11 +188,14 @@ class _Translation:
 
     def _rows(self, rows: RowRecord, at: IntArray) -> Rows:
         slopes: dict[int, np.ndarray] = {}
-        for node, own in rows.places.items():
-            assert own is not None
-            values = np.zeros((len(at), len(self.columns[node])), np.uint8)
-            values[:, np.searchsorted(self.columns[node], own[1])] = own[0][at]
-            slopes[self.places.curved[node]] = values[None, None]
+        for node, own in rows.slopes.items():
+            assert own.values is not None
+            given = own.values if own.values.ndim == 3 else own.values[None]
+            values = np.zeros((len(given), 1, len(at), len(self.columns[node])), given.dtype)
+            values[:, 0, :, np.searchsorted(self.columns[node], own.columns)] = given[
+                :, at
+            ].transpose(2, 0, 1)
+            slopes[self.places.curved[node]] = values
         multipliers: dict[int, tuple[IntArray, np.ndarray]] = {}
         for node, columns in self.search.entries.items():
             start = self.offsets[node]

@@ -16,15 +16,27 @@ from specdsl.verdict import CaseProof
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
+SingleArray = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SlopeRecord:
+    """Slopes of entries at `columns`: shares of the way from the first slope of an op to its last,
+    255ths (rows, columns); or slopes below and above themselves, float32 (2, rows, columns). None
+    where rows chose something else.
+    """
+
+    values: Bytes | SingleArray | None
+    columns: IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowRecord:
-    """How rows went back. `places`: by nonlinear node, 255ths (rows, columns), and the columns;
-    None where rows read other entries each. `multipliers`: (rows, splits) of the entries `numbers`.
+    """How rows went back. `slopes`: by nonlinear node. `multipliers`: (rows, splits) of the entries
+    `numbers`.
     """
 
-    places: Mapping[NodeId, tuple[Bytes, IntArray] | None]
+    slopes: Mapping[NodeId, SlopeRecord]
     numbers: IntArray
     multipliers: FloatArray
 

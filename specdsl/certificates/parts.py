@@ -14,14 +14,15 @@ import numpy.typing as npt
 from specdsl.proof.parts import CASES, EMPTY, LEAF, SPLIT, STEP
 
 Bytes = npt.NDArray[np.uint8]
+SingleArray = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """Entries of a nonlinear node that rows choose slopes of, `least + step * byte`: below, or
-    below and above.
+    """Entries of a nonlinear node that rows choose slopes of: below, or below and above. They are
+    `least + step * byte`, or float32 themselves where `step` is 0.
     """
 
     columns: Indices
@@ -36,7 +37,7 @@ class Rows:
     positions among the entries of a node, and (rows, positions).
     """
 
-    slopes: Mapping[int, Bytes]
+    slopes: Mapping[int, Bytes | SingleArray]
     multipliers: Mapping[int, tuple[Indices, Floats]]
 
 
@@ -144,11 +145,11 @@ class PartsProof:
                     waiting += reversed(parts)
 
     def _rows(self, rows: Rows) -> Iterator[bytes]:
-        for node in self.choices:
+        for node, choice in self.choices.items():
             named = rows.slopes.get(node)
             yield bytes([named is not None])
             if named is not None:
-                yield named.astype(np.uint8).tobytes()
+                yield named.astype("u1" if choice.step else "<f4").tobytes()
         for node in self.entries:
             none = np.zeros(0, np.int64), np.zeros((0, 0))
             positions, values = rows.multipliers.get(node, none)

@@ -50,7 +50,7 @@ class Stream:
 
 class Choice(NamedTuple):
     """Slopes of entries `columns` of a nonlinear node that rows choose, on so many `sides` (below;
-    or below and above), each `least + step * byte`.
+    or below and above), each `least + step * byte`, or float32 itself where `step` is 0.
     """
 
     columns: Array
@@ -178,8 +178,10 @@ class Parts:
             if not self.stream.number("u1"):
                 continue
             operands, columns = len(self.rules.network.nodes[node].operands), choice.columns
-            bytes_ = self.stream.take("u1", choice.sides, operands, count, len(columns))
-            own = how.array(choice.least + choice.step * bytes_)
+            dtype = "u1" if choice.step else "<f4"
+            own = self.stream.take(dtype, choice.sides, operands, count, len(columns)).astype(float)
+            require(bool(np.isfinite(own).all()), "a slope is no number")
+            own = how.array(choice.least + choice.step * own if choice.step else own)
             op = self.rules.ops[node]
             assert isinstance(op, Nonlinear)
             # Where it is linear, there is nothing to choose.

@@ -43,7 +43,9 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize("activation", [ops.Relu(), ops.LeakyRelu(0.25), ops.Abs()], ids=repr)
+@pytest.mark.parametrize(
+    "activation", [ops.Relu(), ops.LeakyRelu(0.25), ops.Abs(), ops.Tanh()], ids=repr
+)
 @pytest.mark.parametrize("search", OPTIONS.values(), ids=OPTIONS.keys())
 def test_records_prove_what_was_verified(search: Search, activation: ops.Op) -> None:
     accepted = 0
@@ -80,9 +82,16 @@ def test_what_a_linear_program_refuted_has_no_words() -> None:
         certify(query, [proof], "real", FOREVER)
 
 
-def test_lines_of_curves_are_named_as_not_covered() -> None:
-    query = query_of(3, ops.Sigmoid())
+def test_what_rows_choose_at_maxima_is_not_covered() -> None:
+    builder = GraphBuilder()
+    random = np.random.default_rng(1)
+    x = builder.add(ops.Input((4,)), name="x")
+    node = builder.add(ops.Dense(random.normal(size=(8, 4)), random.normal(size=8)), x)
+    node = builder.add(ops.GroupMax(np.arange(8).reshape(4, 2)), node)
+    graph = builder.build(builder.add(ops.Dense(random.normal(size=(1, 4)), np.full(1, 6.0)), node))
+    box = Box(exact(np.full(4, -0.5)), exact(np.full(4, 0.5)))
+    query = Query("q", graph, (Case(box, (Atom(0),)),), (Variable.at("x", 0, (4,)),), ())
     verdict = Search(split="neuron").answer(query, Deadline.after(20)).verdict
     assert isinstance(verdict, Verified)
-    with pytest.raises(NotCertified, match="chose lines"):
+    with pytest.raises(NotCertified, match="certificates do not hold"):
         certify(query, verdict.certificate.proofs, "real", FOREVER)

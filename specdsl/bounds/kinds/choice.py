@@ -68,33 +68,46 @@ class Places:
 
     `values`: (batch, rows, *what a row reads), or (batch, rows, columns) of the entries at
     `columns` (row-major, ascending) alone. `windows`: what rows read, where that is not all.
+    `slopes`: those below and above that these places are, as `values`, where that was asked for and
+    places do not say it by themselves. `shares`: whether they do, being shares of two slopes.
     """
 
     values: Tensor
     columns: Tensor | None
     windows: Windows | None = None
+    slopes: tuple[Tensor, Tensor] | None = None
+    shares: bool = False
 
     @classmethod
-    def of(cls, mixture: Mixture) -> Places:
+    def of(cls, mixture: Mixture, *, with_slopes: bool = False) -> Places:
         """Where a mixture stands."""
-        return cls(mixture.places, mixture.columns, mixture.layout.windows)
+        slopes = mixture.both_slopes() if with_slopes else None
+        own = mixture.places, mixture.columns, mixture.layout.windows
+        return cls(*own, slopes, shares=mixture.is_share)
 
     @classmethod
     def joined(cls, parts: Sequence[Places]) -> Places:
         """Of rows one after the other, at one node."""
-        values, windows = torch.cat([part.values for part in parts], 1), None
+        values, windows, slopes = torch.cat([part.values for part in parts], 1), None, None
         if parts[0].windows is not None:
             windows = Windows.joined([part.windows for part in parts if part.windows is not None])
-        return cls(values, parts[0].columns, windows)
+        if all(part.slopes is not None for part in parts):
+            below, above = zip(*(part.slopes for part in parts if part.slopes), strict=True)
+            slopes = torch.cat(below, 1), torch.cat(above, 1)
+        return cls(values, parts[0].columns, windows, slopes, parts[0].shares)
 
     def take(self, index: Tensor) -> Places:
         """Of the regions at `index` (positions, which may repeat, or a mask)."""
-        return replace(self, values=self.values[index])
+        slopes = None if self.slopes is None else (self.slopes[0][index], self.slopes[1][index])
+        return replace(self, values=self.values[index], slopes=slopes)
 
     def rows(self, index: Tensor) -> Places:
         """Of the rows at `index` (positions)."""
         windows = None if self.windows is None else self.windows.take(index)
-        return Places(self.values[:, index], self.columns, windows)
+        slopes = None
+        if self.slopes is not None:
+            slopes = self.slopes[0][:, index], self.slopes[1][:, index]
+        return Places(self.values[:, index], self.columns, windows, slopes, self.shares)
 
     def to(self, like: Tensor) -> Places:
         """In another dtype."""
@@ -102,7 +115,9 @@ class Places:
 
     @property
     def rounded(self) -> Places:
-        """To 255ths, which certificates hold; any places are sound."""
+        """Shares in 255ths, which certificates hold; any places are sound."""
+        if not self.shares:
+            return self
         return replace(self, values=(self.values.detach() * 255).round() / 255)
 
 
@@ -110,13 +125,14 @@ class Mixture(ABC):
     """Places of the rows of one walk at one node, which an ascent moves.
 
     `places`: from 0 to `last`, and `columns`: as in Places. `layout`: how the rows lie that it was
-    made for.
+    made for. `is_share`: whether a place is a share of the way between two slopes below.
     """
 
     layout: Layout
     places: Tensor
     columns: Tensor | None = None
     last: float
+    is_share: bool = False
 
     def start_at(self, start: Places) -> None:
         """Stand where others stood; entries that they had no places for stay where they are."""
@@ -140,6 +156,12 @@ class Mixture(ABC):
     @abstractmethod
     def take(self, index: Tensor) -> None:
         """Go on with these rows only."""
+
+    def both_slopes(self) -> tuple[Tensor, Tensor] | None:
+        """Of the lines below and above that each coefficient takes; None where that is more than
+        lines of one operand, or where places are shares of two slopes below and say it all.
+        """
+        return None
 
 
 class Choice(Protocol):
@@ -265,6 +287,13 @@ class LineMixture(Mixture):
         constant = coefficients * _between(self.intercepts, first, share)
         return Passed((rows.having(passed),), constant.flatten(2).sum(2))
 
+    def both_slopes(self) -> tuple[Tensor, Tensor]:
+        """As Mixture says."""
+        before = self.places.detach().floor().clamp(max=self.last - 1)
+        share, first = self.places.detach() - before, before.long()
+        above = _between(self.slopes, first + self.count, share)
+        return _between(self.slopes, first, share), above
+
     def take(self, index: Tensor) -> None:
         """As Mixture says."""
         self.layout = self.layout.take(index)
@@ -320,6 +349,8 @@ class SlopeMixture(Mixture):
 
     What rows read of the slopes is kept: all steps of an ascent read the same.
     """
+
+    is_share = True
 
     def __init__(self, choice: SlopeChoice, rows: Rows, batch: int) -> None:
         relaxation = choice.relaxation

@@ -79,6 +79,11 @@ class Weighed:
         """With places that certificates hold."""
         return replace(self, places={n: p.rounded for n, p in self.places.items()})
 
+    def with_slopes_of(self, other: Weighed) -> Weighed:
+        """The same, with what lines other places of it are."""
+        places = {n: replace(p, slopes=other.places[n].slopes) for n, p in self.places.items()}
+        return replace(self, places=places)
+
     @classmethod
     def joined(cls, parts: Sequence[Weighed]) -> Weighed:
         """Rows that were raised on the same parts, one after the other."""
@@ -148,19 +153,21 @@ class PartAscent:
             off = None
             if noted is not None:
                 off = gaps(own.known, own.bounds, own.relaxations, noted, proven)
-        return PartRows(last, proven, self._places(), self.multipliers, off)
+        places = self._places(with_slopes=with_gaps)
+        return PartRows(last, proven, places, self.multipliers, off)
 
-    def weighed(self) -> Weighed:
+    def weighed(self, *, with_slopes: bool) -> Weighed:
         """The same of rows of an inner value."""
         assert self.target.assumption is not None
         with torch.no_grad():
             last = self._last(None)
             paid = self.weights.sum(2) * self.target.assumption.most
             proven = last.lower - self._rounding(last) - paid
-        return Weighed(proven, self._places(), self.multipliers, self.weights)
+        places = self._places(with_slopes=with_slopes)
+        return Weighed(proven, places, self.multipliers, self.weights)
 
-    def _places(self) -> dict[NodeId, Places]:
-        return {n: Places.of(m) for n, m in self.mixtures.items()}
+    def _places(self, *, with_slopes: bool) -> dict[NodeId, Places]:
+        return {n: Places.of(m, with_slopes=with_slopes) for n, m in self.mixtures.items()}
 
     def _last(self, noted: dict[NodeId, Tensor] | None) -> LinearLower:
         """Rows by the best places and multipliers, or those at hand if that is where it ends."""

@@ -207,7 +207,8 @@ class _Inner:
                 start = self.stands[node].of(entries, self.parts.numbers)
             rows = self._rows(node, entries)
             climbed = rough.inner_rows(node, rows, self.assumption, start, steps).rounded
-            return climbed, exact.inner_rows(node, rows, self.assumption, climbed).proven
+            found = exact.inner_rows(node, rows, self.assumption, climbed)
+            return climbed.with_slopes_of(found), found.proven
 
         return climb
 

@@ -80,7 +80,7 @@ class PartBounds(PartLines):
         ascent = PartAscent(self, target, places, multipliers, weights)
         if steps > 0:
             ascent.raise_all(steps, inf)
-        return ascent.weighed()
+        return ascent.weighed(with_slopes=steps == 0)
 
     def constraints(self) -> Constraints:
         """What the splits of the only part say about the input, by the usual relaxations."""

@@ -290,8 +290,10 @@ class InnerAscent:
 
         raised = self.lines.raised(start, rows, self.limits, {}, is_open, True)
         places = {node: own.rounded for node, own in raised.places.items()}
-        self.raised.append(RaisedEntries(known.node, entries, places))
-        found = self.lines.walk(start, rows, {}, places, moves=False)
+        mixtures: dict[NodeId, Mixture] = {}
+        found = self.lines.walk(start, rows, mixtures, places, moves=False)
+        used = {node: Places.of(m, with_slopes=True) for node, m in mixtures.items()}
+        self.raised.append(RaisedEntries(known.node, entries, used))
         best = differentiable_least(found, self.region)
         return _Ends(best[:, :count], -best[:, count:])
 

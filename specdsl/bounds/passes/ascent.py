@@ -130,9 +130,12 @@ class _State:
 
     def kept_places(self) -> dict[NodeId, Places]:
         """Of all rows, those that gave the best bounds."""
-        return {
-            n: Places(v, self.mixtures[n].columns, self.windows[n]) for n, v in self.places.items()
-        }
+        found: dict[NodeId, Places] = {}
+        for node, values in self.places.items():
+            own = self.mixtures[node]
+            kept = values, own.columns, self.windows[node]
+            found[node] = Places(*kept, shares=own.is_share)
+        return found
 
     def _keep(self, kept: Tensor, places: Tensor, better: Tensor) -> None:
         mask = better.reshape(*better.shape, *(1 for _ in places.shape[2:]))

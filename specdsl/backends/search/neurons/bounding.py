@@ -52,6 +52,7 @@ class Proven:
     least: Tensor
     linear: LinearLower
     gaps: Gaps
+    places: Mapping[NodeId, Places]
 
 
 @dataclass(slots=True, eq=False)
@@ -209,7 +210,7 @@ class Bounder:
             found.linear.constant[at, row],
             found.linear.lower[at, row],
         )
-        return Proven(least, linear, found.gaps.of_parts)
+        return Proven(least, linear, found.gaps.of_parts, found.places)
 
     def _climbed(self, batch: Batch, steps: int) -> PartRows:
         bounds = PartBounds(self.near, batch.parts)

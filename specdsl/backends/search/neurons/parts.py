@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from specdsl.backends.search.neurons.slopes import as_array, slope_records
 from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.choice import Places
 from specdsl.bounds.parts.known import Known, Parts
-from specdsl.bounds.rows.backward import dense_on
-from specdsl.bounds.rows.windows import WindowRows
-from specdsl.certificates.part_records import Bytes, IntArray, PartRecord, RowRecord
-from specdsl.graph import ops
+from specdsl.certificates.part_records import PartRecord, RowRecord
 from specdsl.graph.graph import NodeId
 
 
@@ -134,44 +131,13 @@ class Batch:
             record,
         )
 
-    def row_record(self, index: int, columns: Mapping[NodeId, Tensor | None]) -> RowRecord:
-        """How the rows of one part go back."""
+    def row_record(self, index: int, known: Known, places: Mapping[NodeId, Places]) -> RowRecord:
+        """How the rows of one part go back, given where those of all stand."""
         own = self.is_split[index].nonzero()[:, 0]
-        places = {n: _bytes(v[index], columns[n]) for n, v in self.places.items()}
-        multipliers = self.multipliers[index][:, own]
-        return RowRecord(places, _numpy(self.parts.numbers[own]), _numpy(multipliers.double()))
-
-
-def place_records(
-    known: Known, places: Mapping[NodeId, Places]
-) -> dict[NodeId, tuple[Bytes, IntArray] | None]:
-    """Of rows on one part, by node."""
-    return {node: _place_record(known, node, own) for node, own in places.items()}
-
-
-def _place_record(known: Known, node: NodeId, own: Places) -> tuple[Bytes, IntArray] | None:
-    if own.windows is None:
-        return _bytes(own.values[0], own.columns)
-    entries, graph = known.entries, known.compiled.graph
-    (operand,) = graph.operands(node)
-    while operand not in entries.nodes and isinstance(graph.op(operand), ops.Reshape):
-        (operand,) = graph.operands(operand)
-    if operand not in entries.nodes:
-        return None
-    columns = entries.columns[entries.nodes.index(operand)]
-    whole = dense_on(WindowRows(own.values, own.windows), graph.shapes[node])
-    return _bytes(whole[0].flatten(1)[:, columns], columns)
-
-
-def _bytes(values: Tensor, columns: Tensor | None) -> tuple[Bytes, IntArray] | None:
-    """Places (rows, columns) that are 255ths already."""
-    if columns is None:
-        return None
-    return _numpy((values * 255).round().to(torch.uint8)), _numpy(columns)
-
-
-def _numpy(values: Tensor) -> Any:
-    return values.detach().cpu().numpy()
+        multipliers = self.multipliers[index][:, own].double()
+        alone = {n: p.take(own.new_tensor([index])) for n, p in places.items()}
+        numbers = as_array(self.parts.numbers[own])
+        return RowRecord(slope_records(known, alone), numbers, as_array(multipliers))
 
 
 def whole(cases: int, rows: int, like: Tensor) -> Batch:

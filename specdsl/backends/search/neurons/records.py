@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from specdsl.backends.search.neurons.bounding import Bounder
-from specdsl.backends.search.neurons.parts import place_records
+from specdsl.backends.search.neurons.slopes import slope_records
 from specdsl.bounds.parts.assumed import Steps
 from specdsl.bounds.parts.known import Known
 from specdsl.bounds.passes.crown import RaisedEntries
@@ -28,7 +28,7 @@ def neuron_proof(bounder: Bounder, records: list[PartRecord]) -> NeuronProof:
 
 def _whole_step(known: Known, raised: RaisedEntries) -> StepRecord:
     """Of the whole set."""
-    places = place_records(known, raised.places)
+    places = slope_records(known, raised.places)
     rows = 2 * len(raised.entries)
     none = RowRecord(places, np.zeros(0, np.int64), np.zeros((rows, 0)))
     return StepRecord(raised.node, raised.entries.cpu().numpy(), np.zeros((rows, 0)), none)
@@ -38,7 +38,7 @@ def step_records(known: Known, steps: Steps) -> Iterator[StepRecord]:
     """Bounds inside, as they were sharpened."""
     for node, stand in steps:
         raised = stand.raised
-        places = place_records(known, raised.places)
+        places = slope_records(known, raised.places)
         multipliers = raised.multipliers[0].double().cpu().numpy()
         rows = RowRecord(places, stand.numbers.cpu().numpy(), multipliers)
         weights = raised.weights[0].double().cpu().numpy()

@@ -162,7 +162,7 @@ class Tree:
             progress.refute(int((~is_open).sum()), bounded=False)
             progress.bound = min(progress.bound, float(least[~is_open].min()))
             for i in (~is_open).nonzero()[:, 0].tolist():
-                records[i].below = batch.row_record(i, bounder.columns)
+                records[i].below = batch.row_record(i, bounder.known, found.places)
         if not bool(is_open.any()):
             return False, least
         slopes = found.linear.coefficients[is_open][:, None]
