@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from specdsl.backend import Deadline, OutOfTime
+from specdsl.backend import FOREVER, Deadline, OutOfTime
 from specdsl.certificates.files import write_tree
 from specdsl.certificates.neurons import parts_proof
 from specdsl.certificates.nodes import NotCertified
@@ -25,7 +25,7 @@ from specdsl.proof.cases import Cases, Judged
 from specdsl.proof.container import read_container
 from specdsl.proof.fields import Fields
 from specdsl.proof.parts import Parts
-from specdsl.proof.passes import Rules
+from specdsl.proof.passes import Bounds, Rules
 from specdsl.proof.question import read_question
 from specdsl.proof.refusal import Refused
 from specdsl.proof.relaxations import Interval
@@ -75,6 +75,19 @@ def certify(
         raise NotCertified(str(refusal)) from refusal
 
 
+def rounding_of(query: Query, semantics: Semantics) -> float:
+    """What rounding may take off a margin on the way back to the inputs, at most, by the checker's
+    first bounds on the sets as they are. Raises NotCertified.
+    """
+    try:
+        checking = _Checking(query, state(query, semantics), FOREVER, 0)
+        with np.errstate(all="ignore"):
+            found = [checking.rounding(group.members) for group in group_cases(query)]
+    except Refused as refusal:
+        raise NotCertified(str(refusal)) from refusal
+    return max(found, default=0.0)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Accepted:
     """A proof that the checker accepts, in a file."""
@@ -102,6 +115,16 @@ class _Checking:
         content = self.statement.certificate([each.record for each in accepted], sections)
         leaves = sum(each.leaves for each in accepted)
         return Certified(content, leaves, self.question.semantics, self.rules.trusted)
+
+    def rounding(self, numbers: Sequence[int]) -> float:
+        """As `rounding_of` says, of cases with the same set."""
+        cases = Cases.of(self.question, self.rules, numbers)
+        if cases.root is None:
+            return 0.0
+        bounds = Bounds(self.rules, cases.region(cases.root))
+        bounds.propagate(bounds.tighten)
+        start = {self.question.network.output: cases.rows[None]}
+        return float(bounds.back(start).slack.max(initial=0.0))
 
     def _accepted(self, proof: CaseProof, section: str) -> _Accepted:
         if isinstance(proof, NeuronProof):

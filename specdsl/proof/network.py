@@ -13,7 +13,7 @@ from specdsl.proof.refusal import NotCovered, Refused, require
 from specdsl.proof.relaxations import NONLINEAR, Nonlinear
 
 MAX_NODES = 50_000
-MAX_ENTRIES = 2**27
+MAX_ENTRIES = 2**24
 EVALUATED = frozenset({"exact", "rounded", "computed"})
 
 

@@ -50,8 +50,11 @@ STEEP = "jumps"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Search(SearchOptions):
-    """Deterministic: nothing is drawn at random. `device`: of `bounds.devices`."""
+    """Deterministic: nothing is drawn at random. `device`: of `bounds.devices`. `above`: what
+    margins are to be above, for a proof that allows for the rounding of another arithmetic.
+    """
 
+    above: float = 0.0
     timeout: float | None = None
     device: str = "cpu"
     name: ClassVar[str] = "search"
@@ -119,7 +122,7 @@ class _Run:
             self.way = ways[0]
             progress: dict[Way, Progress] = {way: Progress() for way in ways}
             try:
-                slack = prepared.slack(group, self.deadline)
+                slack = prepared.slack(group, self.deadline) + self.options.above
                 problem = Problem(prepared, group, slack, self.options)
                 outcome = self._in_turns({w: self._search(w, problem, progress[w]) for w in ways})
                 if outcome == "verified" and self.way == "input":
