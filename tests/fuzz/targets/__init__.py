@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import arguments, checkpoints, data, onnx, specs, tables, tensors, vnnlib
+from tests.fuzz.targets import (
+    arguments,
+    certificates,
+    checkpoints,
+    data,
+    onnx,
+    specs,
+    tables,
+    tensors,
+    vnnlib,
+)
 
 TARGETS: tuple[Target, ...] = (
     *specs.TARGETS,
@@ -14,5 +24,6 @@ TARGETS: tuple[Target, ...] = (
     *tensors.TARGETS,
     *tables.TARGETS,
     *checkpoints.TARGETS,
+    *certificates.TARGETS,
 )
 BY_NAME = {target.name: target for target in TARGETS}

@@ -137,7 +137,7 @@ def _mutate_cells(random: Random, content: bytes, corpus: Sequence[bytes]) -> by
 
 
 TARGETS = (
-    Target("idx", ".idx", _idx, binary.either(arrays.idx), _read_idx, 3_000),
+    Target("idx", ".idx", _idx, binary.either(arrays.idx), _read_idx, 2_000),
     Target("npy", ".npy", _npy, binary.either(arrays.npy), _read_npy, 1_500),
     Target("npz", ".npz", _npz, arrays.archive, _read_npz, 1_500),
     Target("csv", ".csv", _csv, binary.either(_mutate_cells), _read_csv, 1_300),

@@ -1,0 +1,62 @@
+"""A changed certificate is refused, or it proves what it now says in rationals as well."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from specdsl.backend import FOREVER
+from specdsl.backends.search import Search
+from specdsl.certificates.certify import certify
+from specdsl.certificates.question import Semantics
+from specdsl.graph import ops
+from specdsl.proof import EXACT, Refused, check, read_certificate
+from specdsl.query.query import Query
+from specdsl.verdict import Verified
+from tests.certificates.test_neurons import query_of
+from tests.proof.mutating import mutated
+from tests.proof.test_container import narrow_query
+
+
+def certificate(query: Query, search: Search, semantics: Semantics) -> bytes:
+    """Of what a search verifies."""
+    verdict = search.answer(query, FOREVER).verdict
+    assert isinstance(verdict, Verified)
+    return certify(query, verdict.certificate.proofs, semantics, FOREVER).content
+
+
+FILES = {
+    "boxes": certificate(narrow_query(), Search(split="input"), "real"),
+    "boxes in float32": certificate(narrow_query(), Search(split="input"), "float32_any_order"),
+    "parts": certificate(query_of(7, ops.Relu(), 2), Search(split="neuron"), "real"),
+    "parts in float32": certificate(
+        query_of(7, ops.Relu(), 2), Search(split="neuron"), "float32_any_order"
+    ),
+}
+
+
+def judged(data: bytes) -> str:
+    """What becomes of a changed certificate."""
+    try:
+        certificate = read_certificate(data)
+        check(certificate)
+    except Refused:
+        return "refused"
+    check(certificate, EXACT)
+    return "proves what it says"
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_changed_certificates_prove_nothing_false(name: str) -> None:
+    found = Counter(judged(mutated(FILES[name], seed)) for seed in range(100))
+    assert found["refused"] >= 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", FILES)
+def test_ten_thousand_changed_certificates(name: str) -> None:
+    found = Counter(judged(mutated(FILES[name], seed)) for seed in range(100, 2600))
+    assert found.total() == 2500
+    assert found["refused"] >= 1250
