@@ -38,12 +38,13 @@ def _mutate(random: Random, content: bytes, corpus: Sequence[bytes]) -> bytes:
 
 
 def _check(content: bytes, _folder: Path) -> None:
+    from specdsl.diagnostics import SpecError
     from specdsl.proof import Refused, check, read_certificate
 
     try:
         check(read_certificate(content))
-    except Refused:
-        return
+    except Refused as refusal:
+        raise SpecError.of("E0603", f"refused: {refusal}") from refusal
 
 
 TARGETS = (Target("certificate", ".sdcert", _files, _mutate, _check, 1_000),)
