@@ -8,6 +8,7 @@ import numpy as np
 
 from specdsl.certificates.nodes import NotCertified
 from specdsl.certificates.part_records import (
+    SHARES,
     Cut,
     Emptied,
     IntArray,
@@ -30,9 +31,6 @@ from specdsl.certificates.parts import (
 )
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
-
-# Places are 255ths of the way between an op's two slopes.
-PLACES = 255
 
 
 def parts_proof(proof: NeuronProof, graph: Graph, numbers: Mapping[NodeId, int]) -> PartsProof:
@@ -111,7 +109,7 @@ class _Translation:
         choices: dict[int, Choice] = {}
         for node, columns in self.columns.items():
             slopes = self.places.slopes[node]
-            step = 0.0 if slopes is None else (slopes[1] - slopes[0]) / PLACES
+            step = 0.0 if slopes is None else (slopes[1] - slopes[0]) / SHARES
             own = (
                 Choice(columns, 2, 0.0, 0.0)
                 if slopes is None

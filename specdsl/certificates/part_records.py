@@ -19,11 +19,15 @@ Bytes = npt.NDArray[np.uint8]
 SingleArray = npt.NDArray[np.float32]
 
 
+# Places between two slopes are recorded as so many parts of the way.
+SHARES = 255
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class SlopeRecord:
-    """Slopes of entries at `columns`: shares of the way from the first slope of an op to its last,
-    255ths (rows, columns); or slopes below and above themselves, float32 (2, rows, columns). None
-    where rows chose something else.
+    """Slopes of entries at `columns`: parts of the way from the first slope of an op to its last,
+    of SHARES, (rows, columns); or slopes below and above themselves, float32 (2, rows, columns).
+    None where rows chose something else.
     """
 
     values: Bytes | SingleArray | None

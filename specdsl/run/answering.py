@@ -87,6 +87,9 @@ def certified(
                 reason = str(error)
             else:
                 accepted = replace(known, trusted=found.trusted, leaves=found.leaves)
+                if proofs is not known.proofs:
+                    # Never silently another method: the answer says who proved it in the end.
+                    accepted = replace(accepted, method=f"{known.method}, proven by search")
                 return replace(answer, verdict=Verified(accepted)), found
     except (NotCertified, Unsupported, OutOfTime) as error:
         reason = f"{reason}; {error}"

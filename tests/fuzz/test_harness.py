@@ -128,9 +128,11 @@ FOUND: dict[str, tuple[Callable[[Path], object], str, str]] = {
 def test_what_goes_wrong_is_found_and_the_rest_is_run(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "MAX_SECONDS", 1)
-    monkeypatch.setattr(harness, "MAX_WAIT", 3)
     act, kind, key = FOUND[name]
+    if kind == "hang":
+        # Only where time is to run out: a slow machine takes more than 1 s to fill its memory.
+        monkeypatch.setattr(watch, "MAX_SECONDS", 1)
+        monkeypatch.setattr(harness, "MAX_WAIT", 3)
     report = run(target(act), INPUTS.__getitem__, len(INPUTS))
     (found,) = report.found
     assert (found.finding.kind, found.content, found.number) == (kind, b"bad", 1)

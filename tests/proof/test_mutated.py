@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 
 import pytest
 
@@ -14,26 +16,31 @@ from specdsl.graph import ops
 from specdsl.proof import EXACT, Refused, check, read_certificate
 from specdsl.query.query import Query
 from specdsl.verdict import Verified
-from tests.certificates.test_neurons import query_of
+from tests.certificates.small_networks import query_of
 from tests.proof.mutating import mutated
 from tests.proof.test_container import narrow_query
 
 
-def certificate(query: Query, search: Search, semantics: Semantics) -> bytes:
+def small_network() -> Query:
+    return query_of(7, ops.Relu(), 2)
+
+
+FILES: dict[str, tuple[Callable[[], Query], Search, Semantics]] = {
+    "boxes": (narrow_query, Search(split="input"), "real"),
+    "boxes in float32": (narrow_query, Search(split="input"), "float32_any_order"),
+    "parts": (small_network, Search(split="neuron"), "real"),
+    "parts in float32": (small_network, Search(split="neuron"), "float32_any_order"),
+}
+
+
+@cache
+def certificate(name: str) -> bytes:
     """Of what a search verifies."""
+    query_of_it, search, semantics = FILES[name]
+    query = query_of_it()
     verdict = search.answer(query, FOREVER).verdict
     assert isinstance(verdict, Verified)
     return certify(query, verdict.certificate.proofs, semantics, FOREVER).content
-
-
-FILES = {
-    "boxes": certificate(narrow_query(), Search(split="input"), "real"),
-    "boxes in float32": certificate(narrow_query(), Search(split="input"), "float32_any_order"),
-    "parts": certificate(query_of(7, ops.Relu(), 2), Search(split="neuron"), "real"),
-    "parts in float32": certificate(
-        query_of(7, ops.Relu(), 2), Search(split="neuron"), "float32_any_order"
-    ),
-}
 
 
 def judged(data: bytes) -> str:
@@ -49,7 +56,7 @@ def judged(data: bytes) -> str:
 
 @pytest.mark.parametrize("name", FILES)
 def test_changed_certificates_prove_nothing_false(name: str) -> None:
-    found = Counter(judged(mutated(FILES[name], seed)) for seed in range(100))
+    found = Counter(judged(mutated(certificate(name), seed)) for seed in range(100))
     assert found["refused"] >= 50
 
 
@@ -57,6 +64,6 @@ def test_changed_certificates_prove_nothing_false(name: str) -> None:
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", FILES)
 def test_ten_thousand_changed_certificates(name: str) -> None:
-    found = Counter(judged(mutated(FILES[name], seed)) for seed in range(100, 2600))
+    found = Counter(judged(mutated(certificate(name), seed)) for seed in range(100, 2600))
     assert found.total() == 2500
     assert found["refused"] >= 1250

@@ -14,7 +14,7 @@ from specdsl.graph import ops
 from specdsl.proof import check, read_certificate
 from specdsl.run.answering import answer_query, certified
 from specdsl.verdict import Falsified, Unknown, Verified
-from tests.certificates.test_neurons import query_of
+from tests.certificates.small_networks import query_of
 from tests.proof.test_container import narrow_query
 
 HOLDS, FAILS = 4, 8

@@ -127,8 +127,9 @@ class _Run:
                 outcome = self._in_turns({w: self._search(w, problem, progress[w]) for w in ways})
                 if outcome == "verified" and self.way == "input":
                     self.proofs.append(BoxProof(group.members, problem.record.tree()))
-                if outcome == "verified" and self.way == "neuron" and problem.neurons is not None:
-                    self.proofs.append(problem.neurons)
+                neurons = progress[self.way].neurons
+                if outcome == "verified" and neurons is not None:
+                    self.proofs.append(neurons)
             except OutOfTime:
                 outcome = "timeout"
             self._count(progress)

@@ -33,7 +33,7 @@ class Progress:
     cut away or judged exactly, of which nothing but a positive margin is known;
     `open_bound`: the worst bound of a domain still open, `open_domains` their number; `domains` and
     `leaves`: boxes bounded and boxes refuted. `coarse`, `unraised`: layers with looser bounds than
-    were meant, as of `Propagated`.
+    were meant, as of `Propagated`. `neurons`: how inner values were split.
     """
 
     domains: int = 0
@@ -44,6 +44,7 @@ class Progress:
     open_domains: int = 0
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
     unraised: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
+    neurons: NeuronProof | None = None
 
     def refute(self, count: int, *, bounded: bool = True) -> None:
         """Count refuted boxes; `bounded` where they were not counted as bounded before."""
@@ -55,10 +56,10 @@ class Progress:
         self.open_domains, self.open_bound = count, worst
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """One group of a prepared query. A margin counts as positive above `slack` only. `record`: of
-    how boxes are cut; `neurons`: of how inner values are.
+    how boxes are cut.
     """
 
     prepared: Prepared
@@ -66,7 +67,6 @@ class Problem:
     slack: float
     options: SearchOptions = field(default_factory=SearchOptions)
     record: TreeRecord = field(default_factory=TreeRecord)
-    neurons: NeuronProof | None = None
 
     @property
     def compiled(self) -> CompiledGraph:

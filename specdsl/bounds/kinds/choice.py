@@ -22,6 +22,7 @@ from specdsl.bounds.interval import Interval
 from specdsl.bounds.kinds.relaxation import LinearRelaxation, Passed, Relaxation
 from specdsl.bounds.rows.rows import DenseRows, Rows
 from specdsl.bounds.rows.windows import WindowRows, Windows
+from specdsl.certificates.part_records import SHARES
 from specdsl.graph.ops import Shape
 
 
@@ -115,10 +116,10 @@ class Places:
 
     @property
     def rounded(self) -> Places:
-        """Shares in 255ths, which certificates hold; any places are sound."""
+        """Shares as certificates hold them; any places are sound."""
         if not self.shares:
             return self
-        return replace(self, values=(self.values.detach() * 255).round() / 255)
+        return replace(self, values=(self.values.detach() * SHARES).round() / SHARES)
 
 
 class Mixture(ABC):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from specdsl.backends.search.neurons.bounding import Bounder
-from specdsl.backends.search.neurons.slopes import slope_records
+from specdsl.backends.search.neurons.slopes import as_array, slope_records
 from specdsl.bounds.parts.assumed import Steps
 from specdsl.bounds.parts.known import Known
 from specdsl.bounds.passes.crown import RaisedEntries
@@ -17,7 +17,7 @@ from specdsl.certificates.part_records import NeuronProof, PartRecord, RowRecord
 def neuron_proof(bounder: Bounder, records: list[PartRecord]) -> NeuronProof:
     """Of the cases of a bounder's group, each with the record of its own part."""
     group, entries = bounder.problem.group, bounder.known.entries
-    columns = {n: c.cpu().numpy() for n, c in zip(entries.nodes, entries.columns, strict=True)}
+    columns = {n: as_array(c) for n, c in zip(entries.nodes, entries.columns, strict=True)}
     longest = max(len(atoms) for atoms in group.atoms)
     margins = [[a.index for a in atoms] for atoms in group.atoms]
     padded = tuple((*m, *m[-1:] * (longest - len(m))) for m in margins)
@@ -31,7 +31,7 @@ def _whole_step(known: Known, raised: RaisedEntries) -> StepRecord:
     places = slope_records(known, raised.places)
     rows = 2 * len(raised.entries)
     none = RowRecord(places, np.zeros(0, np.int64), np.zeros((rows, 0)))
-    return StepRecord(raised.node, raised.entries.cpu().numpy(), np.zeros((rows, 0)), none)
+    return StepRecord(raised.node, as_array(raised.entries), np.zeros((rows, 0)), none)
 
 
 def step_records(known: Known, steps: Steps) -> Iterator[StepRecord]:
@@ -39,7 +39,7 @@ def step_records(known: Known, steps: Steps) -> Iterator[StepRecord]:
     for node, stand in steps:
         raised = stand.raised
         places = slope_records(known, raised.places)
-        multipliers = raised.multipliers[0].double().cpu().numpy()
-        rows = RowRecord(places, stand.numbers.cpu().numpy(), multipliers)
-        weights = raised.weights[0].double().cpu().numpy()
-        yield StepRecord(node, stand.entries.cpu().numpy(), weights, rows)
+        multipliers = as_array(raised.multipliers[0].double())
+        rows = RowRecord(places, as_array(stand.numbers), multipliers)
+        weights = as_array(raised.weights[0].double())
+        yield StepRecord(node, as_array(stand.entries), weights, rows)

@@ -87,10 +87,10 @@ class _Search:
         first = Tree(self.bounder, self.confirmer, self.deadline, self.progress, self.chooser)
         cases, atoms = self.bounder.rows.shape[:2]
         records = [PartRecord() for _ in range(cases)]
-        self.bounder.problem.neurons = neuron_proof(self.bounder, records)
+        self.progress.neurons = neuron_proof(self.bounder, records)
         if first.plant(whole(cases, atoms, self.bounder.known.compiled.like), records):
             return "falsified"
-        open_cases = [_Case.of(self, first, position) for position in first.open_cases]
+        open_cases = [_Case.of(self, first, n, records[n]) for n in first.open_cases]
         going = deque((case, case.run()) for case in open_cases)
         while going:
             self._note(first, open_cases)
@@ -207,14 +207,12 @@ class _Case:
     stuck: list[float] = field(default_factory=list[float])
 
     @classmethod
-    def of(cls, search: _Search, first: Tree, position: int) -> _Case:
+    def of(cls, search: _Search, first: Tree, position: int, record: PartRecord) -> _Case:
         """Where a first tree has left a case."""
         bounder = search.bounder.of_case(position)
         tree = first.of_case(bounder, position)
         batch = whole(1, bounder.rows.shape[1], bounder.known.compiled.like)
-        record = search.bounder.problem.neurons
-        assert record is not None
-        return cls([_Root(batch, record.parts[position], tree)])
+        return cls([_Root(batch, record, tree)])
 
     def _trees(self) -> list[Tree]:
         growing = [] if self.growing is None else [self.growing]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,8 +14,7 @@ from specdsl.bounds.parts.known import Known
 from specdsl.bounds.rows.backward import dense_on
 from specdsl.bounds.rows.rows import DenseRows
 from specdsl.bounds.rows.windows import WindowRows
-from specdsl.certificates.part_records import SlopeRecord
-from specdsl.graph import ops
+from specdsl.certificates.part_records import SHARES, SlopeRecord
 from specdsl.graph.graph import NodeId
 
 
@@ -28,7 +28,7 @@ def _slope_record(known: Known, node: NodeId, own: Places) -> SlopeRecord:
         return SlopeRecord(_bytes(own.values[0]), as_array(own.columns))
     columns = _columns(known, node)
     if columns is None or (own.slopes is None and not own.shares):
-        return SlopeRecord(None, as_array(known.entries.columns[0][:0]))
+        return SlopeRecord(None, np.zeros(0, np.int64))
     if own.slopes is None:
         return SlopeRecord(
             _bytes(_whole(known, node, own, own.values)[:, columns]), as_array(columns)
@@ -39,13 +39,10 @@ def _slope_record(known: Known, node: NodeId, own: Places) -> SlopeRecord:
 
 def _columns(known: Known, node: NodeId) -> Tensor | None:
     """The entries that are unstable on the whole set, of an op of one operand."""
-    entries, graph = known.entries, known.compiled.graph
-    if len(graph.operands(node)) != 1:
+    readings = known.readings.get(node, ())
+    if len(known.compiled.graph.operands(node)) != 1 or len(readings) != 1:
         return None
-    (operand,) = graph.operands(node)
-    while operand not in entries.nodes and isinstance(graph.op(operand), ops.Reshape):
-        (operand,) = graph.operands(operand)
-    return entries.columns[entries.nodes.index(operand)] if operand in entries.nodes else None
+    return (readings[0].numbers >= 0).nonzero()[:, 0]
 
 
 def _whole(known: Known, node: NodeId, own: Places, values: Tensor) -> Tensor:
@@ -55,8 +52,8 @@ def _whole(known: Known, node: NodeId, own: Places, values: Tensor) -> Tensor:
 
 
 def _bytes(values: Tensor) -> Any:
-    """Places that are 255ths already."""
-    return as_array((values * 255).round().to(torch.uint8))
+    """Places that are rounded already."""
+    return as_array((values * SHARES).round().to(torch.uint8))
 
 
 def as_array(values: Tensor) -> Any:
