@@ -19,6 +19,7 @@ CURVES: dict[type[ops.Smooth], str] = {
     ops.Exp: "exp",
     ops.Log: "log",
     ops.Sqrt: "sqrt",
+    ops.Reciprocal: "reciprocal",
     ops.Softplus: "softplus",
 }
 
@@ -146,7 +147,11 @@ def _(op: ops.BatchNorm, place: Place) -> int:
 
 @add_op.register
 def _(op: ops.Sum, place: Place) -> int:
-    return place.add("affine", maps=[_factor(place, float(c)) for c in op.coefficients])
+    return _added(place, *op.coefficients)
+
+
+def _added(place: Place, *coefficients: float) -> int:
+    return place.add("affine", maps=[_factor(place, float(c)) for c in coefficients])
 
 
 @add_op.register
@@ -179,6 +184,10 @@ def _(op: ops.Concat, place: Place) -> int:
 
 @add_op.register
 def _(op: ops.PiecewiseLinear, place: Place) -> int:
+    return _piecewise(place, op)
+
+
+def _piecewise(place: Place, op: ops.PiecewiseLinear) -> int:
     return place.add(
         "piecewise",
         breakpoints=place.tensor(np.array(op.breakpoints, np.float64)),
@@ -189,9 +198,15 @@ def _(op: ops.PiecewiseLinear, place: Place) -> int:
 
 @add_op.register
 def _(op: ops.GroupMax, place: Place) -> int:
-    table = place.table
-    members = [_picked(place, op.groups[..., k]) for k in range(op.groups.shape[-1])]
-    return table.add("maximum", members, place.shape, place.evaluated, {})
+    # The largest of two is one of them and what the other has more. Nothing of it rounds: a runtime
+    # takes one of the numbers that there are.
+    largest, *others = (_picked(place, op.groups[..., k]) for k in range(op.groups.shape[-1]))
+    exact = replace(place, evaluated="exact")
+    for other in others:
+        more = _added(replace(exact, operands=[other, largest]), 1.0, -1.0)
+        own = _piecewise(replace(exact, operands=[more]), ops.Relu())
+        largest = _added(replace(exact, operands=[largest, own]), 1.0, 1.0)
+    return largest
 
 
 @add_op.register

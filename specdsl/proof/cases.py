@@ -20,7 +20,7 @@ from specdsl.proof.relaxations import Interval
 
 # Leaves that lie beside one another are bounded together: what is linear in all of them is so in
 # every one.
-LEAVES_TOGETHER = 64
+LEAVES_TOGETHER = 128
 # Below, a float could have come from underflow.
 LEAST_FLOAT = 2.0**-600
 

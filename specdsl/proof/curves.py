@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import inf, nan
 
 import numpy as np
 
@@ -24,8 +24,9 @@ HALVINGS = 24
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """`bends`: -inf, where the curvature changes, inf. `convex`: of each piece between these.
-    `least`: the domain reaches down to here. `trusted`: the functions that are believed;
-    `single_units`: units in the last place of float32 that a runtime's own may be off by.
+    `least`: the domain reaches down to here; `pole`: a point that is not in it. `trusted`: the
+    functions that are believed; `single_units`: units in the last place of float32 that a runtime's
+    own may be off by.
     """
 
     value: Function
@@ -35,6 +36,7 @@ class Curve:
     trusted: tuple[str, ...]
     single_units: int
     least: float = -inf
+    pole: float = nan
 
     def extremes(self, low: Array, high: Array, slope: Array) -> tuple[Array, Array]:
         """The least and largest `f(x) - slope x` on [low, high], rounded outward.
@@ -58,7 +60,7 @@ class Curve:
                 large = tangent
             least = np.where(met, np.minimum(least, small), least)
             most = np.where(met, np.maximum(most, large), most)
-        outside = ~(low > self.least)
+        outside = ~(low > self.least) | ((low <= self.pole) & (self.pole <= high))
         return np.where(outside, np.nan, least), np.where(outside, np.nan, most)
 
     def _gap(self, t: Array, slope: Array) -> tuple[Array, Array]:
@@ -100,7 +102,7 @@ CURVES = {
     "log": Curve(np.log, lambda x: 1 / x, (-inf, inf), (False,), ("log",), 8, least=0.0),
     "sqrt": Curve(np.sqrt, lambda x: 0.5 / np.sqrt(x), (-inf, inf), (False,), (), 2, least=0.0),
     "reciprocal": Curve(
-        lambda x: 1 / x, lambda x: -1 / (x * x), (-inf, inf), (True,), (), 2, least=0.0
+        lambda x: 1 / x, lambda x: -1 / (x * x), (-inf, 0, inf), (False, True), (), 2, pole=0.0
     ),
     "square": Curve(lambda x: x * x, lambda x: 2 * x, (-inf, inf), (True,), (), 2),
     "softplus": Curve(

@@ -37,12 +37,14 @@ class Map(NamedTuple):
 class Affine:
     """`sum_i maps[i](x_i) + offset`. `hidden`: magnitudes that a runtime adds up besides (of a
     normalisation, its mean). `moves`: whether entries are only moved, which rounds nothing.
+    `slack`: what each entry may be off by besides.
     """
 
     maps: tuple[Map, ...]
     offset: Array | None
     hidden: Array | None
     moves: bool
+    slack: Array | None = None
 
     @property
     def terms(self) -> int:
@@ -88,6 +90,11 @@ def _dense(own: Fields, source: Shape, target: Shape, how: Arithmetic) -> Map:
     weight = how.array(own.tensor("weight"))
     fits = weight.ndim == 2 and (*source[:-1], weight.shape[0]) == target
     require(fits and source[-1:] == weight.shape[1:], "a matrix does not fit its operand")
+    return dense_map(weight)
+
+
+def dense_map(weight: Array) -> Map:
+    """By a matrix (out, in)."""
     sizes = np.abs(weight)
     return Map(
         lambda x: x @ weight.T, lambda rows: rows @ weight, lambda x: x @ sizes.T, max(weight.shape)

@@ -9,7 +9,7 @@ rows of margins refute the case. Sources: Xu et al. 2021, arXiv:2011.13824 (slop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor
 from typing import NamedTuple
@@ -90,14 +90,18 @@ class Parts:
             entries[node] = _columns(stream, question, node, each.whole("count"))
         return cls(question, rules, numbers, stream, choices, entries)
 
-    def check(self) -> int:
-        """The number of leaves. Raises Refused with the first that is not refuted."""
+    def check(self, before_each: Callable[[], None] = lambda: None) -> int:
+        """The number of leaves. `before_each` node something may be looked at, a clock for example.
+
+        Raises Refused with the first leaf that is not refuted, and what `before_each` raises.
+        """
         whole = Cases.of(self.question, self.rules, self.numbers)
         if whole.root is not None:
             bounds = Bounds(self.rules, whole.region(whole.root))
             bounds.propagate(bounds.tighten)
             waiting = [(bounds.found, self.numbers)]
             while waiting:
+                before_each()
                 waiting += self._node(*waiting.pop())
             require(self.stream.at == len(self.stream.data), "a proof goes on behind its end")
         return self.leaves

@@ -113,22 +113,27 @@ class Bounds:
 
     def propagate(self, before: Callable[[int, Nonlinear], None] | None) -> None:
         """All nodes in order; `before` is called with each nonlinear one."""
-        network = self.rules.network
-        for node in range(network.output + 1):
+        for node in range(self.rules.network.output + 1):
             op = self.rules.ops.get(node)
-            if isinstance(op, Nonlinear):
-                if before is not None:
-                    before(node, op)
-                self._relax(node, op)
-            else:
-                self._affine(node, op, [self.found[o] for o in network.nodes[node].operands])
+            if before is not None and isinstance(op, Nonlinear):
+                before(node, op)
+            self.enter(node)
+
+    def enter(self, node: int) -> None:
+        """Bounds of a node by those of what it reads."""
+        op = self.rules.ops.get(node)
+        if isinstance(op, Nonlinear):
+            self._relax(node, op)
+        else:
+            operands = self.rules.network.nodes[node].operands
+            self._affine(node, op, [self.found[o] for o in operands])
 
     def tighten(self, node: int, op: Nonlinear) -> None:
         """Bounds of what an op reads and leaves open on some region, by rows walked back."""
         operands = self.rules.network.nodes[node].operands
         is_open = op.is_open([self.found[o] for o in operands])
         for operand in sorted(set(operands) - self.rules.exact):
-            self._tighten(operand, np.flatnonzero(is_open.any(0)))
+            self.tighten_entries(operand, np.flatnonzero(is_open.any(0)))
 
     def _affine(self, node: int, op: Affine | None, x: list[Interval]) -> None:
         """Of the input, op is None."""
@@ -145,7 +150,9 @@ class Bounds:
             radius = sum(m.size(i.half) for m, i in zip(op.maps, x, strict=True))
             radius = radius + rules.part * size
             own = Interval(center - radius, center + radius)
-            self._enter(node, own, rules.part * size, rules.noise(node, op.terms, size))
+            noise = rules.noise(node, op.terms, size)
+            noise = noise if op.slack is None else noise + op.slack
+            self._enter(node, own, rules.part * size, noise)
             return
         self._enter(node, own, rules.part * own.size, rules.noise(node, 0, own.size))
 
@@ -186,7 +193,8 @@ class Bounds:
         own = Interval(*(end.reshape(-1, *shape) for end in image))
         self._enter(node, own, off, rules.noise(node, op.roundings, own.size))
 
-    def _tighten(self, node: int, entries: Array) -> None:
+    def tighten_entries(self, node: int, entries: Array) -> None:
+        """Bounds of some entries of a node, by rows walked back."""
         network, how, count = self.rules.network, self.rules.how, self.region.count
         shape, size = network.nodes[node].shape, network.size(node)
         widest = max(network.size(i) for i in range(node + 1))

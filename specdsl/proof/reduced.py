@@ -1,171 +1,125 @@
 """Bounds on many small boxes, over the few entries that are not linear in the same way on them all.
 
 Every other entry is a linear function of its operand, so what nonlinear nodes read, and the output,
-are linear in the input and in the values of open entries: forms, found once by walking rows back.
-On each box they are walked back again, through the open entries only. Layer by layer, bounds on the
-boxes tell which entries are open in the next.
+are linear in the input and in the values of open entries. So on these boxes there is a smaller
+network, which is made layer by layer: bounds of one layer on the boxes tell which entries are open
+in the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from specdsl.proof.arithmetic import Array
-from specdsl.proof.passes import (
-    MAX_NUMBERS,
-    Bounds,
-    Linear,
-    Rules,
-    dots,
-    line_size,
-    through,
-    unit_rows,
-)
+from specdsl.proof.fields import Fields
+from specdsl.proof.network import Network, Node
+from specdsl.proof.operators import Affine, dense_map
+from specdsl.proof.passes import Bounds, Linear, Rules, unit_rows
 from specdsl.proof.regions import Region
-from specdsl.proof.relaxations import Interval, Lines, Nonlinear
+from specdsl.proof.relaxations import Interval, Nonlinear
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Forms:
-    """Rows of one node: `by_input @ x + sum_z by_open[z] @ z + constant`, but for `slack`.
+class Form(NamedTuple):
+    """Rows as sums over nodes of the smaller network: (rows, entries) each, and (rows,) twice."""
 
-    Shapes: (rows, inputs), (rows, open entries of z), (rows,) twice.
-    """
-
-    by_input: Array
-    by_open: Mapping[int, Array]
+    weights: dict[int, Array]
     constant: Array
     slack: Array
 
-    def take(self, rows: Array) -> Forms:
+    def take(self, rows: Array) -> Form:
         """Some of the rows."""
-        by_open = {z: own[rows] for z, own in self.by_open.items()}
-        return Forms(self.by_input[rows], by_open, self.constant[rows], self.slack[rows])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Open:
-    """The open entries of one nonlinear node on each box. `read`: forms of what they read; `lines`:
-    (boxes, 1, open); `image`: their ranges (boxes, open), and `off`: what a value may be off by.
-    """
-
-    read: Forms
-    lines: Lines
-    image: Interval
-    off: Array
+        weights = {node: weight[rows] for node, weight in self.weights.items()}
+        return Form(weights, self.constant[rows], self.slack[rows])
 
 
 @dataclass(slots=True, eq=False)
 class Reduced:
-    """`around`: bounds that hold on every box; `entries`: which are open, by nonlinear node."""
+    """`around`: bounds that hold on every box; `inner`: of the smaller network on each. `entries`:
+    which are open, by nonlinear node, and `places`: the smaller network's node with their values.
+    """
 
-    region: Region
     around: Bounds
+    inner: Bounds
     entries: dict[int, Array] = field(default_factory=dict[int, Array])
-    open: dict[int, _Open] = field(default_factory=dict[int, _Open])
+    places: dict[int, int] = field(default_factory=dict[int, int])
 
     @classmethod
     def over(cls, rules: Rules, region: Region) -> Reduced | None:
         """All nodes; None where a nonlinear node has several operands."""
-        unary = (
-            len(rules.network.nodes[node].operands) == 1
-            for node, op in rules.ops.items()
-            if isinstance(op, Nonlinear)
-        )
-        if not all(unary):
+        nodes = rules.network.nodes
+        if any(len(nodes[n].operands) > 1 for n, op in rules.ops.items() if type(op) is not Affine):
             return None
         low, high = region.box
         hull = Interval(low.min(0, keepdims=True), high.max(0, keepdims=True))
-        reduced = cls(region, Bounds(rules, region.within(hull)))
+        own = rules.network.input
+        first = replace(nodes[own], shape=(rules.network.size(own),))
+        network = Network((first,), 0, 0)
+        inner = Bounds(replace(rules, network=network, ops={}), region)
+        inner.enter(0)
+        reduced = cls(Bounds(rules, region.within(hull)), inner)
         reduced.around.propagate(reduced._enter)
         return reduced
 
     def margins(self, rows: Array) -> Linear:
         """Linear lower bounds of rows (rows, outputs) on each box."""
-        return self._back(self._forms(self.around.rules.network.output, rows), 1)
+        node = self._read(self._form(self.around.rules.network.output, rows))
+        return self.inner.back(
+            {node: unit_rows(self.inner.rules.how, np.arange(len(rows)), len(rows))[None]}
+        )
 
     def _enter(self, node: int, op: Nonlinear) -> None:
         """Before a nonlinear node: tighter bounds of what it reads, and then it on each box."""
-        rules, around = self.around.rules, self.around
+        rules, around, inner = self.around.rules, self.around, self.inner
         (operand,) = rules.network.nodes[node].operands
         merged = around.found[operand]
         self.entries[node] = entries = np.flatnonzero(op.is_open([merged]))
         if not len(entries):
             return
-        forms = self._forms(operand, unit_rows(rules.how, entries, rules.network.size(operand)))
+        rows = unit_rows(rules.how, entries, rules.network.size(operand))
+        form = self._form(operand, rows)
+        read = self._read(form)
         flat = Interval(*(np.array(end).reshape(-1) for end in merged))
-        x = self._interval(forms).met(Interval(*(end[entries] for end in flat)))
+        inner.found[read] = inner.found[read].met(Interval(*(end[entries] for end in flat)))
         if operand not in rules.exact:
-            for some in self._parts(np.flatnonzero(op.is_open([x]).any(0))):
-                own = forms.take(some)
-                x.lower[:, some] = np.fmax(x.lower[:, some], self._least(own, 1))
-                x.upper[:, some] = np.fmin(x.upper[:, some], -self._least(own, -1))
-        flat.lower[entries], flat.upper[entries] = x.lower.min(0), x.upper.max(0)
+            inner.tighten_entries(read, np.flatnonzero(op.is_open([inner.found[read]]).any(0)))
+        flat.lower[entries] = inner.found[read].lower.min(0)
+        flat.upper[entries] = inner.found[read].upper.max(0)
         around.found[operand] = Interval(*(end.reshape(merged.lower.shape) for end in flat))
         still = np.flatnonzero(op.is_open([Interval(*(end[entries] for end in flat))]))
         self.entries[node] = entries[still]
         if len(still):
-            x = Interval(*(end[:, None, still] for end in x))
-            self.open[node] = self._opened(node, op, forms.take(still), x)
+            if len(still) < len(entries):
+                known = Interval(*(end[:, still] for end in inner.found[read]))
+                read = self._read(form.take(still))
+                inner.found[read] = known
+            self.places[node] = self._add(
+                (read,), len(still), rules.network.nodes[node].evaluated, op
+            )
 
-    def _opened(self, node: int, op: Nonlinear, read: Forms, x: Interval) -> _Open:
-        rules = self.around.rules
-        lines, image = op.lines(rules.how, [x], (None, None)), op.image(rules.how, [x])
-        noise = rules.noise(node, op.roundings, image.size)
-        size = np.maximum(*(line_size(line, [x]) for line in lines))
-        image = Interval((image.lower - 2 * noise)[:, 0], (image.upper + 2 * noise)[:, 0])
-        return _Open(read, lines, image, rules.part * size + noise)
+    def _form(self, node: int, rows: Array) -> Form:
+        """Of rows (rows, entries) of a node of the large network."""
+        met = dict[int, Array]()
+        linear = self.around.back({node: rows[None]}, self.entries, met)
+        # Where no row reaches the input there are zeros once.
+        weights = {0: linear.coefficients[0] + self.around.rules.how.zeros(len(rows), 1)}
+        weights |= {self.places[z]: w[0] for z, w in met.items() if z in self.places}
+        return Form(weights, linear.constant[0], linear.slack[0])
 
-    def _forms(self, node: int, rows: Array) -> Forms:
-        """Of rows (rows, entries), with what adding them up anew on a box may be off by."""
-        around, met = self.around, dict[int, Array]()
-        linear = around.back({node: rows[None]}, self.entries, met)
-        by_input, constant = linear.coefficients[0], linear.constant[0]
-        size = np.abs(by_input) @ around.region.box.size[0] + np.abs(constant)
-        by_open = {z: own[0] for z, own in met.items() if z in self.open}
-        for z, own in by_open.items():
-            size = size + np.abs(own) @ self.open[z].image.size.max(0)
-        slack = linear.slack[0] + around.rules.part * (linear.slack[0] + size)
-        by_input = by_input + around.rules.how.zeros(len(rows), 1)
-        return Forms(by_input, by_open, constant, slack)
+    def _read(self, form: Form) -> int:
+        """A node of the smaller network with these values."""
+        maps = tuple(dense_map(weight) for weight in form.weights.values())
+        op = Affine(maps, form.constant, None, moves=False, slack=form.slack)
+        return self._add(tuple(form.weights), len(form.constant), "exact", op)
 
-    def _interval(self, forms: Forms) -> Interval:
-        """By the forms themselves: (boxes, rows)."""
-        parts = [(forms.by_input, self.region.box)]
-        parts += [(own, self.open[z].image) for z, own in forms.by_open.items()]
-        center = sum((x.middle @ own.T for own, x in parts), start=forms.constant)
-        # Centre and radius are rounded too: by no more than the slack holds once already.
-        radius = sum((x.half @ np.abs(own.T) for own, x in parts), start=2 * forms.slack)
-        return Interval(center - radius, center + radius)
-
-    def _parts(self, rows: Array) -> list[Array]:
-        """Rows that are walked back at a time."""
-        widest = max([1, *(len(own) for own in self.entries.values())])
-        count = max(1, MAX_NUMBERS // (widest * self.region.count))
-        return [rows[i : i + count] for i in range(0, len(rows), count)]
-
-    def _least(self, forms: Forms, sign: int) -> Array:
-        """What `sign` times the forms is at least on each box: (boxes, rows)."""
-        return self.region.minimum(self._back(forms, sign), self.around.rules.part)
-
-    def _back(self, forms: Forms, sign: int) -> Linear:
-        """Linear lower bounds of `sign` times the forms."""
-        zeros = self.region.how.zeros(1, len(forms.constant))
-        waiting = {z: sign * own[None] for z, own in forms.by_open.items()}
-        by_input = sign * forms.by_input[None]
-        constant, slack = zeros + sign * forms.constant, zeros + forms.slack
-        while waiting:
-            z = max(waiting)
-            rows, own = waiting.pop(z), self.open[z]
-            (passed,), more = through(own.lines, rows, zeros[:, :1, None])
-            slack = slack + dots(np.abs(rows), own.off) + np.abs(passed) @ own.read.slack
-            by_input = by_input + passed @ own.read.by_input
-            constant = constant + more + passed @ own.read.constant
-            for each, by_open in own.read.by_open.items():
-                rest: Any = passed @ by_open
-                waiting[each] = waiting[each] + rest if each in waiting else rest
-        return Linear(by_input, constant, slack)
+    def _add(
+        self, operands: tuple[int, ...], size: int, evaluated: str, op: Affine | Nonlinear
+    ) -> int:
+        rules = self.inner.rules
+        nodes, node = rules.network.nodes, len(rules.network.nodes)
+        network = Network((*nodes, Node(operands, (size,), evaluated, Fields({}))), 0, node)
+        self.inner.rules = replace(rules, network=network, ops={**rules.ops, node: op})
+        self.inner.enter(node)
+        return node

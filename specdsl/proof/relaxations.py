@@ -207,47 +207,6 @@ def _floats(x: Interval) -> Interval:
     return Interval(np.nextafter(low, -np.inf), np.nextafter(high, np.inf))
 
 
-class Maximum(Nonlinear):
-    """The largest of its operands."""
-
-    def is_open(self, x: Intervals) -> Array:
-        best = _first_of_largest(x)
-        others = [np.where(best == i, each.lower, each.upper) for i, each in enumerate(x)]
-        return reduce(np.maximum, others) > reduce(np.maximum, [each.lower for each in x])
-
-    def candidates(self, how: Arithmetic, x: Intervals) -> list[Slopes]:
-        best, zero = _first_of_largest(x), x[0].lower * 0
-        return [tuple(np.where(best == i, zero + 1, zero) for i in range(len(x))), (zero,) * len(x)]
-
-    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
-        size = sum((1 + np.abs(s)) * each.size for s, each in zip(slopes, x, strict=True))
-        error = how.rounding(FEW + 4 * len(x)) * size
-        found: list[Array] = []
-        for sign in (1, -1):
-            ends = [_least(-sign * s, each) for s, each in zip(slopes, x, strict=True)]
-            own = zip(ends, slopes, x, strict=True)
-            # Where operand i is the largest; it is no less than any one of them.
-            found.append(
-                reduce(
-                    np.maximum if sign > 0 else np.minimum,
-                    [sum(ends) - e + _least(sign * (1 - s), each) for e, s, each in own],
-                )
-            )
-        return Interval(found[0] - error, -found[1] + error)
-
-
-def _least(slope: Array, x: Interval) -> Array:
-    return np.minimum(slope * x.lower, slope * x.upper)
-
-
-def _first_of_largest(x: Intervals) -> Array:
-    """By their lower ends."""
-    best, top = np.zeros(x[0].lower.shape, np.int64), x[0].lower
-    for i, each in enumerate(x[1:], 1):
-        best, top = np.where(each.lower > top, i, best), np.maximum(top, each.lower)
-    return best
-
-
 class Product(Nonlinear):
     """Of two operands. The best lines are McCormick's (1976)."""
 
@@ -287,11 +246,6 @@ def _smooth(own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmetic
     return Smooth(CURVES[own.word("curve")])
 
 
-def _maximum(_own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmetic) -> Nonlinear:
-    require(set(shapes) == {shape}, "a maximum is of operands of its own shape")
-    return Maximum()
-
-
 def _product(_own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmetic) -> Nonlinear:
     require(shapes == [shape, shape], "a product is of two operands of its own shape")
     return Product()
@@ -300,6 +254,5 @@ def _product(_own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmet
 NONLINEAR = {
     "piecewise": _piecewise,
     "smooth": _smooth,
-    "maximum": _maximum,
     "product": _product,
 }

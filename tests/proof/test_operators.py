@@ -13,7 +13,7 @@ from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.proof.arithmetic import EXACT, FLOAT
 from specdsl.proof.curves import CURVES
 from specdsl.proof.operators import Affine
-from specdsl.proof.relaxations import Interval, Maximum, Nonlinear, Product, Smooth
+from specdsl.proof.relaxations import Interval, Nonlinear, Product, Smooth
 from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from tests.proof.certificates import question_of
@@ -153,6 +153,8 @@ CURVED = {"sigmoid": ops.Sigmoid(), "tanh": ops.Tanh(), "exp": ops.Exp(), "squar
 def test_lines_lie_on_their_sides(name: str, start: float, width: float, slope: float) -> None:
     op = elementwise(PIECEWISE[name]) if name in PIECEWISE else Smooth(CURVES[name])
     low = start if name not in {"log", "sqrt", "reciprocal"} else abs(start) + 1e-3
+    if name == "reciprocal" and slope < 0:
+        low = -low - width
     x = Interval(np.array([[low]]), np.array([[low + width]]))
     points = np.linspace(low, low + width, 257)[:, None]
     values = VALUES[name](points)
@@ -166,23 +168,30 @@ def test_lines_lie_on_their_sides(name: str, start: float, width: float, slope: 
     assert (values - 1e-12 * (1 + np.abs(values)) <= image.upper).all()
 
 
+@pytest.mark.parametrize(("name", "low"), [("log", 0), ("sqrt", -1), ("reciprocal", -1)])
+def test_outside_of_a_domain_nothing_is_known(name: str, low: float) -> None:
+    x = Interval(np.array([[float(low)]]), np.array([[1.0]]))
+    op = Smooth(CURVES[name])
+    with np.errstate(all="ignore"):
+        assert np.isnan(op.image(FLOAT, [x])).all()
+        lines = op.lines(FLOAT, [x], (None, None))
+    assert np.isnan([line.constant for line in lines]).all()
+
+
 @settings(deadline=None)
 @given(st.integers(0, 10_000))
 def test_planes_lie_on_their_sides(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    ends = [np.sort(rng.normal(size=(2, 1, 5)) * 3, axis=0) for _ in range(3)]
+    ends = [np.sort(rng.normal(size=(2, 1, 5)) * 3, axis=0) for _ in range(2)]
     operands = [Interval(e[0], e[1]) for e in ends]
     points = [i.lower + rng.uniform(size=(200, 5)) * (i.upper - i.lower) for i in operands]
-    for op, count, value in (
-        (Product(), 2, points[0] * points[1]),
-        (Maximum(), 3, np.maximum(np.maximum(points[0], points[1]), points[2])),
-    ):
-        slopes = tuple(rng.normal(size=(1, 5)) for _ in range(count))
-        for chosen in (None, slopes):
-            lines = op.lines(FLOAT, operands[:count], (chosen, chosen))
-            for line, sign in ((lines.below, 1), (lines.above, -1)):
-                own = sum(s * p for s, p in zip(line.slopes, points, strict=False)) + line.constant
-                assert (sign * own <= sign * value + 1e-11 * (1 + np.abs(value))).all()
-        image = op.image(FLOAT, operands[:count])
-        assert (image.lower <= value + 1e-12).all()
-        assert (value <= image.upper + 1e-12).all()
+    op, value = Product(), points[0] * points[1]
+    slopes = tuple(rng.normal(size=(1, 5)) for _ in range(2))
+    for chosen in (None, slopes):
+        lines = op.lines(FLOAT, operands, (chosen, chosen))
+        for line, sign in ((lines.below, 1), (lines.above, -1)):
+            own = sum(s * p for s, p in zip(line.slopes, points, strict=False)) + line.constant
+            assert (sign * own <= sign * value + 1e-11 * (1 + np.abs(value))).all()
+    image = op.image(FLOAT, operands)
+    assert (image.lower <= value + 1e-12).all()
+    assert (value <= image.upper + 1e-12).all()
