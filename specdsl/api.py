@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +10,8 @@ from pathlib import Path
 from specdsl.diagnostics import SpecError, suggestion
 from specdsl.language.checking.combinations import Combination
 from specdsl.language.spec import Spec
+from specdsl.run.demand import demand
+from specdsl.run.execution import Execution
 from specdsl.run.pipeline import (
     Observer,
     RunOptions,
@@ -19,6 +21,8 @@ from specdsl.run.pipeline import (
 )
 from specdsl.run.result import Report
 from specdsl.run.selection import parse_selection
+from specdsl.verdict import Semantics
+from specdsl.writing import make_folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +42,7 @@ class Specification:
         """The checked specification; of a sweep the first."""
         return self.combinations[0].spec
 
-    def check(
+    def check(  # noqa: PLR0913 - one for each option
         self,
         using: str | None = None,
         timeout: float | None = None,
@@ -46,18 +50,29 @@ class Specification:
         seed: int | None = None,
         select: str | None = None,
         observer: Observer | None = None,
+        semantics: Semantics | None = None,
+        trust: Iterable[str] = (),
+        certificates: str | Path | None = None,
     ) -> Report:
         """Decide every `check` of the file.
 
         `using`: a backend instead of those the file names. `timeout`: seconds an obligation.
-        `select`: as `-k` on the command line. What is wrong with networks or data comes back as
-        `report.diagnostics`. Raises SpecError for a malformed selection or unknown backend.
+        `select`: as `-k` on the command line. With `semantics`, `trust` or `certificates` nothing
+        is verified without a certificate: they say what it is about, which methods are believed all
+        the same, and in which folder the files go. What is wrong with networks or data comes back
+        as `report.diagnostics`. Raises SpecError for a malformed selection, unknown backend, or
+        folder that cannot be made.
         """
+        if certificates is not None:
+            make_folder(Path(certificates))
+        folder = None if certificates is None else Path(certificates)
+        asked = demand(semantics, frozenset(trust), certificates=certificates is not None)
         options = RunOptions(
             using=using,
             timeout=timeout,
             seed=seed,
             selection=None if select is None else parse_selection(select),
+            execution=Execution(demand=asked, certificates=folder),
         )
         observer = observer or Silent()
         return verify_combinations(self.path, self.combinations, options, observer, self.networks)

@@ -7,12 +7,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-SEMANTICS = "real"
-"""Verdicts hold for the network in real arithmetic; what is trusted stands with each result."""
+Semantics = Literal["real", "float32_any_order"]
+"""What a verdict is about: the network in real numbers, or as float32 computes it in any order."""
+
+SEMANTICS: Semantics = "real"
+"""What methods prove: something about the network in real arithmetic."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +35,8 @@ class Certificate:
     `trusted`: what is believed rather than checked, for example `float64 rounding` or `z3`.
     `leaves`: number of pieces the input set was split into. `proofs`: of some of its cases, from
     which a file for the independent checker is written. `details`: what else there is to say.
+    `semantics`: what the verdict is about. `accepted`: whether the checker has accepted such a
+    file, else the method is believed; `content`: the file, where it is at hand.
     """
 
     method: str
@@ -40,6 +46,9 @@ class Certificate:
     above_rounding: bool = False
     proofs: tuple[CaseProof, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
+    semantics: Semantics = SEMANTICS
+    accepted: bool = False
+    content: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,7 @@ from specdsl.certificates.files import write_tree
 from specdsl.certificates.neurons import parts_proof
 from specdsl.certificates.nodes import NotCertified
 from specdsl.certificates.part_records import NeuronProof
-from specdsl.certificates.question import Semantics, Statement, state
+from specdsl.certificates.question import Statement, state
 from specdsl.certificates.recording import BoxProof
 from specdsl.proof.arithmetic import FLOAT, Array
 from specdsl.proof.boxes import LEAF, SPLIT, Tree, leaf_boxes
@@ -31,7 +31,7 @@ from specdsl.proof.refusal import Refused
 from specdsl.proof.relaxations import Interval
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
-from specdsl.verdict import CaseProof
+from specdsl.verdict import CaseProof, Semantics
 
 # Rounds of halving leaves that are not accepted, and leaves that come of it, besides as many as the
 # tree had: a margin within the rounding of float32 closes nowhere.
@@ -126,13 +126,17 @@ class _Checking:
         start = {self.question.network.output: cases.rows[None]}
         return float(bounds.back(start).slack.max(initial=0.0))
 
+    def _look_at_clock(self) -> None:
+        if self.deadline.passed:
+            raise OutOfTime(self.deadline.expiry)
+
     def _accepted(self, proof: CaseProof, section: str) -> _Accepted:
         if isinstance(proof, NeuronProof):
             own = parts_proof(proof, self.query.graph, self.statement.numbers)
             record, content = own.record(section), own.content
             fields = Fields.of(record)
             parts = Parts.of(self.question, self.rules, proof.cases, fields, content)
-            return _Accepted(record, content, parts.check())
+            return _Accepted(record, content, parts.check(self._look_at_clock))
         assert isinstance(proof, BoxProof)
         cases = Cases.of(self.question, self.rules, proof.cases)
         most = 2 * proof.tree.leaves + self.more_leaves

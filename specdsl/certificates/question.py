@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
@@ -12,11 +11,11 @@ from specdsl.certificates.files import write_container
 from specdsl.certificates.nodes import NodeTable, add_graph
 from specdsl.certificates.tensors import TensorTable
 from specdsl.graph.graph import Graph, NodeId
+from specdsl.proof.container import canonical, digest
 from specdsl.query.query import NetworkCall, Query
 from specdsl.query.sets import Ball, InputSet
+from specdsl.verdict import Semantics
 from specdsl.version import __version__
-
-Semantics = Literal["real", "float32_any_order"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,6 +25,11 @@ class Statement:
     record: Mapping[str, object]
     tensors: Mapping[str, bytes]
     numbers: Mapping[NodeId, int]
+
+    @property
+    def digest(self) -> str:
+        """The question's name, as the checker gives it."""
+        return digest(canonical(self.record))
 
     def certificate(
         self, proofs: Sequence[Mapping[str, object]], sections: Mapping[str, bytes]

@@ -174,9 +174,9 @@ def _solve(rows: list[Instance], settings: Settings) -> Generator[tuple[Instance
 
 
 def _keep_witness(folder: Path | None, instance: Instance, outcome: Outcome) -> None:
-    from specdsl.report.writing import write_text
     from specdsl.run.instances.outcome import result_text
     from specdsl.run.instances.results import witness_name
+    from specdsl.writing import write_text
 
     if folder is None or outcome.verdict != "sat":
         return

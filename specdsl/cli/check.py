@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("console", "json")
 RUNNING = ("jobs", "memory", "no_cache", "cache_dir")
-"""Names of the options of `options.running`."""
+EVIDENCE = ("certificates", "semantics", "trust")
+"""Names of the options of `options.running` and `options.evidence`."""
 
 
 @click.command("check")
@@ -36,6 +37,7 @@ RUNNING = ("jobs", "memory", "no_cache", "cache_dir")
 @click.option("--seed", type=click.IntRange(min=0), help="For backends that draw random numbers.")
 @options.device
 @options.running
+@options.evidence
 @click.option(
     "--unknown",
     type=click.Choice(["ok", "fail"]),
@@ -65,6 +67,7 @@ def check_command(**given: Any) -> int:
     specdsl check specs/digits.spec
     specdsl check specs/robustness.spec -D eps=4/255 --timeout 30
     specdsl check specs/acasxu.spec -k 'phi1 or phi3' --output-format json
+    specdsl check specs/digits.spec --certificates proofs
     """
     return run_check(**given)
 
@@ -94,7 +97,9 @@ def run_check(
     **settings: Any,
 ) -> int:
     """Run the pipeline on every file, print the reports, return the exit code."""
-    execution = options.execution(**{name: settings.pop(name) for name in RUNNING})
+    execution = options.execution(
+        **{name: settings.pop(name) for name in (*RUNNING, *EVIDENCE) if name in settings}
+    )
     options.require_device_beside(execution, settings["device"])
     formats = tuple(dict.fromkeys(formats)) or ("console",)
     if len(formats) > 1 and output is None:
@@ -180,7 +185,7 @@ def _write_tables(reports: list[Report], allowed: tuple[Path, ...]) -> bool:
 
 def _print_reports(reports: list[Report], formats: tuple[str, ...], output: Path | None) -> None:
     from specdsl.report import console, document
-    from specdsl.report.writing import write_text
+    from specdsl.writing import write_text
 
     to_file = None if output is None else ("json" if "json" in formats else formats[0])
     for name in formats:

@@ -89,7 +89,7 @@ def _print(texts: list[StageText], stage: str) -> int:
 
 
 def _write(texts: Iterable[StageText], folder: Path) -> int:
-    from specdsl.report.writing import write_bytes, write_text
+    from specdsl.writing import write_bytes, write_text
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from specdsl.diagnostics import SpecError
+from specdsl.run.demand import TRUSTED, demand
 from specdsl.run.execution import Execution
 from specdsl.run.selection import Selection, parse_selection
+from specdsl.writing import make_folder
+
+if TYPE_CHECKING:
+    from specdsl.verdict import Semantics
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -115,10 +120,48 @@ _RUNNING = (
 )
 
 
-def execution(
-    *, jobs: int | None, memory: float | None, no_cache: bool, cache_dir: Path
+def evidence(command: Decorated) -> Decorated:
+    """The options that say what counts as proven, and where proofs are written to."""
+    for option in reversed(_EVIDENCE):
+        command = option(command)
+    return command
+
+
+_EVIDENCE = (
+    click.option(
+        "--certificates",
+        type=FILE,
+        metavar="DIR",
+        help="Write a certificate of every verified obligation there, for `specdsl audit`. With "
+        "any of these three options nothing is verified without.",
+    ),
+    click.option(
+        "--semantics",
+        type=click.Choice(["float32_any_order", "real"]),
+        help="What certificates are about: the network as float32 computes it, whatever the order "
+        "of its sums (default), or in real numbers.",
+    ),
+    click.option(
+        "--trust",
+        type=click.Choice(TRUSTED),
+        multiple=True,
+        help="Believe this method, or solver, without a certificate; repeatable.",
+    ),
+)
+
+
+def execution(  # noqa: PLR0913 - one for each option
+    *,
+    jobs: int | None,
+    memory: float | None,
+    no_cache: bool,
+    cache_dir: Path,
+    certificates: Path | None = None,
+    semantics: Semantics | None = None,
+    trust: tuple[str, ...] = (),
 ) -> Execution:
-    """What the options of `running` come to. Raises UsageError for workers where there are none.
+    """What the options of `running` and `evidence` come to. Raises UsageError for workers where
+    there are none, SpecError for a folder that cannot be made.
 
     Before numpy is loaded: it asks once how many threads it may have.
     """
@@ -136,7 +179,10 @@ def execution(
     # Torch would wake CUDA to see whether it is there, and no worker could use it after that.
     os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
     workers = Workers(jobs, memory) if jobs else None
-    return Execution(workers, cache_folder(cache_dir, no_cache))
+    if certificates is not None:
+        make_folder(certificates)
+    asked = demand(semantics, frozenset(trust), certificates=certificates is not None)
+    return Execution(workers, cache_folder(cache_dir, no_cache), asked, certificates)
 
 
 def require_device_beside(execution: Execution, device: str) -> None:

@@ -103,8 +103,8 @@ def show_command(
     from specdsl.graph.rewrites import simplify
     from specdsl.report.network_picture import to_svg
     from specdsl.report.network_table import write
-    from specdsl.report.writing import write_text
     from specdsl.run.support import without_rule
+    from specdsl.writing import write_text
 
     if output is not None and output.suffix != ".svg":
         raise click.BadParameter(f"`{output}` does not end in `.svg`", param_hint="-o")

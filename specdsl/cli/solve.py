@@ -15,8 +15,8 @@ from specdsl.diagnostics import SpecError
 from specdsl.run.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from specdsl.certificates.question import Semantics
     from specdsl.run.instances.outcome import Outcome
+    from specdsl.verdict import Semantics
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def solve_command(network: Path, query: Path, **given: Any) -> int:
         click.echo(outcome.reason, err=True)
     _write(settings.results, result_text(outcome))
     if settings.certificate is not None and outcome.certificate is not None:
-        from specdsl.report.writing import write_bytes
+        from specdsl.writing import write_bytes
 
         write_bytes(settings.certificate, outcome.certificate)
     _record(settings.record, outcome, settings.certificate)
@@ -109,7 +109,7 @@ def _record(path: Path | None, outcome: Outcome, certificate: Path | None = None
 
 
 def _write(path: Path | None, text: str) -> None:
-    from specdsl.report.writing import write_text
+    from specdsl.writing import write_text
 
     if path is not None:
         write_text(path, text)

@@ -52,8 +52,8 @@ def emit_command(  # noqa: PLR0913, PLR0917 - one for each option
     Files are named from where the script is written; without `-o`, from the folder of the spec. A
     script that was edited since is not overwritten without `--force`.
     """
-    from specdsl.report.writing import write_text
     from specdsl.training.emit.edited import require_unedited
+    from specdsl.writing import write_text
 
     spec, plan = _loaded(path, parameters, allowed, network)
     text = _script(spec, plan, path.parent if output is None else output.parent, standalone)
@@ -91,10 +91,10 @@ def train_command(  # noqa: PLR0913, PLR0917 - one for each option
     Exit codes: 0 trained, 2 what a diagnostic says, 3 a bug, 130 interrupted; with
     SPECDSL_TRACEBACK=1 diagnostics come with a traceback.
     """
-    from specdsl.report.writing import write_text
     from specdsl.training.emit.edited import require_unedited
     from specdsl.training.emit.script import out_name
     from specdsl.training.plan.clock import schedule_table
+    from specdsl.writing import write_text
 
     spec, plan = _loaded(path, parameters, allowed, network)
     out = path.parent / out_name(plan)

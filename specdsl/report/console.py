@@ -35,6 +35,11 @@ OUTPUTS = 12
 SWEPT = 4
 """Values of a swept parameter that the heading lists."""
 
+SEMANTICS_TEXT = {
+    "float32_any_order": "for float32 in any order of summation",
+    "real": "in real numbers",
+}
+
 STYLES = {"verified": "green", "falsified": "bold red", "unknown": "yellow", "error": "bold red"}
 
 
@@ -68,7 +73,7 @@ def render(report: Report) -> RenderableType:
         parts += _reasons(check)
         parts += _figures(check)
     parts += _queries(report)
-    parts += _trusted(report.results)
+    parts += _proofs(report.results)
     parts.append(_summary(report))
     return Group(*parts)
 
@@ -277,10 +282,22 @@ def _figures(check: CheckOutcome | QueryOutcome) -> Iterator[RenderableType]:
             yield Text.assemble(f"  expect {expect.text}: ", (word, style))
 
 
-def _trusted(results: Sequence[Result]) -> Iterator[RenderableType]:
-    names = dict.fromkeys(name for r in results for name in r.trusted)
+def _proofs(results: Sequence[Result]) -> Iterator[RenderableType]:
+    """How many the independent checker has accepted, how many are believed, and what they trust."""
+    known = [r.certificate for r in results if r.certificate]
+    checked = [c for c in known if c.accepted]
+    believed = [c for c in known if not c.accepted]
+    lines = [
+        f"{plural(n, 'proof', 'proofs')} checked, {SEMANTICS_TEXT[meaning]}"
+        for meaning, n in Counter(c.semantics for c in checked).items()
+    ]
+    if believed:
+        lines.append(f"{plural(len(believed), 'proof', 'proofs')} believed without a certificate")
+    names = dict.fromkeys(name for c in known for name in c.trusted)
     if names:
-        yield Text("\nproofs trust: " + ", ".join(names), "dim")
+        lines.append("proofs trust: " + ", ".join(names))
+    if lines:
+        yield Text("\n" + "\n".join(lines), "dim")
 
 
 def _summary(report: Report) -> Text:

@@ -19,7 +19,6 @@ from specdsl.report.queries import document as query_document
 from specdsl.run.outcomes import ShownWitness
 from specdsl.run.query_result import QueryOutcome
 from specdsl.run.result import CheckOutcome, Report, Result
-from specdsl.verdict import SEMANTICS
 from specdsl.version import __version__
 
 SCHEMA_VERSION = 1
@@ -140,13 +139,13 @@ def _result(result: Result, check: CheckOutcome) -> Json:
         "reason": result.reason,
         "advice": result.advice,
         "method": result.method,
-        "semantics": SEMANTICS,
+        "semantics": result.semantics,
         "bound": _number(result.bound),
         "trusted": list(result.trusted),
         "confidence": None,
         "seconds": _number(result.seconds),
         "cached": result.cached,
-        "certificate": None,
+        "certificate": result.certificate_file and str(result.certificate_file),
         "witness": _witness(result.witness) if result.witness else None,
         "statistics": {name: _number(value) for name, value in result.statistics.items()},
         "diagnostics": [_diagnostic(d) for d in (*result.diagnostics, *result.warnings)],

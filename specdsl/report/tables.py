@@ -12,9 +12,9 @@ from specdsl.diagnostics import SpecError
 from specdsl.language.checking.combinations import plain_text
 from specdsl.language.spec import ReportRequest
 from specdsl.report.histogram import draw
-from specdsl.report.writing import write_bytes, write_text
 from specdsl.run.query_result import QueryOutcome, QueryResult
 from specdsl.run.result import CheckOutcome, Report, Result
+from specdsl.writing import write_bytes, write_text
 
 QUERIES = (
     "id",

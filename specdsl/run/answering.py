@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from specdsl.backend import Backend, Deadline, OutOfTime, Unsupported
+from specdsl.backend import Backend, Deadline, Unsupported
 from specdsl.diagnostics import SpecError
 from specdsl.query.query import Query
 from specdsl.run.memory import more_memory, out_of_memory, ran_out
-from specdsl.verdict import Answer, CaseProof, Certificate, Falsified, Unknown, Verified
+from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
-    from specdsl.certificates.certify import Certified
-    from specdsl.certificates.question import Semantics
     from specdsl.graph.graph import Graph
 
 _LOG = logging.getLogger(__name__)
-
-LEAST_SECONDS = 5.0
-"""For the checker of certificates, however little of the time a method has left."""
-
-ROOM = (4.0, 32.0, 256.0)
-"""Multiples of what the checker's arithmetic may take off a margin, that a proof leaves for it."""
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds an obligation may take where neither the command line nor the spec says."""
@@ -55,65 +46,15 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
     # its own obligation only. Nothing is concluded from it.
     except Exception as error:  # noqa: BLE001
         _LOG.debug("solver crashed on %s", query.name, exc_info=True)
-        return Answer(_crash(error), backend.name, time.monotonic() - start)
+        return Answer(crash("solver", error), backend.name, time.monotonic() - start)
 
 
-def _crash(error: Exception) -> Unknown:
+def crash(who: str, error: Exception) -> Unknown:
+    """Nothing is concluded from a breakdown."""
     if ran_out(error):
         return Unknown(out_of_memory(), advice=more_memory(), crashed=True)
-    reason = f"solver crashed: {type(error).__name__}: {_first_line(error)}"
+    reason = f"{who} crashed: {type(error).__name__}: {_first_line(error)}"
     return Unknown(reason, crashed=True)
-
-
-def certified(
-    query: Query, answer: Answer, semantics: Semantics, deadline: Deadline
-) -> tuple[Answer, Certified | None]:
-    """A verified answer with the certificate that the checker accepted, or Unknown with the reason
-    why there is none; every other answer as it is.
-    """
-    from specdsl.certificates.certify import certify
-    from specdsl.certificates.nodes import NotCertified
-
-    if not isinstance(answer.verdict, Verified):
-        return answer, None
-    known = answer.verdict.certificate
-    left = Deadline.after(max(LEAST_SECONDS, deadline.remaining))
-    reason = "there was no time for it"
-    try:
-        for proofs in _proofs(query, known, semantics, left):
-            try:
-                found = certify(query, proofs, semantics, left)
-            except NotCertified as error:
-                reason = str(error)
-            else:
-                accepted = replace(known, trusted=found.trusted, leaves=found.leaves)
-                if proofs is not known.proofs:
-                    # Never silently another method: the answer says who proved it in the end.
-                    accepted = replace(accepted, method=f"{known.method}, proven by search")
-                return replace(answer, verdict=Verified(accepted)), found
-    except (NotCertified, Unsupported, OutOfTime) as error:
-        reason = f"{reason}; {error}"
-    reason = f"{answer.method} verifies it, but there is no certificate: {reason}"
-    return replace(answer, verdict=Unknown(reason, known.margin)), None
-
-
-def _proofs(
-    query: Query, known: Certificate, semantics: Semantics, deadline: Deadline
-) -> Iterator[Sequence[CaseProof]]:
-    """What a method knows, and then what searches find that leave more room for rounding, or go
-    only where certificates do. Raises NotCertified.
-    """
-    yield known.proofs
-    from specdsl.backends.search import Search
-    from specdsl.certificates.certify import rounding_of
-
-    rounding = rounding_of(query, semantics)
-    # In real numbers there is only what the checker itself rounds.
-    for room in ROOM[:1] if semantics == "real" else ROOM:
-        search = Search(programs=False, above=room * rounding)
-        verdict = search.answer(query, deadline).verdict
-        if isinstance(verdict, Verified):
-            yield verdict.certificate.proofs
 
 
 def _above_rounding(query: Query, margins: Graph, answer: Answer) -> Answer:

@@ -6,9 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from specdsl.backend import Backend
+from specdsl.backend import Backend, Deadline
 from specdsl.query.query import Query
 from specdsl.run.answering import answer_query
+from specdsl.run.certifying import certified, deadline_for
+from specdsl.run.demand import BELIEVING, Demand
 from specdsl.verdict import Answer
 
 
@@ -37,7 +39,19 @@ class Ask(Protocol):
         ...
 
 
-def ask_backend(query: Query, backend: Backend, timeout: float | None, since: float) -> Answered:
-    """The backend is asked, here and now."""
-    answer = answer_query(query, backend, timeout)
-    return Answered(answer, time.monotonic() - since)
+@dataclass(frozen=True, slots=True)
+class AskBackend:
+    """The backend is asked, here and now, and its proof is checked as `demand` says."""
+
+    demand: Demand = BELIEVING
+
+    def __call__(
+        self, query: Query, backend: Backend, timeout: float | None, since: float
+    ) -> Answered:
+        """As `Ask`."""
+        deadline = Deadline.after(timeout)
+        answer = answer_query(query, backend, timeout)
+        if not self.demand.believes(answer):
+            left = deadline_for(answer, deadline)
+            answer = certified(query, answer, self.demand.semantics, left)
+        return Answered(answer, time.monotonic() - since)

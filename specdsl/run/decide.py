@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from specdsl.backend import Backend, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.query.query import Query
-from specdsl.run.asking import Answered, Ask, ask_backend
+from specdsl.run.asking import Answered, Ask, AskBackend
 from specdsl.run.figures import claim_holds_at
 from specdsl.run.outcomes import ShownVariable, ShownWitness
 from specdsl.run.result import Result
@@ -34,7 +34,7 @@ class Method:
     timeout: float | None
     with_samples: bool = False
     judged_by_expect: bool = False
-    ask: Ask = ask_backend
+    ask: Ask = field(default_factory=AskBackend)
 
 
 def decide(obligation: Obligation, resources: Resources, method: Method) -> Result:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specdsl.backend import Backend
 from specdsl.query.query import Query
-from specdsl.run.asking import Answered, Ask, ask_backend
+from specdsl.run.asking import Answered, Ask, AskBackend
+from specdsl.run.certifying import seconds_beyond
 from specdsl.run.execution import Execution
+from specdsl.run.filing import file_certificate
 from specdsl.run.query_result import QueryResult
 from specdsl.run.result import Result
 from specdsl.run.store.keeping import Keeper, keeping
@@ -60,7 +61,7 @@ def outcomes(
 
     `origin`: the file and its parameters. `started` is told the id of what is being decided.
     """
-    desk = _Desk(units, resources, execution.cache, origin)
+    desk = _Desk(units, resources, execution, origin)
     if execution.cache is not None:
         # For all workers: when a later one is forked, the code on disk may have changed.
         versions()
@@ -84,14 +85,14 @@ class _Desk:
 
     units: Sequence[Unit]
     resources: Resources
-    cache: Path | None
+    execution: Execution
     origin: Origin | None
 
     def one_by_one(self, started: Callable[[str], None]) -> Generator[Outcome]:
         with self._keeper() as keeper:
             for number, unit in enumerate(self.units):
                 started(unit.id)
-                result = unit.answer(self.resources, self._ask(keeper, unit))
+                result = self._filed(unit.answer(self.resources, self._ask(keeper, unit)))
                 yield Outcome(number, result, keeper and keeper.problem)
 
     @contextmanager
@@ -100,20 +101,29 @@ class _Desk:
 
         def decide(number: int, watch: Callable[[Watch], None]) -> Done[Outcome]:
             unit = self.units[number]
-            watched = _Watched(self._ask(keeper, unit), unit.method.timeout, watch)
+            limit = unit.method.timeout
+            late = GRACE
+            if limit is not None and self.execution.demand.certifies:
+                late += seconds_beyond(limit)
+            watched = _Watched(self._ask(keeper, unit), limit, late, watch)
             watched.build()
-            result = unit.answer(self.resources, watched)
+            result = self._filed(unit.answer(self.resources, watched))
             return Done(Outcome(number, result, keeper and keeper.problem), watched.crashed)
 
         with self._keeper() as keeper:
             yield decide
 
     def _keeper(self) -> AbstractContextManager[Keeper | None]:
-        return nullcontext() if self.cache is None else keeping(self.cache)
+        cache, demand = self.execution.cache, self.execution.demand
+        return nullcontext() if cache is None else keeping(cache, demand)
+
+    def _filed(self, result: Result | QueryResult) -> Result | QueryResult:
+        """With its certificate in a file where that is asked for, and no more in memory."""
+        return file_certificate(result, self.execution.certificates)
 
     def _ask(self, keeper: Keeper | None, unit: Unit) -> Ask:
         if keeper is None:
-            return ask_backend
+            return AskBackend(self.execution.demand)
         from_here = None if self.origin is None else replace(self.origin, id=unit.id)
         return partial(keeper.ask, origin=from_here)
 
@@ -121,9 +131,13 @@ class _Desk:
 class _Watched:
     """Says how long each step may take, and remembers whether a backend has crashed."""
 
-    def __init__(self, ask: Ask, timeout: float | None, watch: Callable[[Watch], None]) -> None:
+    def __init__(
+        self, ask: Ask, timeout: float | None, late: float, watch: Callable[[Watch], None]
+    ) -> None:
+        """`late`: seconds after the end of its time, at which an obligation is killed."""
         self._ask = ask
         self._timeout = timeout
+        self._late = late
         self._watch = watch
         self.crashed = False
 
@@ -132,8 +146,9 @@ class _Watched:
     ) -> Answered:
         # A step of a bisection has the time of all: a kill would cost what the others found.
         limit = self._timeout
-        end = None if limit is None else limit + GRACE
-        self._watch(Watch(end, f"timeout after {limit or 0:.3g} s, killed {GRACE:g} s later"))
+        end = None if limit is None else limit + self._late
+        text = f"timeout after {limit or 0:.3g} s, killed {self._late:.3g} s later"
+        self._watch(Watch(end, text))
         answered = self._ask(query, backend, timeout, since)
         self.build()
         verdict = answered.answer.verdict

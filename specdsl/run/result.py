@@ -15,7 +15,7 @@ from specdsl.run.exit_codes import PRECEDENCE, ExitCode
 from specdsl.run.outcomes import ExpectOutcome, ShownWitness
 from specdsl.run.query_result import QueryOutcome
 from specdsl.source import Span
-from specdsl.verdict import Certificate
+from specdsl.verdict import SEMANTICS, Certificate
 
 VerdictWord = Literal["verified", "falsified", "unknown"]
 
@@ -30,7 +30,8 @@ class Result:
     could not be asked at all; the verdict is then `unknown`. `warnings`: what is odd about it, for
     example that nothing satisfies its conditions. `sample_holds`: whether the claim
     holds at the unperturbed sample, where that was asked for. `cached`: the answer was kept from an
-    earlier run, and so were its `seconds`.
+    earlier run, and so were its `seconds`. `certificate_file`: where the independent checker reads
+    why it holds.
     """
 
     id: str
@@ -51,11 +52,17 @@ class Result:
     warnings: tuple[Diagnostic, ...] = ()
     sample_holds: bool | None = None
     cached: bool = False
+    certificate_file: Path | None = None
 
     @property
     def word(self) -> str:
         """The verdict, or `error` where the obligation could not be asked."""
         return "error" if self.diagnostics else self.verdict
+
+    @property
+    def semantics(self) -> str:
+        """What the verdict is about: the network in real numbers, or as float32 computes it."""
+        return self.certificate.semantics if self.certificate else SEMANTICS
 
     @property
     def trusted(self) -> tuple[str, ...]:

@@ -104,3 +104,51 @@ def test_nothing_of_the_engine_is_loaded(tmp_path: Path) -> None:
         "assert code == 4 and not own, (code, own)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+SPEC = """spec 1.0
+network double: real[1] -> real[1] { layer dense(weight = [[2]], bias = [0]) }
+property bounded { forall x in [1, 2]  show double(x) <= 9/2 }
+property grows { forall x in [1, 2]  show double(x) >= 3 }
+property tight { forall x in [1, 2]  show double(x) <= 4 }
+check bounded, grows, tight using smt
+"""
+
+
+def results(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, object]]:
+    """Of a JSON report, by property."""
+    return {r["property"]: r for r in json.loads(capsys.readouterr().out)["results"]}
+
+
+def test_check_writes_certificates_that_audit_accepts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, folder = tmp_path / "f.spec", tmp_path / "proofs" / "today"
+    spec.write_text(SPEC)
+    assert run("check", spec, "--certificates", folder, "--output-format", "json") == 1
+    found = results(capsys)
+    (file,) = folder.iterdir()
+    assert {n: r["certificate"] for n, r in found.items()} == {
+        "bounded": str(file),
+        "grows": None,
+        "tight": None,
+    }
+    assert found["bounded"]["semantics"] == "float32_any_order"
+    assert run("audit", file) == 0
+    assert "accepted (float32_any_order, " in capsys.readouterr().out
+
+
+def test_what_is_proven_in_real_numbers_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A margin of zero, of which neither float32 nor bounds in floats leave anything."""
+    spec = tmp_path / "f.spec"
+    spec.write_text(SPEC)
+    run("check", spec, "--semantics", "real", "--output-format", "json")
+    found = results(capsys)["tight"]
+    assert found["verdict"] == "unknown"
+    assert "there is no certificate" in str(found["reason"])
+    assert "--trust" in str(found["advice"])
+    run("check", spec, "--trust", "z3", "--output-format", "json")
+    found = results(capsys)["tight"]
+    assert (found["verdict"], found["trusted"], found["semantics"]) == ("verified", ["z3"], "real")

@@ -8,7 +8,7 @@ from specdsl.backend import FOREVER
 from specdsl.certificates.certify import WHOLE, Certified, certify
 from specdsl.certificates.files import write_tree
 from specdsl.certificates.nodes import NotCertified
-from specdsl.certificates.question import Semantics, Statement, state
+from specdsl.certificates.question import Statement, state
 from specdsl.proof.arithmetic import FLOAT, Arithmetic
 from specdsl.proof.boxes import Tree
 from specdsl.proof.container import read_container
@@ -17,6 +17,7 @@ from specdsl.proof.question import Question, read_question
 from specdsl.proof.regions import Region
 from specdsl.proof.relaxations import Interval
 from specdsl.query.query import Query
+from specdsl.verdict import Semantics
 
 
 def certified(query: Query, semantics: Semantics = "real") -> Certified | None:

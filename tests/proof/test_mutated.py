@@ -11,11 +11,10 @@ import pytest
 from specdsl.backend import FOREVER
 from specdsl.backends.search import Search
 from specdsl.certificates.certify import certify
-from specdsl.certificates.question import Semantics
 from specdsl.graph import ops
 from specdsl.proof import EXACT, Refused, check, read_certificate
 from specdsl.query.query import Query
-from specdsl.verdict import Verified
+from specdsl.verdict import Semantics, Verified
 from tests.certificates.small_networks import query_of
 from tests.proof.mutating import mutated
 from tests.proof.test_container import narrow_query

@@ -12,8 +12,9 @@ from specdsl.backends.search import Search
 from specdsl.backends.smt import Smt
 from specdsl.graph import ops
 from specdsl.proof import check, read_certificate
-from specdsl.run.answering import answer_query, certified
-from specdsl.verdict import Falsified, Unknown, Verified
+from specdsl.run.answering import answer_query
+from specdsl.run.certifying import certified
+from specdsl.verdict import Falsified, Semantics, Unknown, Verified
 from tests.certificates.small_networks import query_of
 from tests.proof.test_container import narrow_query
 
@@ -23,30 +24,33 @@ METHODS = (Lp(), Milp(), Smt(), Search(split="neuron"), Search(split="input"), P
 
 @pytest.mark.parametrize("semantics", ["real", "float32_any_order"])
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: m.name)
-def test_every_method_has_certificates(method: Backend, semantics: str) -> None:
+def test_every_method_has_certificates(method: Backend, semantics: Semantics) -> None:
     query = narrow_query() if isinstance(method, Smt) else query_of(HOLDS, ops.Relu())
     answer = answer_query(query, method, 60)
     assert isinstance(answer.verdict, Verified)
-    found, proof = certified(query, answer, semantics, Deadline.after(60))  # pyright: ignore[reportArgumentType]
-    assert isinstance(found.verdict, Verified)
-    assert proof is not None
-    accepted = check(read_certificate(proof.content))
-    assert accepted.semantics == semantics
-    assert found.verdict.certificate.leaves == accepted.leaves
+    found = certified(query, answer, semantics, Deadline.after(60)).verdict
+    assert isinstance(found, Verified)
+    certificate = found.certificate
+    assert certificate.accepted
+    assert certificate.content is not None
+    accepted = check(read_certificate(certificate.content))
+    assert accepted.semantics == certificate.semantics == semantics
+    assert certificate.leaves == accepted.leaves
 
 
 def test_what_fails_stays_falsified() -> None:
     query = query_of(FAILS, ops.Relu())
     answer = answer_query(query, Portfolio(), 60)
     assert isinstance(answer.verdict, Falsified)
-    assert certified(query, answer, "real", Deadline.after(60)) == (answer, None)
+    assert certified(query, answer, "real", Deadline.after(60)) is answer
 
 
 def test_what_nothing_certifies_is_unknown_with_the_reason() -> None:
     query = query_of(3, ops.Gelu())
     answer = answer_query(query, Search(split="neuron"), 60)
     assert isinstance(answer.verdict, Verified)
-    found, proof = certified(query, answer, "real", Deadline.after(60))
-    assert proof is None
-    assert isinstance(found.verdict, Unknown)
-    assert "do not cover `Gelu`" in found.verdict.reason
+    found = certified(query, answer, "real", Deadline.after(60)).verdict
+    assert isinstance(found, Unknown)
+    assert "do not cover `Gelu`" in found.reason
+    assert found.advice is not None
+    assert "--trust" in found.advice

@@ -13,14 +13,15 @@ from specdsl.diagnostics import SpecError
 from specdsl.files import read_bytes
 from specdsl.query.query import Query
 from specdsl.query.vnnlib.read import read_query
-from specdsl.run.answering import answer_query, certified
+from specdsl.run.answering import answer_query
+from specdsl.run.certifying import certified, deadline_for
 from specdsl.run.instances.outcome import Instance, Outcome
 from specdsl.run.instances.witness import witness_text
 from specdsl.verdict import Answer, Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
-    from specdsl.certificates.question import Semantics
     from specdsl.graph.onnx_import.load import ImportedNetwork
+    from specdsl.verdict import Semantics
 
 KEPT_BYTES = 256 * 2**20
 """Of ONNX files: the networks of most tables together, yet not two of the largest."""
@@ -102,13 +103,15 @@ def solve(
         reason = f"timeout after {asked.timeout:g} s, all of it spent on reading"
         return Outcome("timeout", clock.seconds, "reading", reason=reason, statistics=clock.parts)
     deadline = Deadline.after(left)
-    answer, accepted = _answer(query, asked.backend, left), None
+    answer = _answer(query, asked.backend, left)
     clock.part("answer_seconds")
     if asked.semantics is not None:
-        answer, accepted = certified(query, answer, asked.semantics, deadline)
+        until = deadline_for(answer, deadline)
+        answer = certified(query, answer, asked.semantics, until)
         clock.part("certificate_seconds")
     outcome = _outcome(answer, clock.seconds)
-    content = None if accepted is None else accepted.content
+    verdict = answer.verdict
+    content = verdict.certificate.content if isinstance(verdict, Verified) else None
     statistics = {**clock.parts, **answer.statistics}
     return replace(outcome, statistics=statistics, certificate=content)
 

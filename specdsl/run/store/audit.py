@@ -14,7 +14,7 @@ from specdsl.query.digest import Digests
 from specdsl.run.store.database import Damaged, Database
 from specdsl.run.store.encoding import Undecodable, decode
 from specdsl.run.store.origin import Origin
-from specdsl.run.store.recheck import recheck
+from specdsl.run.store.recheck import certificate_again, recheck
 from specdsl.run.store.row import Row
 from specdsl.verdict import Answer, Falsified, Unknown
 
@@ -33,8 +33,9 @@ class Finding:
 @dataclass(frozen=True, slots=True)
 class Audit:
     """`words`: rows by what they say about their query. `wrong`: what must not be believed.
-    `replayed`: witnesses, and `proofs`, that were looked at beside the question itself;
-    `elsewhere`: verdicts whose question is not found where it was: only the row was looked at.
+    `replayed`: witnesses, and `proofs`, that were looked at beside the question itself, the latter
+    by the independent checker; `elsewhere`: verdicts whose question is not found where it was: only
+    the row was looked at.
     """
 
     words: Mapping[str, int]
@@ -88,7 +89,7 @@ class _Tally:
         try:
             answer = decode(row.answer)
             origin = None if row.origin == "null" else Origin.read(row.origin)
-        except (Undecodable, ValueError, TypeError) as error:
+        except (Undecodable, ValueError) as error:
             self._damaged(f"row {row.key.text[:12]}", f"cannot be read: {error}")
             return
         self.words[type(answer.verdict).__name__.lower()] += 1
@@ -125,8 +126,13 @@ def _look_again(
             continue
         kind = "witness" if isinstance(answer.verdict, Falsified) else "proof"
         tally.again[kind] += 1
-        if recheck(query, answer, row) is None:
+        found = recheck(query, answer, row)
+        if found is None:
             tally.wrong.append(Finding(origin.id, f"its {kind} does not hold"))
+            continue
+        refused = certificate_again(query, found)
+        if refused is not None:
+            tally.wrong.append(Finding(origin.id, f"its certificate is refused: {refused}"))
 
 
 def _questions(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from specdsl.run.store.key import Key
@@ -61,11 +61,13 @@ class Database:
         self.read_only: str | None = None
         try:
             _furnish(folder)
-            self._connection = _opened(self.path)
+            with _in_words():
+                self._connection = _opened(self.path)
         except (OSError, sqlite3.OperationalError) as error:
             if not self.path.is_file():
                 raise
-            self._connection = _opened_to_read(self.path)
+            with _in_words():
+                self._connection = _opened_to_read(self.path)
             self.read_only = words(error)
 
     def close(self) -> None:
@@ -78,10 +80,9 @@ class Database:
 
     def get(self, key: Key) -> Row | None:
         """The row of a key. Raises Damaged."""
-        found = self._connection.execute(
-            f"SELECT {COLUMNS} FROM answers WHERE key = ?",
-            (key.text,),
-        ).fetchone()
+        query = f"SELECT {COLUMNS} FROM answers WHERE key = ?"
+        with _in_words():
+            found = self._connection.execute(query, (key.text,)).fetchone()
         return None if found is None else _row(found)
 
     def put(self, row: Row) -> None:
@@ -89,20 +90,22 @@ class Database:
         key = row.key
         values = (row.answer, row.limit, row.seconds, row.made, row.origin, row.certificate)
         parts = (key.query, key.backend, key.versions, key.semantics)
-        self._connection.execute(PUT, (*parts, *values, row.checksum, key.text))
+        with _in_words():
+            self._connection.execute(PUT, (*parts, *values, row.checksum, key.text))
 
     def rows(self) -> Iterator[Row | Damaged]:
         """All rows, the oldest first."""
         query = f"SELECT {COLUMNS} FROM answers ORDER BY made, key"
-        for found in self._connection.execute(query):
-            try:
-                yield _row(found)
-            except Damaged as error:
-                yield error
+        with _in_words():
+            for found in self._connection.execute(query):
+                try:
+                    yield _row(found)
+                except Damaged as error:
+                    yield error
 
     def delete(self, keys: list[str]) -> None:
         """Take rows out, all or none, and give their room back."""
-        with self._connection:
+        with _in_words(), self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
             marked = ((key,) for key in keys)
             self._connection.executemany("DELETE FROM answers WHERE key = ?", marked)
@@ -111,6 +114,15 @@ class Database:
     def impatient(self) -> None:
         """From now on, wait for another process only shortly."""
         self._connection.execute("PRAGMA busy_timeout = 500")
+
+
+@contextmanager
+def _in_words() -> Generator[None]:
+    """What SQLite says of a damaged file may quote it, in bytes that are no text."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise sqlite3.DatabaseError("the file is damaged") from error
 
 
 def remove(folder: Path) -> None:

@@ -7,18 +7,20 @@ what a certificate tells an independent checker, which has a place of its own.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from specdsl.query.sets import ExactArray
 from specdsl.verdict import (
     Answer,
     Certificate,
     Falsified,
     OpenCases,
+    Semantics,
     Unknown,
     Verdict,
     Verified,
@@ -26,6 +28,7 @@ from specdsl.verdict import (
 )
 
 Json = dict[str, Any]
+RATIONAL = re.compile(r"-?[0-9]+(/[0-9]+)?")
 
 
 class Undecodable(ValueError):
@@ -47,15 +50,50 @@ def encode(answer: Answer) -> str:
 def decode(text: str) -> Answer:
     """The answer that `encode` made a text of. Raises Undecodable for any other text."""
     try:
-        content: Json = json.loads(text)
+        said = json.loads(text)
+        content = _Record(said if isinstance(said, dict) else {})
+        statistics = _Record(content.get("statistics", dict))
         return Answer(
             _read_verdict(content),
-            str(content["method"]),
-            float(content["seconds"]),
-            dict(content["statistics"]),
+            content.get("method", str),
+            content.number("seconds"),
+            {name: statistics.number(name) for name in statistics.said},
         )
-    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:
         raise Undecodable(f"{type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """An object of JSON, whose entries are of the kinds that they should be."""
+
+    said: Mapping[str, Any]
+
+    def get(self, name: str, *kinds: type) -> Any:
+        """An entry of exactly one of these types. Raises Undecodable."""
+        value = self.said.get(name)
+        if type(value) not in kinds:
+            raise Undecodable(f"`{name}` is of the kind {type(value).__name__}")
+        return value
+
+    def number(self, name: str) -> float:
+        """Also one of those that JSON has no text for."""
+        return float(self.get(name, int, float))
+
+    def maybe(self, name: str, *kinds: type) -> Any:
+        """As `get`, or None."""
+        return self.get(name, *kinds, type(None))
+
+    def list(self, name: str, kind: type) -> tuple[Any, ...]:
+        """A list of one type."""
+        values = self.get(name, list)
+        if any(type(value) is not kind for value in values):
+            raise Undecodable(f"`{name}` holds another kind than {kind.__name__}")
+        return tuple(values)
+
+    def record(self, name: str) -> _Record:
+        """An object."""
+        return _Record(self.get(name, dict))
 
 
 def _plain(value: Any) -> Any:
@@ -68,7 +106,8 @@ def _verdict(verdict: Verdict) -> tuple[str, Json]:
         case Verified(proof):
             margin = None if proof.margin is None else float(proof.margin)
             said: Json = {"method": proof.method, "margin": margin, "leaves": int(proof.leaves)}
-            said["above_rounding"] = proof.above_rounding
+            said |= {"above_rounding": proof.above_rounding, "semantics": proof.semantics}
+            said["accepted"] = proof.accepted
             return "verified", {**said, "trusted": list(proof.trusted)}
         case Falsified(witness):
             return "falsified", _witness(witness)
@@ -96,41 +135,64 @@ def _witness(witness: Witness) -> Json:
     }
 
 
-def _read_verdict(content: Mapping[str, Any]) -> Verdict:
-    match content:
-        case {"verified": proof}:
-            return Verified(
-                Certificate(
-                    proof["method"],
-                    proof["margin"],
-                    tuple(proof["trusted"]),
-                    proof["leaves"],
-                    proof["above_rounding"],
-                )
-            )
-        case {"falsified": witness}:
-            return Falsified(_read_witness(witness))
-        case {"unknown": {"left": left, **said}}:
-            open_ = left and OpenCases(tuple(left["cases"]), left["bound"])
-            return Unknown(**said, left=open_)
+def _read_verdict(content: _Record) -> Verdict:
+    kinds = [name for name in ("verified", "falsified", "unknown") if name in content.said]
+    match kinds:
+        case ["verified"]:
+            return Verified(_read_certificate(content.record("verified")))
+        case ["falsified"]:
+            return Falsified(_read_witness(content.record("falsified")))
+        case ["unknown"]:
+            return _read_unknown(content.record("unknown"))
         case _:
             raise Undecodable("no verdict")
 
 
-def _read_witness(said: Json) -> Witness:
-    exact = {name: Fraction(said[name]) for name in ("exact_margin", "replayed_margin")}
-    return Witness(
-        point=_exact(said["point"]),
-        case=said["case"],
-        calls=(),
-        replayed_with=said["replayed_with"],
-        notes=tuple(said["notes"]),
-        error=said["error"],
-        **exact,
+def _read_certificate(said: _Record) -> Certificate:
+    margin, semantics = said.maybe("margin", float), said.get("semantics", str)
+    if semantics not in get_args(Semantics):
+        raise Undecodable(f"there is no semantics `{semantics}`")
+    return Certificate(
+        said.get("method", str),
+        margin,
+        said.list("trusted", str),
+        said.get("leaves", int),
+        said.get("above_rounding", bool),
+        semantics=semantics,
+        accepted=said.get("accepted", bool),
     )
 
 
-def _exact(values: list[str]) -> ExactArray:
-    found = np.empty(len(values), dtype=object)
-    found[:] = [Fraction(value) for value in values]
-    return found
+def _read_unknown(said: _Record) -> Unknown:
+    left = None if said.maybe("left", dict) is None else said.record("left")
+    return Unknown(
+        said.get("reason", str),
+        said.maybe("bound", int, float),
+        said.maybe("advice", str),
+        said.get("timeout", bool),
+        left and OpenCases(left.list("cases", int), left.number("bound")),
+        said.get("crashed", bool),
+    )
+
+
+def _read_witness(said: _Record) -> Witness:
+    values = said.list("point", str)
+    point = np.empty(len(values), dtype=object)
+    point[:] = [_rational(value) for value in values]
+    return Witness(
+        point=point,
+        case=said.get("case", int),
+        exact_margin=_rational(said.get("exact_margin", str)),
+        replayed_margin=_rational(said.get("replayed_margin", str)),
+        calls=(),
+        replayed_with=said.get("replayed_with", str),
+        notes=said.list("notes", str),
+        error=said.number("error"),
+    )
+
+
+def _rational(text: str) -> Fraction:
+    """Without exponents, which a few letters could make endless."""
+    if not RATIONAL.fullmatch(text):
+        raise Undecodable("a number is no plain rational")
+    return Fraction(text)

@@ -13,16 +13,20 @@ from pathlib import Path
 from specdsl.backend import Backend
 from specdsl.query.digest import Digests
 from specdsl.query.query import Query
-from specdsl.run.asking import Answered, ask_backend
+from specdsl.run.asking import Answered, AskBackend
+from specdsl.run.demand import Demand
 from specdsl.run.store.database import Damaged, Database, words
 from specdsl.run.store.encoding import Undecodable, decode, encode
 from specdsl.run.store.key import Key, backend_text, versions
 from specdsl.run.store.origin import Origin
-from specdsl.run.store.recheck import recheck
+from specdsl.run.store.recheck import certificate_of, recheck
 from specdsl.run.store.row import Row
 from specdsl.verdict import Answer, Unknown
 
 _LOG = logging.getLogger(__name__)
+
+MAX_CERTIFICATE = 2**28
+"""Bytes. An answer with a larger one is found again instead: SQLite takes a row as a whole."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,7 @@ class Keeper:
     """
 
     database: Database | None
+    demand: Demand
     problem: str | None = None
     _versions: str = field(default_factory=versions)
     _digests: Digests = field(default_factory=Digests)
@@ -48,17 +53,23 @@ class Keeper:
     ) -> Answered:
         """As `asking.Ask`. `origin`: where the question is from, if that is a file."""
         if self.database is None or not query.cases:
-            return ask_backend(query, backend, timeout, since)
-        key = Key(self._digests.of(query), backend_text(backend), self._versions)
+            return self._asked(query, backend, timeout, since)
+        asked = backend_text(backend)
+        key = Key(self._digests.of(query), asked, self._versions, self.demand.text)
         kept = self._kept(key, query, timeout)
         if kept is not None:
             return kept
-        answered = ask_backend(query, backend, timeout, since)
+        answered = self._asked(query, backend, timeout, since)
         verdict = answered.answer.verdict
         # A crash says nothing about the question, so it is asked again.
         if not (isinstance(verdict, Unknown) and verdict.crashed):
             self._keep(key, answered, timeout, origin)
         return answered
+
+    def _asked(
+        self, query: Query, backend: Backend, timeout: float | None, since: float
+    ) -> Answered:
+        return AskBackend(self.demand)(query, backend, timeout, since)
 
     def _kept(self, key: Key, query: Query, timeout: float | None) -> Answered | None:
         """What is known and still holds; None where the backend must be asked."""
@@ -92,6 +103,9 @@ class Keeper:
     ) -> None:
         if self.database is None or self.database.read_only is not None:
             return
+        certificate = certificate_of(answered.answer)
+        if certificate is not None and len(certificate) > MAX_CERTIFICATE:
+            return
         row = Row(
             key=key,
             answer=encode(answered.answer),
@@ -99,6 +113,7 @@ class Keeper:
             seconds=answered.seconds,
             made=time.time(),
             origin="null" if origin is None else origin.written,
+            certificate=certificate,
         )
         try:
             self.database.put(row)
@@ -124,15 +139,16 @@ def serves(answer: Answer, limit: float | None, timeout: float | None) -> bool:
 
 
 @contextmanager
-def keeping(folder: Path) -> Generator[Keeper]:
+def keeping(folder: Path, demand: Demand) -> Generator[Keeper]:
     """A keeper of a folder's answers; one that keeps nothing, and says why, if that cannot be."""
     try:
         database = Database(folder)
     except (OSError, sqlite3.Error) as error:
-        yield Keeper(None, f"answers cannot be kept in `{folder}`: {words(error)}")
+        yield Keeper(None, demand, f"answers cannot be kept in `{folder}`: {words(error)}")
         return
     refused = database.read_only
     try:
-        yield Keeper(database, refused and f"answers cannot be kept in `{folder}`: {refused}")
+        problem = refused and f"answers cannot be kept in `{folder}`: {refused}"
+        yield Keeper(database, demand, problem)
     finally:
         database.close()

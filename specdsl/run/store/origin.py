@@ -19,9 +19,17 @@ class Origin:
 
     @classmethod
     def read(cls, text: str) -> Origin:
-        """From what `written` gave."""
-        spec, parameters, id = json.loads(text)
-        return cls(spec, parameters, id)
+        """From what `written` gave. Raises ValueError for anything else."""
+        try:
+            match json.loads(text):
+                case [str(spec), dict(parameters), str(id)] if all(
+                    isinstance(v, str) for v in parameters.values()
+                ):
+                    return cls(spec, parameters, id)
+                case _:
+                    raise ValueError("says nothing of where it is from")
+        except RecursionError as error:
+            raise ValueError("is nested too deeply") from error
 
     @property
     def written(self) -> str:

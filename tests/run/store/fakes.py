@@ -11,6 +11,7 @@ import numpy as np
 from specdsl.backend import Capabilities, Deadline
 from specdsl.evidence import confirm
 from specdsl.query.query import Query
+from specdsl.run.demand import BELIEVING
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 from tests.run.fakes import ALL
 
@@ -54,6 +55,6 @@ class Keeps:
         """One answer of a keeper that is opened for it; `options` of the backend."""
         from specdsl.run.store.keeping import keeping
 
-        with keeping(self.folder) as keeper:
+        with keeping(self.folder, BELIEVING) as keeper:
             backend = Counting(**options) if options else self.backend
             return keeper.ask(query, backend, timeout, since=0.0), keeper.problem

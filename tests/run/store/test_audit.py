@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from specdsl.run.demand import Demand
 from specdsl.run.execution import Execution
 from specdsl.run.pipeline import RunOptions, verify
 from specdsl.run.store.audit import Audit, audit
@@ -20,7 +21,7 @@ from specdsl.run.store.key import versions
 from specdsl.run.store.origin import Origin
 from specdsl.run.store.pruning import DAY, Pruning, prune
 from specdsl.run.store.row import Row
-from specdsl.verdict import Answer, Falsified
+from specdsl.verdict import Answer, Falsified, Verified
 from tests.run.fakes import PROVEN, UNDECIDED
 from tests.run.store.test_faults import row
 
@@ -38,8 +39,8 @@ check bounded, reaches, holds using smt
 def folder(tmp_path: Path) -> Path:
     """A store with the answers to two settings of a spec: three witnesses, three proofs."""
     (tmp_path / "f.spec").write_text(SPEC)
-    options = RunOptions(execution=Execution(cache=tmp_path / "kept"))
-    for limit in ("3", "4"):
+    options = RunOptions(execution=Execution(cache=tmp_path / "kept", demand=Demand()))
+    for limit in ("3", "9/2"):
         verify(tmp_path / "f.spec", {"limit": limit}, options)
     return tmp_path / "kept"
 
@@ -89,6 +90,32 @@ def test_nothing_is_read_outside_the_folders_that_were_named(folder: Path, tmp_p
     (tmp_path / "other").mkdir()
     found = looked(folder, tmp_path / "other")
     assert (found.replayed, found.proofs, found.elsewhere) == (0, 0, 4)
+
+
+def test_certificates_are_checked_again(folder: Path) -> None:
+    with Database(folder).closing() as database:
+        rows = [each for each in database.rows() if isinstance(each, Row)]
+        proven = [r for r in rows if isinstance(decode(r.answer).verdict, Verified)]
+        assert len(proven) == 2
+        assert all(r.certificate for r in proven)
+        # Whole, and of another question: only the checker sees it.
+        database.put(replace(proven[0], certificate=proven[1].certificate))
+    (finding,) = looked(folder).wrong
+    assert finding.where == Origin.read(proven[0].origin).id
+    assert finding.problem == "its certificate is refused: it answers another question"
+
+
+@pytest.mark.parametrize("change", [lambda _: None, lambda content: content[:-1]])
+def test_a_certificate_that_is_lost_or_cut_off_is_found(
+    folder: Path, change: Callable[[bytes], bytes | None]
+) -> None:
+    with Database(folder).closing() as database:
+        rows = [each for each in database.rows() if isinstance(each, Row)]
+        chosen = next(r for r in rows if isinstance(decode(r.answer).verdict, Verified))
+        assert chosen.certificate is not None
+        database.put(replace(chosen, certificate=change(chosen.certificate)))
+    (finding,) = looked(folder).wrong
+    assert finding.where == Origin.read(chosen.origin).id
 
 
 @pytest.mark.parametrize("text", [SPEC.replace("[[2]]", "[[3]]"), "nonsense", None])

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from specdsl.run.demand import BELIEVING
 from specdsl.run.store.database import FILE, Damaged, Database
 from specdsl.run.store.encoding import encode
 from specdsl.run.store.keeping import keeping
@@ -147,7 +148,7 @@ def test_a_file_that_cannot_be_used_is_told_once(
     folder: Path, spoil: Callable[[Path], object]
 ) -> None:
     spoil(folder)
-    with keeping(folder) as keeper:
+    with keeping(folder, BELIEVING) as keeper:
         answers = [keeper.ask(query(shift), Counting(), 1.0, since=0.0) for shift in (0.5, -0.5)]
         first = keeper.problem
         keeper.ask(query(0.25), Counting(), 1.0, since=0.0)
@@ -160,7 +161,7 @@ def test_a_file_that_cannot_be_used_is_told_once(
 
 
 def test_a_full_disk_is_told_and_room_is_found_again(folder: Path) -> None:
-    with keeping(folder) as keeper:
+    with keeping(folder, BELIEVING) as keeper:
         assert keeper.database is not None
         connection = keeper.database._connection
         pages = connection.execute("PRAGMA page_count").fetchone()[0]
@@ -179,7 +180,7 @@ def test_a_full_disk_is_told_and_room_is_found_again(folder: Path) -> None:
 def limited(folder: Path) -> None:
     """A process whose files may have 64 KiB: SQLite meets what it would on a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, 2**16))
-    with keeping(folder) as keeper:
+    with keeping(folder, BELIEVING) as keeper:
         verdicts = [
             keeper.ask(query(number / 64), Counting(), 1.0, since=0.0).answer.verdict
             for number in range(1, 100)
@@ -215,7 +216,7 @@ def as_nobody(do: Callable[..., bool], *arguments: object) -> None:
 
 
 def reads_only(folder: Path) -> bool:
-    with keeping(folder) as keeper:
+    with keeping(folder, BELIEVING) as keeper:
         known = keeper.ask(query(0.5), Counting(), 1.0, since=0.0)
         new = keeper.ask(query(-0.5), Counting(), 1.0, since=0.0)
         told = keeper.problem or ""
@@ -235,7 +236,7 @@ def test_a_store_that_may_only_be_read_is_read(open_folder: Path) -> None:
 
 
 def makes_nothing(folder: Path) -> bool:
-    with keeping(folder) as keeper:
+    with keeping(folder, BELIEVING) as keeper:
         answered = keeper.ask(query(0.5), Counting(), 1.0, since=0.0)
         told = keeper.problem or ""
     return isinstance(answered.answer.verdict, Verified) and "ermission denied" in told

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from specdsl.backend import Unsupported
+from specdsl.proof import check, read_certificate
 from specdsl.query.sets import exact
-from specdsl.run.asking import Answered, ask_backend
+from specdsl.run.asking import Answered, AskBackend
+from specdsl.run.demand import BELIEVING, Demand
 from specdsl.run.store.database import Database
 from specdsl.run.store.encoding import decode, encode
 from specdsl.run.store.keeping import keeping, serves
@@ -105,7 +107,7 @@ def test_what_a_backend_refuses_is_not_kept(keeps: Keeps) -> None:
 
 
 def test_a_question_without_cases_needs_no_store(tmp_path: Path) -> None:
-    with keeping(tmp_path / "kept") as keeper:
+    with keeping(tmp_path / "kept", BELIEVING) as keeper:
         answered = keeper.ask(replace(query(), cases=()), Counting(), 1.0, since=0.0)
     assert answered.answer.method == "no cases"
     assert not answered.cached
@@ -180,8 +182,40 @@ def test_the_clock_may_jump_back(keeps: Keeps, monkeypatch: pytest.MonkeyPatch) 
     assert asked() == 2
 
 
+def test_a_certificate_is_kept_with_the_answer(tmp_path: Path) -> None:
+    with keeping(tmp_path / "kept", Demand()) as keeper:
+        first, second = (keeper.ask(query(0.5), Counting(), 9.0, since=0.0) for _ in range(2))
+    assert (first.cached, second.cached) == (False, True)
+    for answered in (first, second):
+        verdict = answered.answer.verdict
+        assert isinstance(verdict, Verified)
+        assert verdict.certificate.accepted
+        content = verdict.certificate.content
+        assert content is not None
+        assert check(read_certificate(content)).semantics == "float32_any_order"
+
+
+def test_what_is_believed_is_not_what_is_proven(keeps: Keeps) -> None:
+    keeps.ask(query(0.5))
+    with keeping(keeps.folder, Demand()) as keeper:
+        assert not keeper.ask(query(0.5), Counting(), 9.0, since=0.0).cached
+    with keeping(keeps.folder, Demand("real")) as keeper:
+        assert not keeper.ask(query(0.5), Counting(), 9.0, since=0.0).cached
+    assert keeps.ask(query(0.5))[0].cached
+
+
+def test_a_certificate_that_is_too_large_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("specdsl.run.store.keeping.MAX_CERTIFICATE", 10)
+    with keeping(tmp_path / "kept", Demand()) as keeper:
+        found = [keeper.ask(query(0.5), Counting(), 9.0, since=0.0) for _ in range(2)]
+    assert [each.cached for each in found] == [False, False]
+    assert all(isinstance(each.answer.verdict, Verified) for each in found)
+
+
 def test_asking_without_a_store_is_asking(tmp_path: Path) -> None:
-    answered = ask_backend(query(), FakeBackend(PROVEN), 1.0, since=time.monotonic())
+    answered = AskBackend(BELIEVING)(query(), FakeBackend(PROVEN), 1.0, since=time.monotonic())
     assert not answered.cached
     assert isinstance(answered.answer.verdict, Verified)
     assert answered.seconds < 60

@@ -15,6 +15,14 @@ def write_text(path: Path, text: str, span: Span | None = None) -> None:
     write_bytes(path, text.encode(), span)
 
 
+def make_folder(path: Path) -> None:
+    """A folder for files that a user asked for, if there is none. Raises SpecError E0854."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError.of("E0854", f"cannot make `{path}`: {error.strerror}") from error
+
+
 def write_bytes(path: Path, content: bytes, span: Span | None = None) -> None:
     """Replace a file in one step, so that no reader sees half of it. Raises SpecError E0854."""
     try:
