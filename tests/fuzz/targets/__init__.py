@@ -10,6 +10,7 @@ from tests.fuzz.targets import (
     data,
     onnx,
     specs,
+    store,
     tables,
     tensors,
     vnnlib,
@@ -25,5 +26,6 @@ TARGETS: tuple[Target, ...] = (
     *tables.TARGETS,
     *checkpoints.TARGETS,
     *certificates.TARGETS,
+    *store.TARGETS,
 )
 BY_NAME = {target.name: target for target in TARGETS}

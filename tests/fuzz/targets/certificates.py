@@ -24,7 +24,7 @@ def _files() -> tuple[bytes, ...]:
     return (*(each.content for each in found if each is not None), parts)
 
 
-def _mutate(random: Random, content: bytes, corpus: Sequence[bytes]) -> bytes:
+def mutate_certificate(random: Random, content: bytes, corpus: Sequence[bytes]) -> bytes:
     """Mostly so that its hashes fit again: what is behind them would never be reached."""
     from specdsl.proof import Refused
     from tests.proof.mutating import mutated
@@ -47,4 +47,4 @@ def _check(content: bytes, _folder: Path) -> None:
         raise SpecError.of("E0603", f"refused: {refusal}") from refusal
 
 
-TARGETS = (Target("certificate", ".sdcert", _files, _mutate, _check, 1_000),)
+TARGETS = (Target("certificate", ".sdcert", _files, mutate_certificate, _check, 1_000),)

@@ -117,6 +117,6 @@ def _two() -> tuple[bytes, ...]:
 
 
 TARGETS = (
-    Target("vnnlib-1", ".vnnlib", _one, _mutate_one, _read, 2_500),
+    Target("vnnlib-1", ".vnnlib", _one, _mutate_one, _read, 2_250),
     Target("vnnlib-2", ".vnnlib", _two, _mutate_two, _read, 2_000),
 )
