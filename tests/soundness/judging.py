@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from specdsl.backend import Unsupported
+from specdsl.backend import Deadline, Unsupported
 from specdsl.diagnostics import SpecError
+from specdsl.proof import Refused, check, read_certificate
 from specdsl.run.answering import answer_query
 from specdsl.run.asked_backend import asked_backend
-from specdsl.verdict import Falsified, Unknown, Verified
+from specdsl.run.certifying import certified
+from specdsl.verdict import Certificate, Falsified, Semantics, Unknown, Verified
 from tests.soundness.networks import Array
 from tests.soundness.questions import Question, Route, Word
 
@@ -20,6 +24,14 @@ from tests.soundness.questions import Question, Route, Word
 EXACT_PARAMETERS = 20_000
 # What margins in float64 may be off by: networks so large have values of some hundreds at most.
 ROUNDING = 1e-9
+
+CERTIFIED: Mapping[str, Semantics] = MappingProxyType(
+    {
+        "check --semantics float32_any_order": "float32_any_order",
+        "check --semantics real": "real",
+    }
+)
+"""Verified counts only with a certificate, as for `specdsl check`: by the names of such methods."""
 
 Said = Literal["verified", "falsified", "unknown", "unsupported", "refused"]
 
@@ -55,17 +67,23 @@ def ask(
     a `counterexample`.
     """
     start = time.process_time()
-    backend = asked_backend(method).create(seed=0)
+    semantics = CERTIFIED.get(method)
+    backend = asked_backend("portfolio" if semantics else method).create(seed=0)
     try:
-        answer = answer_query(question.by(route), backend, timeout)
+        query = question.by(route)
+        answer = answer_query(query, backend, timeout)
+        if semantics is not None:
+            answer = certified(query, answer, semantics, Deadline.after(timeout))
     except Unsupported as error:
         return Outcome("unsupported", error.what, time.process_time() - start)
     except SpecError as error:
         return Outcome("refused", error.diagnostics[0].message, time.process_time() - start)
     seconds = time.process_time() - start
     match answer.verdict:
-        case Verified():
+        case Verified(certificate):
             objection = "there is a counterexample" if expected == "falsified" else None
+            if semantics is not None and objection is None:
+                objection = _unproven(certificate, semantics)
             return Outcome("verified", answer.method, seconds, objection)
         case Falsified(witness):
             objection = refuted(question, witness.point, expected)
@@ -74,6 +92,17 @@ def ask(
             return Outcome(
                 "unknown", reason, seconds, _overclaimed(question, bound, counterexample)
             )
+
+
+def _unproven(certificate: Certificate, semantics: Semantics) -> str | None:
+    """Why a certificate proves nothing, by its file alone."""
+    if not certificate.accepted or certificate.content is None:
+        return "there is no certificate"
+    try:
+        found = check(read_certificate(certificate.content))
+    except Refused as refusal:
+        return f"its certificate is refused: {refusal}"
+    return None if found.semantics == semantics else "its certificate is about something else"
 
 
 def _overclaimed(question: Question, bound: float | None, point: Array | None) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.soundness.judging import CERTIFIED
 from tests.soundness.questions import Question
 
 METHODS = (
@@ -11,6 +12,7 @@ METHODS = (
     "search(split = input)",
     "search(split = neuron)",
     "portfolio",
+    *CERTIFIED,
 )
 """All that can prove something, but `smt`."""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tests.soundness.as_z3 import decide
 from tests.soundness.float_attacks import FloatCase, all_cases
-from tests.soundness.judging import Outcome, ask
+from tests.soundness.judging import CERTIFIED, Outcome, ask
 from tests.soundness.laws import LAWS, base_question, cancelled
 from tests.soundness.methods import METHODS, methods_for, variant
 from tests.soundness.networks import Array
@@ -31,7 +31,7 @@ CANCELLED = 300
 # Of the weights that cancel, as powers of two: to where float64 has no bits left for what is meant.
 CANCELLED_POWERS = (16, 46)
 LAW_QUESTIONS = 40
-LAW_METHODS = (*METHODS[:-1], "portfolio(attack = false)")
+LAW_METHODS = (*(m for m in METHODS if m != "portfolio"), "portfolio(attack = false)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,15 @@ def _run_float(trial: Trial, timeout: float) -> Outcome:
         ask(case.question, trial.method, expected=case.real, route=route, timeout=timeout)
         for route in ("graph", "file")
     ]
+    if CERTIFIED.get(trial.method) == "float32_any_order":
+        found = [replace(o, objection=o.objection or _runs_otherwise(o)) for o in found]
     worst = next((o for o in found if o.objection), found[0])
     return replace(worst, seconds=sum(o.seconds for o in found))
+
+
+def _runs_otherwise(outcome: Outcome) -> str | None:
+    """Of a case, which never holds in every execution."""
+    return "some float32 execution violates it" if outcome.said == "verified" else None
 
 
 def cancelled_question(number: int) -> Question:
