@@ -183,15 +183,20 @@ def findings_of(killer: Killer, points: int) -> Findings:
         number = 0
         while len(found.points) < points:
             number += 1
-            cache = Path(folder) / str(number)
+            cache, earlier = Path(folder) / str(number), len(found.points)
             report = killer.until_the_end(cache, longest, found, points)
             if report is not None:
-                _compare(reference, report, found)
+                # Of this store: one that no kill came to has kept nothing before its end.
+                own = found.points[earlier:]
+                _compare(reference, report, found, kept=own[-1].kept if own else 0)
                 _tell(f"{len(found.points)} kills, {found.ends} ends, {len(found.wrong)} wrong")
     return found
 
 
-def _compare(reference: dict[str, Any], report: dict[str, Any], found: Findings) -> None:
+def _compare(
+    reference: dict[str, Any], report: dict[str, Any], found: Findings, *, kept: int
+) -> None:
+    """`kept`: answers that were there before the run that came to the end."""
     found.ends += 1
     expected, got = verdicts(reference), verdicts(report)
     found.wrong += [
@@ -200,7 +205,6 @@ def _compare(reference: dict[str, Any], report: dict[str, Any], found: Findings)
         if got.get(id) != verdict
     ]
     cached = sum(result["cached"] for result in report["results"])
-    kept = found.points[-1].kept if found.points else 0
     if cached < kept:
         found.wrong.append(f"{kept} answers were kept, and {cached} used")
     found.identical += _bare(reference) == _bare(report)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.kill_points import Findings, Killer, Point, _compare, findings_of, summary
+from benchmarks.kill_points import Findings, Killer, _compare, findings_of, summary
 
 SPEC = """spec 1.0
 network double: real[1] -> real[1] { layer dense(weight = [[2]], bias = [0]) }
@@ -34,10 +34,17 @@ def result(id: str, verdict: str = "verified", cached: bool = False) -> dict[str
 def test_what_differs_from_the_run_without_kills_is_wrong(
     results: list[dict[str, Any]], wrong: list[str]
 ) -> None:
-    found = Findings(points=[Point(1.0, kept=1, fresh=1, lost=0.5, lost_cpu=0.25)])
-    _compare({"results": [result("a"), result("b")]}, {"results": results}, found)
+    found = Findings()
+    _compare({"results": [result("a"), result("b")]}, {"results": results}, found, kept=1)
     assert found.wrong == wrong
     assert found.identical == (not wrong or "used" in wrong[0])
+
+
+def test_what_another_store_kept_is_not_asked_of_this_one() -> None:
+    found = Findings()
+    both = [result("a"), result("b")]
+    _compare({"results": both}, {"results": both}, found, kept=0)
+    assert found.wrong == []
 
 
 def test_a_check_is_killed_and_goes_on(tmp_path: Path) -> None:
