@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from specdsl.backend import FOREVER, Deadline, OutOfTime
+from specdsl.backend import FOREVER, Deadline
 from specdsl.certificates.files import write_tree
 from specdsl.certificates.neurons import parts_proof
 from specdsl.certificates.nodes import NotCertified
@@ -126,17 +126,13 @@ class _Checking:
         start = {self.question.network.output: cases.rows[None]}
         return float(bounds.back(start).slack.max(initial=0.0))
 
-    def _look_at_clock(self) -> None:
-        if self.deadline.passed:
-            raise OutOfTime(self.deadline.expiry)
-
     def _accepted(self, proof: CaseProof, section: str) -> _Accepted:
         if isinstance(proof, NeuronProof):
             own = parts_proof(proof, self.query.graph, self.statement.numbers)
             record, content = own.record(section), own.content
             fields = Fields.of(record)
             parts = Parts.of(self.question, self.rules, proof.cases, fields, content)
-            return _Accepted(record, content, parts.check(self._look_at_clock))
+            return _Accepted(record, content, parts.check(self.deadline.check))
         assert isinstance(proof, BoxProof)
         cases = Cases.of(self.question, self.rules, proof.cases)
         most = 2 * proof.tree.leaves + self.more_leaves
@@ -185,8 +181,7 @@ class _Halving:
             still = np.flatnonzero(~judged.refuted)
             if not len(still):
                 return
-            if deadline.passed:
-                raise OutOfTime(deadline.expiry)
+            deadline.check()
             if len(self.cuts) > most:
                 break
             numbers = [numbers[i] for i in still.tolist()]

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from specdsl.certificates.part_records import Bytes, SingleArray
 from specdsl.proof.parts import CASES, EMPTY, LEAF, SPLIT, STEP
 
-Bytes = npt.NDArray[np.uint8]
-SingleArray = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 

@@ -79,14 +79,19 @@ memory = click.option(
 CACHE = ".specdsl_cache"
 
 
-def running(command: Decorated) -> Decorated:
-    """The options that say in which processes obligations are decided, and what is kept."""
-    for option in reversed(_RUNNING):
-        command = option(command)
-    return command
+def together(*options: Callable[[Decorated], Decorated]) -> Callable[[Decorated], Decorated]:
+    """Several options as one decorator, which `--help` lists in this order."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
-_RUNNING = (
+# In which processes obligations are decided, and what is kept.
+running = together(
     click.option(
         "--jobs",
         type=click.IntRange(min=0),
@@ -120,14 +125,8 @@ _RUNNING = (
 )
 
 
-def evidence(command: Decorated) -> Decorated:
-    """The options that say what counts as proven, and where proofs are written to."""
-    for option in reversed(_EVIDENCE):
-        command = option(command)
-    return command
-
-
-_EVIDENCE = (
+# What counts as proven, and where proofs are written to.
+evidence = together(
     click.option(
         "--certificates",
         type=FILE,

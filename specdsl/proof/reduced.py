@@ -50,12 +50,14 @@ class Reduced:
     def over(cls, rules: Rules, region: Region) -> Reduced | None:
         """All nodes; None where a nonlinear node has several operands."""
         nodes = rules.network.nodes
-        if any(len(nodes[n].operands) > 1 for n, op in rules.ops.items() if type(op) is not Affine):
+        bent = (nodes[n] for n, op in rules.ops.items() if isinstance(op, Nonlinear))
+        if any(len(node.operands) > 1 for node in bent):
             return None
         low, high = region.box
         hull = Interval(low.min(0, keepdims=True), high.max(0, keepdims=True))
+        # Forms are of the input as it is given; what float32 makes of it is in their slack.
         own = rules.network.input
-        first = replace(nodes[own], shape=(rules.network.size(own),))
+        first = replace(nodes[own], shape=(rules.network.size(own),), evaluated="exact")
         network = Network((first,), 0, 0)
         inner = Bounds(replace(rules, network=network, ops={}), region)
         inner.enter(0)
@@ -106,7 +108,9 @@ class Reduced:
         # Where no row reaches the input there are zeros once.
         weights = {0: linear.coefficients[0] + self.around.rules.how.zeros(len(rows), 1)}
         weights |= {self.places[z]: w[0] for z, w in met.items() if z in self.places}
-        return Form(weights, linear.constant[0], linear.slack[0])
+        # The slack was added up with rounding, too.
+        slack = linear.slack[0] + self.around.rules.part * linear.slack[0]
+        return Form(weights, linear.constant[0], slack)
 
     def _read(self, form: Form) -> int:
         """A node of the smaller network with these values."""

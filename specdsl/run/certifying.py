@@ -47,17 +47,15 @@ def certified(query: Query, answer: Answer, semantics: Semantics, deadline: Dead
         return answer
     known = answer.verdict.certificate
     try:
-        verdict = _certified(query, answer, semantics, deadline)
+        return _certified(query, answer, semantics, deadline)
     # As where a solver is asked: what breaks costs its own obligation only.
     except Exception as error:  # noqa: BLE001
         _LOG.debug("no certificate for %s", query.name, exc_info=True)
         verdict = replace(crash("the checker of certificates", error), bound=known.margin)
-    return replace(answer, verdict=verdict)
+        return replace(answer, verdict=verdict)
 
 
-def _certified(
-    query: Query, answer: Answer, semantics: Semantics, deadline: Deadline
-) -> Verified | Unknown:
+def _certified(query: Query, answer: Answer, semantics: Semantics, deadline: Deadline) -> Answer:
     from specdsl.certificates.certify import certify
     from specdsl.certificates.nodes import NotCertified
 
@@ -79,14 +77,17 @@ def _certified(
                 accepted=True,
                 content=found.content,
             )
+            method = answer.method
             if proofs is not known.proofs:
                 # Never silently another method: the answer says who proved it in the end.
-                accepted = replace(accepted, method=f"{known.method}, proven by search")
-            return Verified(accepted)
+                method = f"{method}, proven by search"
+            return replace(
+                answer, method=method, verdict=Verified(replace(accepted, method=method))
+            )
     except (NotCertified, Unsupported, OutOfTime) as error:
         reason = f"{reason}; {error}"
     reason = f"{answer.method} verifies it, but there is no certificate: {reason}"
-    return Unknown(reason, known.margin, ADVICE)
+    return replace(answer, verdict=Unknown(reason, known.margin, ADVICE))
 
 
 def _proofs(

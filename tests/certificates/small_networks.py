@@ -25,3 +25,8 @@ def query_of(seed: int, activation: ops.Op, inputs: int = 6) -> Query:
     box = Box(exact(np.full(inputs, -0.5)), exact(np.full(inputs, 0.5)))
     cases = (Case(box, (Atom(0), Atom(2))), Case(box, (Atom(1),)))
     return Query("q", graph, cases, (Variable.at("x", 0, (inputs,)),), ())
+
+
+def small_network() -> Query:
+    """One that holds, of two inputs."""
+    return query_of(7, ops.Relu(), 2)

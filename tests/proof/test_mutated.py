@@ -11,18 +11,12 @@ import pytest
 from specdsl.backend import FOREVER
 from specdsl.backends.search import Search
 from specdsl.certificates.certify import certify
-from specdsl.graph import ops
 from specdsl.proof import EXACT, Refused, check, read_certificate
 from specdsl.query.query import Query
 from specdsl.verdict import Semantics, Verified
-from tests.certificates.small_networks import query_of
+from tests.certificates.small_networks import small_network
 from tests.proof.mutating import mutated
 from tests.proof.test_container import narrow_query
-
-
-def small_network() -> Query:
-    return query_of(7, ops.Relu(), 2)
-
 
 FILES: dict[str, tuple[Callable[[], Query], Search, Semantics]] = {
     "boxes": (narrow_query, Search(split="input"), "real"),

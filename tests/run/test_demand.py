@@ -4,17 +4,36 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
+from specdsl.backends import registry
 from specdsl.backends.smt import Smt
+from specdsl.certificates import certify as certificates
+from specdsl.certificates.nodes import NotCertified
+from specdsl.cli.check import check_command
+from specdsl.cli.solve import solve_command
 from specdsl.diagnostics import SpecError
+from specdsl.proof.question import SEMANTICS
+from specdsl.query.query import Query
+from specdsl.report.console import SEMANTICS_TEXT
 from specdsl.run.asking import AskBackend
 from specdsl.run.demand import BELIEVING, TRUSTED, Demand, demand
 from specdsl.run.execution import Execution
 from specdsl.run.filing import certificate_name
 from specdsl.run.pipeline import RunOptions, verify
-from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified
+from specdsl.verdict import (
+    Answer,
+    CaseProof,
+    Certificate,
+    Falsified,
+    Semantics,
+    Unknown,
+    Verdict,
+    Verified,
+)
+from tests.certificates.small_networks import small_network
 from tests.run.fakes import PROVEN, FakeBackend, query
 
 SPEC = """spec 1.0
@@ -37,6 +56,25 @@ def test_there_is_a_certificate_of_what_float32_computes() -> None:
     assert certificate.content is not None
     # Nothing is left of what z3 had to be trusted with.
     assert certificate.trusted == ()
+
+
+def test_what_search_has_proven_again_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of proofs that a method leaves there are none here, and none are tried."""
+    original = certificates.certify
+
+    def needs_proofs(query: Query, proofs: tuple[CaseProof, ...], *rest: Any) -> Any:
+        if not proofs:
+            raise NotCertified("nothing to go by")
+        return original(query, proofs, *rest)
+
+    asked_of_z3 = small_network()
+    plain = AskBackend(Demand())(asked_of_z3, Smt(), 30.0, time.monotonic()).answer
+    monkeypatch.setattr(certificates, "certify", needs_proofs)
+    again = AskBackend(Demand())(asked_of_z3, Smt(), 30.0, time.monotonic()).answer
+    # Z3 leaves no proof, and needs none where the checker's own bounds do.
+    for answer, method in ((plain, "smt/z3"), (again, "smt/z3, proven by search")):
+        assert isinstance(answer.verdict, Verified)
+        assert answer.method == answer.verdict.certificate.method == method
 
 
 @pytest.mark.parametrize("name", ["smt", "z3", "all"])
@@ -119,6 +157,33 @@ def test_every_method_verifies_a_spec_with_a_certificate_in_a_file(
     assert result.certificate.content is None
     assert result.certificate_file == tmp_path / certificate_name(result.id)
     assert result.certificate_file.read_bytes().startswith(b"sdcert 1\n")
+
+
+def test_kept_certificates_are_filed_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "f.spec"
+    path.write_text(SPEC.format(network="double", limit="9/2", method="incomplete"))
+    files: list[bytes] = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        asked = Execution(None, tmp_path / "kept", Demand(), tmp_path / name)
+        (result,) = verify(path, options=RunOptions(execution=asked)).results
+        assert result.cached == (name == "two")
+        assert result.certificate_file is not None
+        files.append(result.certificate_file.read_bytes())
+    assert files[0] == files[1]
+
+
+def test_every_method_that_verifies_may_be_trusted() -> None:
+    methods = {name for name in registry.CLASSES if registry.create(name, {}).capabilities.verifies}
+    assert methods - {"portfolio"} <= set(TRUSTED)
+
+
+def test_semantics_are_named_alike_everywhere() -> None:
+    names = set(get_args(Semantics))
+    assert names == SEMANTICS == set(SEMANTICS_TEXT)
+    for command in (check_command, solve_command):
+        (option,) = (p for p in command.params if p.name == "semantics")
+        assert set(option.type.choices) == names  # type: ignore[attr-defined]
 
 
 def test_a_network_without_a_rule_is_unknown_unless_it_is_trusted(tmp_path: Path) -> None:
