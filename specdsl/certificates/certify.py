@@ -8,20 +8,23 @@ too long.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from specdsl.backend import FOREVER, Deadline
+from specdsl.backend import FOREVER, Deadline, OutOfTime
 from specdsl.certificates.files import write_tree
+from specdsl.certificates.judging import Judged, judge
 from specdsl.certificates.neurons import parts_proof
-from specdsl.certificates.nodes import NotCertified
+from specdsl.certificates.nodes import NoMargin, NotCertified
 from specdsl.certificates.part_records import NeuronProof
+from specdsl.certificates.parts import PartsProof
+from specdsl.certificates.programs import ProgramProof, program_proof
 from specdsl.certificates.question import Statement, state
-from specdsl.certificates.recording import BoxProof
-from specdsl.proof.arithmetic import FLOAT, Array
+from specdsl.certificates.recording import NO_WEIGHTS, BoxProof
+from specdsl.proof.arithmetic import EXACT, FLOAT, Array
 from specdsl.proof.boxes import LEAF, SPLIT, Tree, leaf_boxes
-from specdsl.proof.cases import Cases, Judged
+from specdsl.proof.cases import Cases
 from specdsl.proof.container import read_container
 from specdsl.proof.fields import Fields
 from specdsl.proof.parts import Parts
@@ -38,8 +41,10 @@ from specdsl.verdict import CaseProof, Semantics
 MAX_ROUNDS, MORE_LEAVES = 24, 4096
 # Of more inputs that vary than this, halving some decides nothing.
 MAX_VARYING = 64
+# Part of the time that linear programs get, of seconds at most.
+PROGRAMS_SHARE, LONGEST = 0.3, 200.0
 # The tree of a set that is refuted as it is.
-WHOLE = Tree(np.zeros(1, np.uint8), np.zeros(0, np.uint32), np.zeros(0))
+WHOLE = Tree(np.zeros(1, np.uint8), np.zeros(0, np.uint32), np.zeros(0), NO_WEIGHTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,34 +128,59 @@ class _Checking:
             return 0.0
         bounds = Bounds(self.rules, cases.region(cases.root))
         bounds.propagate(bounds.tighten)
-        start = {self.question.network.output: cases.rows[None]}
+        every = cases.margins(np.eye(len(cases.read)))
+        start = {self.question.network.output: every[None]}
         return float(bounds.back(start).slack.max(initial=0.0))
 
     def _accepted(self, proof: CaseProof, section: str) -> _Accepted:
         if isinstance(proof, NeuronProof):
-            own = parts_proof(proof, self.query.graph, self.statement.numbers)
-            record, content = own.record(section), own.content
-            fields = Fields.of(record)
-            parts = Parts.of(self.question, self.rules, proof.cases, fields, content)
-            return _Accepted(record, content, parts.check(self.deadline.check))
+            found = parts_proof(proof, self.query.graph, self.statement.numbers)
+            return self._parts(found, section)
+        if isinstance(proof, ProgramProof):
+            return self._by_programs(proof.cases, section)
         assert isinstance(proof, BoxProof)
         cases = Cases.of(self.question, self.rules, proof.cases)
         most = 2 * proof.tree.leaves + self.more_leaves
         tree = _accepted_tree(proof.tree, cases, most, self.deadline)
-        record = {"kind": "boxes", "cases": list(proof.cases), "tree": section}
+        record: dict[str, object] = {"kind": "boxes", "cases": list(proof.cases)}
+        record |= {"tree": section, "exact": False}
         return _Accepted(record, write_tree(tree), tree.leaves)
+
+    def _by_programs(self, numbers: Sequence[int], section: str) -> _Accepted:
+        """In a part of the time that is left: a search may do where programs are too large."""
+        own = Deadline.after(PROGRAMS_SHARE * min(self.deadline.remaining, LONGEST))
+        try:
+            try:
+                found = program_proof(self.question, self.rules, numbers, own)
+                return self._parts(found, section)
+            except NoMargin:
+                # In real numbers a margin of 0 may be enough, which takes exact ones to see.
+                if self.question.semantics != "real":
+                    raise
+                found = program_proof(self.question, self.rules, numbers, own, exact=True)
+                return self._parts(found, section, exact=True)
+        except OutOfTime as error:
+            self.deadline.check()
+            raise NotCertified(f"linear programs leave a case open: {error}") from error
+
+    def _parts(self, proof: PartsProof, section: str, *, exact: bool = False) -> _Accepted:
+        record, content = proof.record(section, exact=exact), proof.content
+        fields = Fields.of(record)
+        rules = Rules.of(self.question.network, EXACT, single=False) if exact else self.rules
+        parts = Parts.of(self.question, rules, proof.cases, fields, content)
+        return _Accepted(record, content, parts.check(self.deadline.check))
 
 
 def _accepted_tree(tree: Tree, cases: Cases, most: int, deadline: Deadline) -> Tree:
     """The tree with leaves halved until the checker accepts every one."""
     if cases.root is None:
-        return tree
+        return replace(tree, weights=np.zeros((tree.leaves, cases.named), np.float32))
     integers = cases.question.integers
     for _ in range(MAX_ROUNDS):
         boxes = leaf_boxes(tree, cases.root, integers, FLOAT)
-        judged = cases.judge(boxes)
+        judged = judge(cases, boxes)
         if judged.refuted.all():
-            return tree
+            return replace(tree, weights=judged.weights)
         if (cases.root.lower < cases.root.upper).sum() > MAX_VARYING:
             count = int((~judged.refuted).sum())
             raise NotCertified(f"the checker's bounds do not refute {count} parts of the set")
@@ -187,7 +217,7 @@ class _Halving:
             numbers = [numbers[i] for i in still.tolist()]
             boxes = Interval(boxes.lower[still], boxes.upper[still])
             numbers, boxes = self._halved(numbers, boxes, judged.steepness[still])
-            judged = self.cases.judge(boxes)
+            judged = judge(self.cases, boxes)
         count = int((~judged.refuted).sum())
         raise NotCertified(f"the checker's bounds do not refute {count} parts of the set")
 
@@ -242,5 +272,8 @@ def _grown(tree: Tree, halving: _Halving) -> Tree:
                 points.append(cut[1])
                 waiting += [cut[3], cut[2]]
     return Tree(
-        np.array(kinds, np.uint8), np.array(inputs, np.uint32), np.array(points, np.float64)
+        np.array(kinds, np.uint8),
+        np.array(inputs, np.uint32),
+        np.array(points, np.float64),
+        NO_WEIGHTS,
     )

@@ -33,5 +33,6 @@ def write_tree(tree: Tree) -> bytes:
             tree.kinds.astype(np.uint8).tobytes(),
             tree.inputs.astype("<u4").tobytes(),
             tree.points.astype("<f8").tobytes(),
+            tree.weights.astype("<f4").tobytes(),
         ]
     )

@@ -15,6 +15,7 @@ from specdsl.certificates.part_records import (
     NeuronProof,
     Otherwise,
     PartRecord,
+    Refuted,
     RowRecord,
     StepRecord,
 )
@@ -121,7 +122,7 @@ class _Translation:
         read = len({m for own in self.search.margins for m in own})
         for step in reversed(self.search.steps):
             weights = np.zeros((2 * len(step.entries), read))
-            rows = self._rows(step.rows, np.arange(2 * len(step.entries)))
+            rows = self._rows(step.rows)
             root = Step(self.places.of(step.node), step.entries, weights, rows, root)
         return PartsProof(self.search.cases, choices, entries, root)
 
@@ -142,8 +143,8 @@ class _Translation:
         for record in self.search.parts:
             for part in _below(record):
                 yield from (step.rows for step in part.steps)
-                if isinstance(part.below, RowRecord):
-                    yield part.below
+                if isinstance(part.below, Refuted):
+                    yield part.below.row
 
     def _part(self, root: PartRecord, margins: tuple[int, ...]) -> PartNode:
         """Children before parents, without recursion: trees are deep."""
@@ -158,9 +159,11 @@ class _Translation:
         read = sorted(set(margins))
         node: PartNode
         match record.below:
-            case RowRecord() as rows:
-                at = np.array([margins.index(m) for m in read])
-                node = Leaf(self._rows(rows, at))
+            case Refuted(atom, row):
+                # Rows beyond a case's atoms are of its last; one atom alone needs no weight.
+                count = len(margins) if len(margins) > 1 else 0
+                weights = np.arange(count) == min(atom, count - 1)
+                node = Leaf(weights[None].astype(np.float32), self._rows(row))
             case Cut(number, point, lower, upper):
                 place = next(n for n in reversed(self.offsets) if self.offsets[n] <= number)
                 position = number - self.offsets[place]
@@ -179,20 +182,22 @@ class _Translation:
     def _step(
         self, step: StepRecord, margins: tuple[int, ...], read: list[int], then: PartNode
     ) -> Step:
-        columns = [[i for i, m in enumerate(margins) if m == each] for each in read]
+        # Rows beyond a case's atoms are of its last.
+        padded = (*margins, *margins[-1:] * (step.weights.shape[1] - len(margins)))
+        columns = [[i for i, m in enumerate(padded) if m == each] for each in read]
         weights = np.stack([step.weights[:, own].sum(1) for own in columns], 1)
-        rows = self._rows(step.rows, np.arange(2 * len(step.entries)))
+        rows = self._rows(step.rows)
         return Step(self.places.of(step.node), step.entries, weights, rows, then)
 
-    def _rows(self, rows: RowRecord, at: IntArray) -> Rows:
+    def _rows(self, rows: RowRecord) -> Rows:
         slopes: dict[int, np.ndarray] = {}
         for node, own in rows.slopes.items():
             assert own.values is not None
             given = own.values if own.values.ndim == 3 else own.values[None]
-            values = np.zeros((len(given), 1, len(at), len(self.columns[node])), given.dtype)
-            values[:, 0, :, np.searchsorted(self.columns[node], own.columns)] = given[
-                :, at
-            ].transpose(2, 0, 1)
+            count = given.shape[1]
+            values = np.zeros((len(given), 1, count, len(self.columns[node])), given.dtype)
+            at = np.searchsorted(self.columns[node], own.columns)
+            values[:, 0, :, at] = given.transpose(2, 0, 1)
             slopes[self.places.curved[node]] = values
         multipliers: dict[int, tuple[IntArray, np.ndarray]] = {}
         for node, columns in self.search.entries.items():
@@ -200,7 +205,7 @@ class _Translation:
             here = (start <= rows.numbers) & (rows.numbers < start + len(columns))
             if here.any():
                 positions = rows.numbers[here] - start
-                multipliers[self.places.of(node)] = positions, rows.multipliers[at][:, here]
+                multipliers[self.places.of(node)] = positions, rows.multipliers[:, here]
         return Rows(slopes, multipliers)
 
 

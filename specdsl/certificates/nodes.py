@@ -28,6 +28,10 @@ class NotCertified(Exception):
     """A certificate has no words for something in a question; the message names it."""
 
 
+class NoMargin(NotCertified):
+    """Nor will any other way find one: the claim holds by less than the arithmetic can tell."""
+
+
 @dataclass(slots=True)
 class NodeTable:
     """Records as a header lists them. `numbers`: where the value of each node of the graph is."""

@@ -33,6 +33,11 @@ class SlopeRecord:
     values: Bytes | SingleArray | None
     columns: IntArray
 
+    def only(self, row: int) -> SlopeRecord:
+        """Of one row."""
+        values = None if self.values is None else self.values[..., row : row + 1, :]
+        return SlopeRecord(values, self.columns)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RowRecord:
@@ -74,6 +79,14 @@ class Otherwise:
     how: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Refuted:
+    """By one row of the margin of atom `atom` of its case."""
+
+    atom: int
+    row: RowRecord
+
+
 class Emptied:
     """Nothing is left of it by its steps."""
 
@@ -83,7 +96,7 @@ class PartRecord:
     """`below`: what became of it; None while it is open."""
 
     steps: list[StepRecord] = field(default_factory=list[StepRecord])
-    below: Cut | RowRecord | Otherwise | Emptied | None = None
+    below: Cut | Refuted | Otherwise | Emptied | None = None
 
     def cut(self, number: int, point: float) -> list[PartRecord]:
         """Cut it in two, whatever became of it before; both parts."""
@@ -96,7 +109,7 @@ class PartRecord:
 class NeuronProof(CaseProof):
     """By a part for each case. `entries`: the columns of each node that
     may be split; numbers count through them. `steps`: that hold for all cases, without weights.
-    `margins`: what the rows of each case are.
+    `margins`: of the atoms of each case; a row for each, and more of the last up to the longest.
     """
 
     graph: Graph

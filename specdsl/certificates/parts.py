@@ -42,8 +42,11 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Leaf:
-    """Rows of the margins that refute it."""
+    """One row of margins for each case. `weights`: of the margins of each case that has several
+    atoms, (1, atoms).
+    """
 
+    weights: SingleArray
     rows: Rows
 
 
@@ -95,8 +98,10 @@ class PartsProof:
     entries: Mapping[int, Indices]
     root: PartNode
 
-    def record(self, section: str) -> dict[str, object]:
-        """As a header says it, the rest being in a section of this name."""
+    def record(self, section: str, *, exact: bool = False) -> dict[str, object]:
+        """As a header says it, the rest being in a section of this name. `exact`: whether the
+        checker has to use rationals.
+        """
         choices = [
             {
                 "node": node,
@@ -109,7 +114,7 @@ class PartsProof:
         ]
         entries = [{"node": n, "count": len(own)} for n, own in self.entries.items()]
         own: dict[str, object] = {"kind": "parts", "cases": list(self.cases), "tree": section}
-        return own | {"choices": choices, "entries": entries}
+        return own | {"exact": exact, "choices": choices, "entries": entries}
 
     @property
     def content(self) -> bytes:
@@ -125,8 +130,8 @@ class PartsProof:
         groups = list(self.entries)
         while waiting:
             match waiting.pop():
-                case Leaf(rows):
-                    yield bytes([LEAF])
+                case Leaf(weights, rows):
+                    yield bytes([LEAF]) + weights.astype("<f4").tobytes()
                     yield from self._rows(rows)
                 case Empty():
                     yield bytes([EMPTY])

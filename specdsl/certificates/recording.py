@@ -13,6 +13,8 @@ from specdsl.verdict import CaseProof
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 ROOT = 0
+# They are found when the checker has bounded the leaves.
+NO_WEIGHTS = np.zeros((0, 0), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,4 +75,5 @@ class TreeRecord:
             np.array(kinds, np.uint8),
             inputs[order].astype(np.uint32),
             points[order].astype(np.float64),
+            NO_WEIGHTS,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 
@@ -12,17 +13,22 @@ from specdsl.proof.refusal import require
 from specdsl.proof.relaxations import Interval
 
 LEAF, SPLIT = 0, 1
+# Leaves that lie beside one another are bounded together: what is linear in all of them is so in
+# every one.
+LEAVES_TOGETHER = 128
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tree:
     """In preorder. kinds: (nodes,) of LEAF or SPLIT; inputs, points: (splits,): the lower child has
-    what lies at or below the point in that input, the upper one what lies at or above.
+    what lies at or below the point in that input, the upper one what lies at or above. weights:
+    (leaves, named), of margins, by which a leaf refutes cases with several.
     """
 
     kinds: Array
     inputs: Array
     points: Array
+    weights: Array
 
     @property
     def leaves(self) -> int:
@@ -30,20 +36,22 @@ class Tree:
         return len(self.kinds) - len(self.points)
 
 
-def read_tree(data: bytes, inputs: int) -> Tree:
-    """A byte for every node, then four for each split's input, and a float64 for its point. Raises
-    Refused.
+def read_tree(data: bytes, inputs: int, named: int) -> Tree:
+    """A byte for every node, then four for each split's input, a float64 for its point, and float32
+    weights for each leaf. Raises Refused.
     """
     count = int.from_bytes(data[:8], "little")
     kinds = np.frombuffer(data[8 : 8 + count], np.uint8)
     splits = int((kinds == SPLIT).sum())
-    whole = len(data) == 8 + count + 12 * splits and count == 2 * splits + 1
+    leaves, start = splits + 1, 8 + count + 12 * splits
+    whole = len(data) == start + 4 * named * leaves and count == leaves + splits
     require(whole and kinds.max() <= SPLIT, "a tree is cut off, or its nodes do not add up")
     own = np.frombuffer(data, "<u4", splits, 8 + count)
     points = np.frombuffer(data, "<f8", splits, 8 + count + 4 * splits)
+    weights = np.frombuffer(data, "<f4", named * leaves, start).reshape(leaves, named)
     fits = not splits or (own.max() < inputs and np.isfinite(points).all())
     require(bool(fits), "a tree splits an input that there is not, or nowhere")
-    return Tree(kinds, own, points)
+    return Tree(kinds, own, points, weights)
 
 
 def leaf_boxes(tree: Tree, root: Interval, integers: frozenset[int], how: Arithmetic) -> Interval:
@@ -67,3 +75,10 @@ def leaf_boxes(tree: Tree, root: Interval, integers: frozenset[int], how: Arithm
         waiting += [Interval(low, box.upper), Interval(box.lower, high)]
     require(not waiting, "a tree has nodes without children")
     return Interval(*(np.array(ends) for ends in zip(*found, strict=True)))
+
+
+def together(boxes: Interval) -> Iterator[tuple[slice, Interval]]:
+    """Which leaves are bounded together, and their boxes."""
+    for start in range(0, len(boxes.lower), LEAVES_TOGETHER):
+        own = slice(start, start + LEAVES_TOGETHER)
+        yield own, Interval(*(end[own] for end in boxes))

@@ -1,37 +1,28 @@
-"""Whether bounds refute cases: on every box, some atom of each case, or a sum of several."""
+"""Whether bounds refute cases: of each, a weighted sum of its atoms' margins is positive.
+
+All atoms of a case hold only where every sum of their margins with weights of 0 or more is 0 or
+less as well.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
-from typing import NamedTuple
 
 import numpy as np
 
 from specdsl.proof.arithmetic import Array
-from specdsl.proof.conjunctions import joint_bounds
 from specdsl.proof.passes import Bounds, Linear, Rules, unit_rows
 from specdsl.proof.question import BallSet, Case, InputSet, Question
 from specdsl.proof.reduced import Reduced
+from specdsl.proof.refusal import require
 from specdsl.proof.regions import Region
 from specdsl.proof.relaxations import Interval
 
-# Leaves that lie beside one another are bounded together: what is linear in all of them is so in
-# every one.
-LEAVES_TOGETHER = 128
 # Below, a float could have come from underflow.
 LEAST_FLOAT = 2.0**-600
-
-
-class Judged(NamedTuple):
-    """`refuted`: which boxes hold no point of any case, (boxes,). `steepness`: how much linear
-    bounds of the margins change along each input, (boxes, inputs): where to split.
-    """
-
-    refuted: Array
-    steepness: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,56 +58,62 @@ class Cases:
         """A box, (inputs,), and what cuts the sets."""
         return Region(self.rules.how, Interval(*(end[None] for end in box)), self.balls)
 
-    def judge(self, boxes: Interval) -> Judged:
-        """Which boxes hold no point of any case, by their bounds."""
-        starts = range(0, len(boxes.lower), LEAVES_TOGETHER)
-        parts = [Interval(*(e[i : i + LEAVES_TOGETHER] for e in boxes)) for i in starts]
-        found = [self._together(part) for part in parts]
-        return Judged(*(np.concatenate(each) for each in zip(*found, strict=True)))
-
     @property
-    def rows(self) -> Array:
-        """Of the margins that some atom reads: (rows, outputs)."""
-        network = self.rules.network
-        return unit_rows(self.rules.how, np.array(self.read, int), network.size(network.output))
+    def named(self) -> int:
+        """How many weights refute them: of each case with several atoms, one for each."""
+        return sum(len(case.atoms) for case in self.cases if len(case.atoms) != 1)
 
-    def closed(self, linear: Linear, region: Region) -> Array:
-        """Where linear bounds of the margins in `read` refute every case: (boxes,)."""
-        least = region.minimum(linear, self.rules.part)
-        closed = np.ones(region.count, bool)
-        for case in self.cases:
-            own = np.zeros(region.count, bool)
-            for index, strict in case.atoms:
-                own |= self._positive(least[:, self.read.index(index)], strict=strict)
-            left = np.flatnonzero(~own & closed)
-            columns = sorted({self.read.index(index) for index, _ in case.atoms})
-            if len(columns) > 1 and len(left):
-                within = region.within(Interval(*(end[left] for end in region.box)))
-                some = Linear(*(_taken(a, left)[:, columns] for a in linear))
-                joint = joint_bounds(some, within, self.rules.part)
-                own[left] = self._positive(joint, strict=False)
-            closed &= own
+    def rows(self, weights: Array) -> Array:
+        """Of the margins in `read`, by float32 weights (batch, named): (batch, cases, read). Raises
+        Refused where these say nothing.
+        """
+        fits = (weights >= 0) & (weights < np.inf)
+        require(bool(fits.all()), "a weight of a margin is negative, or no number")
+        weights = self.rules.how.array(weights.astype(np.float64))
+        found = self.rules.how.zeros(len(weights), len(self.cases), len(self.read))
+        at, one = 0, self.rules.how.zeros(1)[0] + 1
+        for number, case in enumerate(self.cases):
+            for index, _ in case.atoms:
+                own = one if len(case.atoms) == 1 else weights[:, at]
+                found[:, number, self.read.index(index)] += own
+                at += len(case.atoms) != 1
+        return found
+
+    def margins(self, rows: Array) -> Array:
+        """Rows of margins in `read` as such of the output: (..., outputs)."""
+        network = self.rules.network
+        size = network.size(network.output)
+        return rows @ unit_rows(self.rules.how, np.array(self.read, int), size)
+
+    def refuted(self, rows: Array, least: Array) -> Array:
+        """Where every case's row of margins (batch, cases, read), which is at least `least`
+        (batch, cases), refutes it: (batch,). NaN does not.
+        """
+        if not self.rules.how.exact:
+            return np.asarray((least > LEAST_FLOAT).all(1), bool)
+        closed = np.ones(len(least), bool)
+        for number, case in enumerate(self.cases):
+            strict = [self.read.index(index) for index, is_strict in case.atoms if is_strict]
+            below = (rows[:, number, strict] > 0).any(1)
+            closed &= np.asarray((least[:, number] > 0) | below & (least[:, number] >= 0), bool)
         return closed
 
-    def _together(self, boxes: Interval) -> Judged:
-        """Of boxes that lie beside one another."""
-        region = Region(self.rules.how, boxes, self.balls)
+    def judge(self, boxes: Interval, weights: Array) -> Array:
+        """Which boxes (batch, inputs), beside one another, hold no point of any case: (batch,)."""
+        region, rows = Region(self.rules.how, boxes, self.balls), self.rows(weights)
+        least = region.minimum(self.bounds(region)(rows), self.rules.part)
+        return self.refuted(rows, least) | region.empty
+
+    def bounds(self, region: Region) -> Callable[[Array], Linear]:
+        """Of rows of margins in `read`, (batch or 1, rows, read), linear bounds on each box."""
         reduced = Reduced.over(self.rules, region) if region.count > 1 else None
         if reduced is not None:
-            linear = reduced.margins(self.rows)
-        else:
-            bounds = Bounds(self.rules, region)
-            bounds.propagate(bounds.tighten)
-            linear = bounds.back({self.rules.network.output: self.rows[None]})
-        lower, upper = region.box
-        steepness = np.abs(linear.coefficients).sum(1) * (upper - lower)
-        return Judged(self.closed(linear, region) | (lower > upper).any(1), steepness)
-
-    def _positive(self, bound: Array, *, strict: bool) -> Array:
-        """Whether a margin is above what its atom says. NaN is not."""
-        if not self.rules.how.exact:
-            return bound > LEAST_FLOAT
-        return np.asarray(bound >= 0 if strict else bound > 0, bool)
+            every = unit_rows(self.rules.how, np.arange(len(self.read)), len(self.read))
+            return reduced.margins(self.margins(every))
+        bounds = Bounds(self.rules, region)
+        bounds.propagate(bounds.tighten)
+        output = self.rules.network.output
+        return lambda rows: bounds.back({output: self.margins(rows)})
 
 
 def _whole(own: InputSet, integers: frozenset[int]) -> tuple[list[Fraction], list[Fraction]]:
@@ -124,8 +121,3 @@ def _whole(own: InputSet, integers: frozenset[int]) -> tuple[list[Fraction], lis
     lower = [Fraction(ceil(v)) if i in integers else v for i, v in enumerate(own.lower)]
     upper = [Fraction(floor(v)) if i in integers else v for i, v in enumerate(own.upper)]
     return lower, upper
-
-
-def _taken(values: Array, at: Array) -> Array:
-    """Of a batch, or of what holds for all of it, so many times."""
-    return values[at] if len(values) > 1 else np.broadcast_to(values, (len(at), *values.shape[1:]))

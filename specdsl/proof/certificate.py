@@ -17,11 +17,12 @@ KINDS = frozenset({"boxes", "parts"})
 @dataclass(frozen=True, slots=True, eq=False)
 class Proof:
     """That none of some cases, by their positions in the question, has a point: `record` says how,
-    and `data` is its section.
+    and `data` is its section. `exact`: whether only rationals see it.
     """
 
     cases: tuple[int, ...]
     kind: str
+    exact: bool
     record: Fields
     data: bytes
 
@@ -51,4 +52,5 @@ def _proof(record: Fields, container: Container) -> Proof:
     if kind not in KINDS:
         raise NotCovered(f"the checker has no rule for a proof by `{kind}`")
     require(bool(cases), "a proof has no cases")
-    return Proof(cases, kind, record, container.section(record.word("tree")))
+    exact, data = record.flag("exact"), container.section(record.word("tree"))
+    return Proof(cases, kind, exact, record, data)

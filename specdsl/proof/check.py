@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specdsl.proof.arithmetic import FLOAT, Arithmetic
-from specdsl.proof.boxes import leaf_boxes, read_tree
+from specdsl.proof.arithmetic import EXACT, FLOAT, Arithmetic
+from specdsl.proof.boxes import leaf_boxes, read_tree, together
 from specdsl.proof.cases import Cases
 from specdsl.proof.certificate import Certificate, Proof
 from specdsl.proof.parts import Parts
@@ -29,9 +29,12 @@ class Checked:
 def check(certificate: Certificate, how: Arithmetic = FLOAT) -> Checked:
     """Raises Refused with the first leaf that its bounds do not refute."""
     question, leaves = certificate.question, 0
-    rules = Rules.of(question.network, how, single=question.semantics != "real")
+    single = question.semantics != "real"
+    needed = {EXACT if proof.exact else how for proof in certificate.proofs}
+    known = {each: Rules.of(question.network, each, single=single) for each in needed}
     with np.errstate(all="ignore"):
         for number, proof in enumerate(certificate.proofs):
+            rules = known[EXACT if proof.exact else how]
             try:
                 if proof.kind == "parts":
                     own = Parts.of(question, rules, proof.cases, proof.record, proof.data)
@@ -40,19 +43,23 @@ def check(certificate: Certificate, how: Arithmetic = FLOAT) -> Checked:
                     leaves += _boxes(question, rules, proof)
             except Refused as refusal:
                 raise type(refusal)(f"proof {number}: {refusal}") from refusal
-    return Checked(question.digest, question.semantics, leaves, rules.trusted)
+    trusted = {name for rules in known.values() for name in rules.trusted}
+    return Checked(question.digest, question.semantics, leaves, tuple(sorted(trusted)))
 
 
 def _boxes(question: Question, rules: Rules, proof: Proof) -> int:
     cases = Cases.of(question, rules, proof.cases)
-    tree = read_tree(proof.data, question.network.size(question.network.input))
-    if cases.root is not None:
-        boxes = leaf_boxes(tree, cases.root, question.integers, rules.how)
-        refuted = cases.judge(boxes).refuted
-        if not refuted.all():
-            first, others = int(np.flatnonzero(~refuted)[0]), int((~refuted).sum()) - 1
-            raise Refused(
-                f"the bounds of leaf {first} of {tree.leaves} do not refute it, nor those of "
-                f"{others} others"
-            )
+    network = question.network
+    tree = read_tree(proof.data, network.size(network.input), cases.named)
+    if cases.root is None:
+        return tree.leaves
+    boxes = leaf_boxes(tree, cases.root, question.integers, rules.how)
+    parts = [cases.judge(part, tree.weights[own]) for own, part in together(boxes)]
+    refuted = np.concatenate(parts)
+    if not refuted.all():
+        first, others = int(np.flatnonzero(~refuted)[0]), int((~refuted).sum()) - 1
+        raise Refused(
+            f"the bounds of leaf {first} of {tree.leaves} do not refute it, nor those of "
+            f"{others} others"
+        )
     return tree.leaves

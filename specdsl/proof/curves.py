@@ -24,7 +24,8 @@ HALVINGS = 24
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """`bends`: -inf, where the curvature changes, inf. `convex`: of each piece between these.
-    `least`: the domain reaches down to here; `pole`: a point that is not in it. `trusted`: the
+    `least`: the domain reaches down to here; `pole`: a point that is not in it; `runs_from`: of
+    less, float32 makes no number. `trusted`: the
     functions that are believed; `single_units`: units in the last place of float32 that a runtime's
     own may be off by.
     """
@@ -37,6 +38,7 @@ class Curve:
     single_units: int
     least: float = -inf
     pole: float = nan
+    runs_from: float | None = None
 
     def extremes(self, low: Array, high: Array, slope: Array) -> tuple[Array, Array]:
         """The least and largest `f(x) - slope x` on [low, high], rounded outward.
@@ -91,6 +93,15 @@ def _expit(x: Array) -> Array:
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
+def _root(x: Array) -> Array:
+    """Of what is below 0, 0: sums of squares are that only where they were rounded."""
+    return np.sqrt(np.maximum(x, 0.0))
+
+
+def _steepness(x: Array) -> Array:
+    return np.where(x > 0, 0.5 / np.sqrt(np.where(x > 0, x, 1.0)), 0.0)
+
+
 def _s_shaped(value: Function, slope: Function, name: str) -> Curve:
     return Curve(value, slope, (-inf, 0.0, inf), (True, False), (name,), 8)
 
@@ -100,7 +111,7 @@ CURVES = {
     "tanh": _s_shaped(np.tanh, lambda x: 4 * _expit(2 * x) * _expit(-2 * x), "tanh"),
     "exp": Curve(np.exp, np.exp, (-inf, inf), (True,), ("exp",), 8),
     "log": Curve(np.log, lambda x: 1 / x, (-inf, inf), (False,), ("log",), 8, least=0.0),
-    "sqrt": Curve(np.sqrt, lambda x: 0.5 / np.sqrt(x), (-inf, inf), (False,), (), 2, least=0.0),
+    "sqrt": Curve(_root, _steepness, (-inf, 0.0, inf), (True, False), (), 2, runs_from=0.0),
     "reciprocal": Curve(
         lambda x: 1 / x, lambda x: -1 / (x * x), (-inf, 0, inf), (False, True), (), 2, pole=0.0
     ),

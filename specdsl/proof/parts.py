@@ -3,8 +3,8 @@
 A proof is a tree in preorder, read as it is checked. At a step, bounds of some entries are
 tightened for all that hangs below it: by rows whose slopes it names, by multiples of what is known
 of split entries, and of the margins, which are 0 or less wherever a point is looked for. At a leaf,
-rows of margins refute the case. Sources: Xu et al. 2021, arXiv:2011.13824 (slopes), Wang et al.
-2021, arXiv:2103.06624 (multipliers), Kotha et al. 2023, arXiv:2302.01404 (margins).
+a weighted sum of margins refutes each case. Sources: Xu et al. 2021, arXiv:2011.13824 (slopes),
+Wang et al. 2021, arXiv:2103.06624 (multipliers), Kotha et al. 2023, arXiv:2302.01404 (margins).
 """
 
 from __future__ import annotations
@@ -124,9 +124,10 @@ class Parts:
         if kind == EMPTY:
             closed = any((x.lower > x.upper).any() for x in bounds.found.values())
         else:
-            start = {self.rules.network.output: cases.rows[None]}
-            linear = bounds.back(start, way=self._way(bounds, len(cases.rows)))
-            closed = bool(cases.closed(linear, bounds.region).all())
+            rows = cases.rows(self.stream.take("<f4", 1, cases.named))
+            start = {self.rules.network.output: cases.margins(rows)}
+            least = bounds.least(bounds.back(start, way=self._way(bounds, len(numbers))))
+            closed = bool(cases.refuted(rows, least).all())
         if not closed:
             raise Refused(f"the bounds of leaf {self.leaves - 1} do not refute it")
         return []
@@ -162,7 +163,7 @@ class Parts:
         # A sum is 0 or less only where one case is looked for.
         fits = bool((weights >= 0).all()) and (len(cases.cases) == 1 or not weights.any())
         require(fits, "a step adds multiples of margins that may be positive")
-        start = {node: rows[None], network.output: (weights @ cases.rows)[None]}
+        start = {node: rows[None], network.output: cases.margins(weights)[None]}
         least = bounds.least(bounds.back(start, way=self._way(bounds, len(rows))))
         least = how.shorter(least, -float("inf"))
         low, high = (end.copy() for end in bounds.found[node])

@@ -19,7 +19,7 @@ import numpy as np
 from specdsl.proof.arithmetic import SINGLE_TINY, Arithmetic, Array
 from specdsl.proof.network import Network
 from specdsl.proof.operators import Affine
-from specdsl.proof.refusal import NotCovered
+from specdsl.proof.refusal import NotCovered, require
 from specdsl.proof.regions import Region
 from specdsl.proof.relaxations import Chosen, Interval, Line, Lines, Nonlinear
 
@@ -189,7 +189,14 @@ class Bounds:
     def _relax(self, node: int, op: Nonlinear) -> None:
         rules, shape = self.rules, self.rules.network.nodes[node].shape
         self.lines[node], off = self.line(node)
-        image = op.image(rules.how, self.operands(node))
+        x = self.operands(node)
+        computed = rules.single and rules.network.nodes[node].evaluated == "computed"
+        if computed and op.runs_from is not None:
+            # Where there may be no number, nothing is known of it.
+            fails = np.asarray(x[0].lower < rules.how.number(op.runs_from), bool)[:, 0]
+            require(not (fails.any() and rules.how.exact), "a root of what may be negative")
+            off = np.where(fails, np.nan, off)
+        image = op.image(rules.how, x)
         own = Interval(*(end.reshape(-1, *shape) for end in image))
         self._enter(node, own, off, rules.noise(node, op.roundings, own.size))
 

@@ -8,6 +8,7 @@ in the next.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -65,12 +66,12 @@ class Reduced:
         reduced.around.propagate(reduced._enter)
         return reduced
 
-    def margins(self, rows: Array) -> Linear:
-        """Linear lower bounds of rows (rows, outputs) on each box."""
+    def margins(self, rows: Array) -> Callable[[Array], Linear]:
+        """Linear lower bounds on each box of sums of rows (rows, outputs), by weights (batch or 1,
+        sums, rows).
+        """
         node = self._read(self._form(self.around.rules.network.output, rows))
-        return self.inner.back(
-            {node: unit_rows(self.inner.rules.how, np.arange(len(rows)), len(rows))[None]}
-        )
+        return lambda weights: self.inner.back({node: weights})
 
     def _enter(self, node: int, op: Nonlinear) -> None:
         """Before a nonlinear node: tighter bounds of what it reads, and then it on each box."""

@@ -30,6 +30,22 @@ class Region:
         """How many boxes."""
         return len(self.box.lower)
 
+    @property
+    def empty(self) -> Array:
+        """Where nothing is left of a box, or of what a ball leaves of it: (batch,)."""
+        low, high = self.box
+        found, zero = np.any(np.asarray(low > high, bool), axis=1), self.how.zeros(1)
+        for ball in self._floats:
+            at, one = ball.positions, zero[0] + 1
+            gap = np.maximum(low[:, at] - ball.center, ball.center - high[:, at])
+            gap = np.maximum(gap, zero) * ball.scale
+            nearest, radius = gap.sum(1), ball.radius
+            if ball.norm == "l2":
+                nearest, radius = (gap * gap).sum(1), radius * radius
+            less = nearest * (one - self.how.number(0.0 if self.how.exact else ROOT_PART))
+            found = found | np.asarray(less > radius, bool)
+        return found
+
     def within(self, box: Interval) -> Region:
         """Other boxes, cut by the same balls."""
         return Region(self.how, box, self.balls)

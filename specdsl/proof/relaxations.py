@@ -74,12 +74,13 @@ class Lines(NamedTuple):
 
 
 class Nonlinear:
-    """`roundings`: of float32, as a part of the result, that evaluating it there takes. `trusted`:
-    what is believed of it.
+    """`roundings`: of float32, as a part of the result, that evaluating it there takes; it gives no
+    number of less than `runs_from`. `trusted`: what is believed of it.
     """
 
     roundings: int = 0
     trusted: tuple[str, ...] = ()
+    runs_from: float | None = None
 
     def is_open(self, x: Intervals) -> Array:
         """Where it is not linear, so that tighter operands tighten it."""
@@ -182,6 +183,10 @@ class Smooth(Nonlinear):
     def trusted(self) -> tuple[str, ...]:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.curve.trusted
 
+    @property
+    def runs_from(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.curve.runs_from
+
     def is_open(self, x: Intervals) -> Array:
         return x[0].lower < x[0].upper
 
@@ -194,6 +199,8 @@ class Smooth(Nonlinear):
     def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
         slope = np.asarray(slopes[0], np.float64)
         found = self.curve.extremes(*_floats(x[0]), slope)
+        if how.exact and not (np.isfinite(found[0]) & np.isfinite(found[1])).all():
+            raise NotCovered("a function where it may have no value")
         # In rationals, the slope was rounded to a float.
         off = np.abs(slopes[0] - how.array(slope)) * x[0].size if how.exact else 0.0
         return Interval(how.array(found[0]) - off, how.array(found[1]) + off)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 
 from specdsl.backend import FOREVER
 from specdsl.certificates.certify import WHOLE, Certified, certify
@@ -28,11 +31,17 @@ def certified(query: Query, semantics: Semantics = "real") -> Certified | None:
         return None
 
 
-def file_of(statement: Statement, tree: Tree = WHOLE) -> bytes:
-    """A certificate that says that one tree proves all cases."""
+def file_of(
+    statement: Statement, tree: Tree = WHOLE, weights: npt.NDArray[np.float32] | None = None
+) -> bytes:
+    """A certificate that says that one tree proves all cases, by weights of 1 if not these."""
     cases = statement.record["cases"]
     assert isinstance(cases, list)
-    proof = {"kind": "boxes", "cases": list(range(len(cases))), "tree": "t"}
+    proof = {"kind": "boxes", "cases": list(range(len(cases))), "tree": "t", "exact": False}
+    counts = [len(case["margins"]) for case in cases]
+    named = sum(count for count in counts if count != 1)
+    ones = np.ones((tree.leaves, named), np.float32)
+    tree = replace(tree, weights=ones if weights is None else weights)
     return statement.certificate([proof], {"t": write_tree(tree)})
 
 

@@ -94,9 +94,13 @@ def test_rational_bounds_lie_within_those_of_floats(query: Query) -> None:
             assert width[i] >= 0
 
 
+def tree_of(kinds: list[int], inputs: list[int], points: list[float]) -> Tree:
+    own = np.array(kinds, np.uint8), np.array(inputs, np.uint32), np.array(points)
+    return Tree(*own, np.zeros((len(inputs) + 1, 0), np.float32))
+
+
 def test_a_tree_covers_its_box() -> None:
-    kinds = np.array([SPLIT, LEAF, SPLIT, LEAF, LEAF], np.uint8)
-    tree = Tree(kinds, np.array([0, 1], np.uint32), np.array([0.25, 2.0]))
+    tree = tree_of([SPLIT, LEAF, SPLIT, LEAF, LEAF], [0, 1], [0.25, 2.0])
     root = Interval(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
     boxes = leaf_boxes(tree, root, frozenset(), FLOAT)
     assert boxes.lower.tolist() == [[0, 1], [0.25, 1], [0.25, 2]]
@@ -104,7 +108,7 @@ def test_a_tree_covers_its_box() -> None:
 
 
 def test_between_whole_numbers_nothing_is_covered() -> None:
-    tree = Tree(np.array([SPLIT, LEAF, LEAF], np.uint8), np.array([0], np.uint32), np.array([2.5]))
+    tree = tree_of([SPLIT, LEAF, LEAF], [0], [2.5])
     root = Interval(np.array([0.0]), np.array([5.0]))
     boxes = leaf_boxes(tree, root, frozenset({0}), FLOAT)
     assert boxes.upper.tolist() == [[2], [5]]
@@ -114,7 +118,7 @@ def test_between_whole_numbers_nothing_is_covered() -> None:
 @pytest.mark.parametrize("kinds", [[SPLIT, LEAF], [LEAF, LEAF], [SPLIT, LEAF, LEAF, LEAF]])
 def test_a_tree_that_does_not_end_is_refused(kinds: list[int]) -> None:
     splits = kinds.count(SPLIT)
-    tree = Tree(np.array(kinds, np.uint8), np.zeros(splits, np.uint32), np.zeros(splits))
+    tree = tree_of(kinds, [0] * splits, [0.0] * splits)
     root = Interval(np.array([-1.0]), np.array([1.0]))
     with pytest.raises(Refused):
         leaf_boxes(tree, root, frozenset(), FLOAT)

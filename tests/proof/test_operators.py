@@ -152,7 +152,7 @@ CURVED = {"sigmoid": ops.Sigmoid(), "tanh": ops.Tanh(), "exp": ops.Exp(), "squar
 @given(st.floats(-6, 6), st.floats(0, 8), st.floats(-3, 3))
 def test_lines_lie_on_their_sides(name: str, start: float, width: float, slope: float) -> None:
     op = elementwise(PIECEWISE[name]) if name in PIECEWISE else Smooth(CURVES[name])
-    low = start if name not in {"log", "sqrt", "reciprocal"} else abs(start) + 1e-3
+    low = start if name not in {"log", "reciprocal"} else abs(start) + 1e-3
     if name == "reciprocal" and slope < 0:
         low = -low - width
     x = Interval(np.array([[low]]), np.array([[low + width]]))
@@ -168,7 +168,7 @@ def test_lines_lie_on_their_sides(name: str, start: float, width: float, slope: 
     assert (values - 1e-12 * (1 + np.abs(values)) <= image.upper).all()
 
 
-@pytest.mark.parametrize(("name", "low"), [("log", 0), ("sqrt", -1), ("reciprocal", -1)])
+@pytest.mark.parametrize(("name", "low"), [("log", 0), ("reciprocal", -1)])
 def test_outside_of_a_domain_nothing_is_known(name: str, low: float) -> None:
     x = Interval(np.array([[float(low)]]), np.array([[1.0]]))
     op = Smooth(CURVES[name])

@@ -87,7 +87,9 @@ class Maker:
         if len(cases) > 1 and kind < 0.5:
             return Fork(tuple(self.node(depth, (case,)) for case in cases))
         if depth == 0 or kind < 0.1:
-            return Leaf(self.rows(margins))
+            atoms = [len(self.question.cases[case].atoms) for case in cases]
+            weights = np.abs(self.rng.normal(size=(1, sum(n for n in atoms if n > 1))))
+            return Leaf(weights.astype(np.float32), self.rows(len(cases)))
         node = list(self.entries)[self.rng.integers(len(self.entries))]
         if kind < 0.7:
             at = int(self.rng.integers(self.sizes[node]))
@@ -206,7 +208,8 @@ def narrow_proof(slope: int) -> PartsProof:
     read = question.network.nodes[relu].operands[0]
     choice = Choice(np.array([0]), 1, 0.0, 1 / 255)
     below, above = (
-        Leaf(Rows({relu: np.full((1, 1, 1, 1), byte, np.uint8)}, {})) for byte in (slope, 255)
+        Leaf(np.zeros((1, 0), np.float32), Rows({relu: np.full((1, 1, 1, 1), byte, np.uint8)}, {}))
+        for byte in (slope, 255)
     )
     root = Split(read, 0, 0.0, below, above)
     return PartsProof((0,), {relu: choice}, {read: np.array([1])}, root)

@@ -44,12 +44,14 @@ SHARPENING_WORK = 2**30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Proven:
-    """Bounds of a batch. `least`: of the deciding margin, (batch,), less what rounding may have
-    added; `linear`: of the row that decides, (batch, inputs) and (batch,); `gaps`: what each
-    entry matters, (batch, entries).
+    """Bounds of a batch, less what rounding may have added. `least`: of the deciding margin or of
+    several together, (batch,); `alone`: of the best margin, that of atom `atoms`; `linear`: of its
+    row, (batch, inputs) and (batch,); `gaps`: what each entry matters, (batch, entries).
     """
 
     least: Tensor
+    alone: Tensor
+    atoms: Tensor
     linear: LinearLower
     gaps: Gaps
     places: Mapping[NodeId, Places]
@@ -203,14 +205,14 @@ class Bounder:
         atoms = tuple(Atom(i, strict=False) for i in range(self.rows.shape[1]))
         case = CaseGroup(group.inputs, (0,), group.rows[:0], (atoms,))
         least = case_bounds(case, margins, bounds.region, self.problem.slack).least[:, 0]
-        row = found.proven.argmax(1)
+        alone, row = (found.proven - self.problem.slack).max(1)
         at = torch.arange(len(batch), device=row.device)
         linear = LinearLower(
             found.linear.coefficients[at, row],
             found.linear.constant[at, row],
             found.linear.lower[at, row],
         )
-        return Proven(least, linear, found.gaps.of_parts, found.places)
+        return Proven(least, alone, row, linear, found.gaps.of_parts, found.places)
 
     def _climbed(self, batch: Batch, steps: int) -> PartRows:
         bounds = PartBounds(self.near, batch.parts)

@@ -131,13 +131,15 @@ class Batch:
             record,
         )
 
-    def row_record(self, index: int, known: Known, places: Mapping[NodeId, Places]) -> RowRecord:
-        """How the rows of one part go back, given where those of all stand."""
+    def row_record(
+        self, index: int, row: int, known: Known, places: Mapping[NodeId, Places]
+    ) -> RowRecord:
+        """How one row of one part goes back, given where those of all stand."""
         own = self.is_split[index].nonzero()[:, 0]
-        multipliers = self.multipliers[index][:, own].double()
+        multipliers = self.multipliers[index][row, own][None].double()
         alone = {n: p.take(own.new_tensor([index])) for n, p in places.items()}
-        numbers = as_array(self.parts.numbers[own])
-        return RowRecord(slope_records(known, alone), numbers, as_array(multipliers))
+        slopes = {n: s.only(row) for n, s in slope_records(known, alone).items()}
+        return RowRecord(slopes, as_array(self.parts.numbers[own]), as_array(multipliers))
 
 
 def whole(cases: int, rows: int, like: Tensor) -> Batch:

@@ -18,12 +18,10 @@ def neuron_proof(bounder: Bounder, records: list[PartRecord]) -> NeuronProof:
     """Of the cases of a bounder's group, each with the record of its own part."""
     group, entries = bounder.problem.group, bounder.known.entries
     columns = {n: as_array(c) for n, c in zip(entries.nodes, entries.columns, strict=True)}
-    longest = max(len(atoms) for atoms in group.atoms)
-    margins = [[a.index for a in atoms] for atoms in group.atoms]
-    padded = tuple((*m, *m[-1:] * (longest - len(m))) for m in margins)
+    margins = tuple(tuple(a.index for a in atoms) for atoms in group.atoms)
     graph = bounder.known.compiled.graph
     steps = tuple(_whole_step(bounder.known, each) for each in bounder.begun)
-    return NeuronProof(group.members, graph, columns, steps, padded, tuple(records))
+    return NeuronProof(group.members, graph, columns, steps, margins, tuple(records))
 
 
 def _whole_step(known: Known, raised: RaisedEntries) -> StepRecord:

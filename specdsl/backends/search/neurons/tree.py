@@ -32,7 +32,7 @@ from specdsl.backends.search.neurons.parts import Batch, Part, gathered
 from specdsl.backends.search.problem import Progress
 from specdsl.bounds.parts.gaps import Gaps
 from specdsl.bounds.regions.projection import Projector
-from specdsl.certificates.part_records import Otherwise, PartRecord
+from specdsl.certificates.part_records import Otherwise, PartRecord, Refuted
 
 # Steps of ascent on the whole set. On a part there are `steps` of the options: with 3 multipliers
 # hardly move, and the instance of docs/performance.md that 10 decide in 9 s is open after 40.
@@ -162,13 +162,21 @@ class Tree:
             progress.refute(int((~is_open).sum()), bounded=False)
             progress.bound = min(progress.bound, float(least[~is_open].min()))
             for i in (~is_open).nonzero()[:, 0].tolist():
-                records[i].below = batch.row_record(i, bounder.known, found.places)
+                records[i].below = self._refuted(batch, i, found)
         if not bool(is_open.any()):
             return False, least
         slopes = found.linear.coefficients[is_open][:, None]
         points = region_of(bounder, len(slopes)).minimiser(slopes)[:, 0]
         met = self._confirmed(points) or self._keep(batch, records, found, least, is_open)
         return met, least
+
+    def _refuted(self, batch: Batch, index: int, found: Proven) -> Refuted | Otherwise:
+        """How one part of a batch was."""
+        if not float(found.alone[index]) > 0:
+            return Otherwise("several conditions together")
+        atom = int(found.atoms[index])
+        row = batch.row_record(index, atom, self.bounder.known, found.places)
+        return Refuted(atom, row)
 
     def _keep(
         self,
