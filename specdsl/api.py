@@ -10,7 +10,7 @@ from pathlib import Path
 from specdsl.diagnostics import SpecError, suggestion
 from specdsl.language.checking.combinations import Combination
 from specdsl.language.spec import Spec
-from specdsl.run.demand import demand
+from specdsl.run.demand import Demand
 from specdsl.run.execution import Execution
 from specdsl.run.pipeline import (
     Observer,
@@ -50,23 +50,22 @@ class Specification:
         seed: int | None = None,
         select: str | None = None,
         observer: Observer | None = None,
-        semantics: Semantics | None = None,
+        semantics: Semantics = "float32_any_order",
         trust: Iterable[str] = (),
         certificates: str | Path | None = None,
     ) -> Report:
         """Decide every `check` of the file.
 
         `using`: a backend instead of those the file names. `timeout`: seconds an obligation.
-        `select`: as `-k` on the command line. With `semantics`, `trust` or `certificates` nothing
-        is verified without a certificate: they say what it is about, which methods are believed all
-        the same, and in which folder the files go. What is wrong with networks or data comes back
-        as `report.diagnostics`. Raises SpecError for a malformed selection, unknown backend, or
-        folder that cannot be made.
+        `select`: as `-k` on the command line. Nothing is verified without a certificate about
+        `semantics`, but for methods in `trust`, which are believed; `certificates`: in which folder
+        the files go. What is wrong with networks or data comes back as `report.diagnostics`. Raises
+        SpecError for a malformed selection, unknown backend, or folder that cannot be made.
         """
         if certificates is not None:
             make_folder(Path(certificates))
         folder = None if certificates is None else Path(certificates)
-        asked = demand(semantics, frozenset(trust), certificates=certificates is not None)
+        asked = Demand(semantics, frozenset(trust))
         options = RunOptions(
             using=using,
             timeout=timeout,

@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from specdsl.diagnostics import SpecError
-from specdsl.run.demand import TRUSTED, demand
+from specdsl.run.demand import TRUSTED, Demand
 from specdsl.run.execution import Execution
 from specdsl.run.selection import Selection, parse_selection
 from specdsl.writing import make_folder
@@ -131,14 +131,15 @@ evidence = together(
         "--certificates",
         type=FILE,
         metavar="DIR",
-        help="Write a certificate of every verified obligation there, for `specdsl audit`. With "
-        "any of these three options nothing is verified without.",
+        help="Write the certificate of every verified obligation there, for `specdsl audit`.",
     ),
     click.option(
         "--semantics",
         type=click.Choice(["float32_any_order", "real"]),
+        default="float32_any_order",
+        show_default=True,
         help="What certificates are about: the network as float32 computes it, whatever the order "
-        "of its sums (default), or in real numbers.",
+        "of its sums, or in real numbers.",
     ),
     click.option(
         "--trust",
@@ -156,7 +157,7 @@ def execution(  # noqa: PLR0913 - one for each option
     no_cache: bool,
     cache_dir: Path,
     certificates: Path | None = None,
-    semantics: Semantics | None = None,
+    semantics: Semantics = "float32_any_order",
     trust: tuple[str, ...] = (),
 ) -> Execution:
     """What the options of `running` and `evidence` come to. Raises UsageError for workers where
@@ -180,7 +181,7 @@ def execution(  # noqa: PLR0913 - one for each option
     workers = Workers(jobs, memory) if jobs else None
     if certificates is not None:
         make_folder(certificates)
-    asked = demand(semantics, frozenset(trust), certificates=certificates is not None)
+    asked = Demand(semantics, frozenset(trust))
     return Execution(workers, cache_folder(cache_dir, no_cache), asked, certificates)
 
 

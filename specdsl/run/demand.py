@@ -48,13 +48,4 @@ class Demand:
 
 
 BELIEVING = Demand(trust=frozenset({"all"}))
-"""What is asked for where nobody says: the word of methods, about real numbers."""
-
-
-def demand(
-    semantics: Semantics | None, trust: frozenset[str], *, certificates: bool = False
-) -> Demand:
-    """By what is said of it: anything that is, or that `certificates` are wanted, asks for them."""
-    if semantics is None and not trust and not certificates:
-        return BELIEVING
-    return Demand(semantics or "float32_any_order", trust)
+"""The word of methods, about real numbers."""

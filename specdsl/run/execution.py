@@ -4,10 +4,10 @@ nothing heavy.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from specdsl.run.demand import BELIEVING, Demand
+from specdsl.run.demand import Demand
 from specdsl.run.workers.limits import Workers
 
 
@@ -20,5 +20,5 @@ class Execution:
 
     workers: Workers | None = None
     cache: Path | None = None
-    demand: Demand = BELIEVING
+    demand: Demand = field(default_factory=Demand)
     certificates: Path | None = None

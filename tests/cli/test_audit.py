@@ -73,7 +73,7 @@ def test_a_margin_below_rounding_of_float32_is_unknown(
     assert run("solve", network, query, *options) == 0
     captured = capsys.readouterr()
     assert captured.out == "unknown\n"
-    assert "there is no certificate: the checker's bounds do not refute" in captured.err
+    assert "there is no certificate: at some point the margin is 0, but for" in captured.err
     assert not file.exists()
 
 
@@ -141,14 +141,21 @@ def test_check_writes_certificates_that_audit_accepts(
 def test_what_is_proven_in_real_numbers_alone(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A margin of zero, of which neither float32 nor bounds in floats leave anything."""
+    """A margin of zero, of which float32 leaves nothing: only rationals see it."""
     spec = tmp_path / "f.spec"
     spec.write_text(SPEC)
-    run("check", spec, "--semantics", "real", "--output-format", "json")
+    run("check", spec, "--output-format", "json")
     found = results(capsys)["tight"]
     assert found["verdict"] == "unknown"
-    assert "there is no certificate" in str(found["reason"])
+    assert "there is no certificate: at some point the margin is 0" in str(found["reason"])
+    assert "--semantics real" in str(found["advice"])
     assert "--trust" in str(found["advice"])
+    files = tmp_path / "files"
+    run("check", spec, "--semantics", "real", "--certificates", files, "--output-format", "json")
+    found = results(capsys)["tight"]
+    assert (found["verdict"], found["trusted"], found["semantics"]) == ("verified", [], "real")
+    assert run("audit", found["certificate"]) == 0
+    capsys.readouterr()
     run("check", spec, "--trust", "z3", "--output-format", "json")
     found = results(capsys)["tight"]
     assert (found["verdict"], found["trusted"], found["semantics"]) == ("verified", ["z3"], "real")

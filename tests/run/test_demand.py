@@ -12,6 +12,7 @@ from specdsl.backends import registry
 from specdsl.backends.smt import Smt
 from specdsl.certificates import certify as certificates
 from specdsl.certificates.nodes import NotCertified
+from specdsl.certificates.programs import ProgramProof
 from specdsl.cli.check import check_command
 from specdsl.cli.solve import solve_command
 from specdsl.diagnostics import SpecError
@@ -19,7 +20,7 @@ from specdsl.proof.question import SEMANTICS
 from specdsl.query.query import Query
 from specdsl.report.console import SEMANTICS_TEXT
 from specdsl.run.asking import AskBackend
-from specdsl.run.demand import BELIEVING, TRUSTED, Demand, demand
+from specdsl.run.demand import BELIEVING, TRUSTED, Demand
 from specdsl.run.execution import Execution
 from specdsl.run.filing import certificate_name
 from specdsl.run.pipeline import RunOptions, verify
@@ -58,12 +59,16 @@ def test_there_is_a_certificate_of_what_float32_computes() -> None:
     assert certificate.trusted == ()
 
 
-def test_what_search_has_proven_again_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("others", ["linear programs", "search"])
+def test_what_others_have_proven_again_says_so(
+    others: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of proofs that a method leaves there are none here, and none are tried."""
     original = certificates.certify
 
     def needs_proofs(query: Query, proofs: tuple[CaseProof, ...], *rest: Any) -> Any:
-        if not proofs:
+        by_programs = any(isinstance(proof, ProgramProof) for proof in proofs)
+        if not proofs or (by_programs and others == "search"):
             raise NotCertified("nothing to go by")
         return original(query, proofs, *rest)
 
@@ -72,7 +77,7 @@ def test_what_search_has_proven_again_says_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(certificates, "certify", needs_proofs)
     again = AskBackend(Demand())(asked_of_z3, Smt(), 30.0, time.monotonic()).answer
     # Z3 leaves no proof, and needs none where the checker's own bounds do.
-    for answer, method in ((plain, "smt/z3"), (again, "smt/z3, proven by search")):
+    for answer, method in ((plain, "smt/z3"), (again, f"smt/z3, proven by {others}")):
         assert isinstance(answer.verdict, Verified)
         assert answer.method == answer.verdict.certificate.method == method
 
@@ -129,12 +134,10 @@ def test_every_demand_has_another_text() -> None:
     assert len({d.text for d in demands}) == len(demands)
 
 
-def test_whoever_says_anything_asks_for_certificates() -> None:
-    assert demand(None, frozenset()) == BELIEVING
+def test_certificates_are_asked_for_unless_everything_is_believed() -> None:
+    assert RunOptions().execution.demand == Demand()
+    assert Demand().certifies
     assert not BELIEVING.certifies
-    assert demand("real", frozenset()) == Demand("real")
-    assert demand(None, frozenset({"lp"})) == Demand(trust=frozenset({"lp"}))
-    assert demand(None, frozenset(), certificates=True) == Demand()
 
 
 def test_methods_name_what_may_be_trusted() -> None:
