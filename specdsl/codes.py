@@ -860,6 +860,12 @@ CODES: dict[str, Code] = {
         "The folder cannot be made or written there, has no room, or is damaged. Verdicts and the "
         "exit code are the same without it.",
     ),
+    "W0881": Code(
+        "witness without a certificate",
+        "`--certificates` writes a file of each witness, too, for the independent checker to read. "
+        "It has no rule for something in the question, or cannot tell margins from 0. The verdict "
+        "does not rest on it: the point was replayed, exactly and on the network itself.",
+    ),
     "W0901": Code(
         "no language version",
         "A spec begins with `spec 1.0`, so that later versions of the language can still read it.",

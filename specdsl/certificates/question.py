@@ -35,8 +35,16 @@ class Statement:
         self, proofs: Sequence[Mapping[str, object]], sections: Mapping[str, bytes]
     ) -> bytes:
         """A file with proofs of it, whose bytes are in `sections`."""
+        return self._file({"proofs": list(proofs)}, sections)
+
+    def answer(self, case: int, point: bytes) -> bytes:
+        """A file with a point of a case, a rational in each line."""
+        witness = {"case": case, "point": "point"}
+        return self._file({"proofs": [], "witness": witness}, {"point": point})
+
+    def _file(self, own: Mapping[str, object], sections: Mapping[str, bytes]) -> bytes:
         made_by = {"tool": "specdsl", "version": __version__}
-        header = {"question": self.record, "proofs": list(proofs), "made_by": made_by}
+        header = {"question": self.record, "made_by": made_by, **own}
         return write_container(header, {**self.tensors, **sections})
 
 

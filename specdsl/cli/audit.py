@@ -28,7 +28,8 @@ class Audit:
         """For people."""
         if self.found is None:
             return f"{self.path}: refused: {self.reason}"
-        leaves = "1 leaf" if self.found.leaves == 1 else f"{self.found.leaves:,} leaves"
+        count = self.found.leaves
+        leaves = "1 leaf" if count == 1 else f"{count:,} leaves" if count else "a witness"
         trusted = f"; trusted: {', '.join(self.found.trusted)}" if self.found.trusted else ""
         what = f"{self.found.semantics}, {leaves}, question {self.found.question[:12]}"
         return f"{self.path}: accepted ({what}{trusted}; {self.seconds:.2f} s)"
@@ -43,6 +44,7 @@ class Audit:
             "question": None if found is None else found.question,
             "semantics": None if found is None else found.semantics,
             "leaves": None if found is None else found.leaves,
+            "witness": None if found is None else found.leaves is None,
             "trusted": None if found is None else list(found.trusted),
             "seconds": round(self.seconds, 3),
         }

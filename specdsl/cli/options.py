@@ -131,7 +131,7 @@ evidence = together(
         "--certificates",
         type=FILE,
         metavar="DIR",
-        help="Write the certificate of every verified obligation there, for `specdsl audit`.",
+        help="Write a certificate of every proof and every witness there, for `specdsl audit`.",
     ),
     click.option(
         "--semantics",

@@ -14,21 +14,28 @@ from specdsl.proof.parts import Parts
 from specdsl.proof.passes import Rules
 from specdsl.proof.question import Question
 from specdsl.proof.refusal import Refused
+from specdsl.proof.witness import check_witness
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What an accepted certificate proves. `trusted`: what is believed without proof."""
+    """What an accepted certificate proves: that no case has a point, by so many `leaves`, or that
+    one has, where these are None. `trusted`: what is believed without proof.
+    """
 
     question: str
     semantics: str
-    leaves: int
+    leaves: int | None
     trusted: tuple[str, ...]
 
 
 def check(certificate: Certificate, how: Arithmetic = FLOAT) -> Checked:
     """Raises Refused with the first leaf that its bounds do not refute."""
     question, leaves = certificate.question, 0
+    if certificate.witness is not None:
+        with np.errstate(all="ignore"):
+            believed = check_witness(question, certificate.witness, how)
+        return Checked(question.digest, question.semantics, None, believed)
     single = question.semantics != "real"
     needed = {EXACT if proof.exact else how for proof in certificate.proofs}
     known = {each: Rules.of(question.network, each, single=single) for each in needed}

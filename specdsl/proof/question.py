@@ -91,7 +91,7 @@ def _tensor(record: Fields, container: Container) -> Array:
     require(digest(data) == name, f"tensor {name[:12]} has another hash")
     require(kind in {"q", *DTYPES}, f"a tensor is no `{kind}`")
     try:
-        values = _rationals(data) if kind == "q" else np.frombuffer(data, DTYPES[kind])
+        values = rationals(data) if kind == "q" else np.frombuffer(data, DTYPES[kind])
     except (ValueError, ZeroDivisionError) as error:
         raise Refused(f"tensor {name[:12]}: {error}") from error
     fits = min(shape, default=0) >= 0 and values.size == prod(shape)
@@ -101,7 +101,7 @@ def _tensor(record: Fields, container: Container) -> Array:
     return values.reshape(shape)
 
 
-def _rationals(data: bytes) -> Array:
+def rationals(data: bytes) -> Array:
     """One `numerator/denominator` or whole number a line. Raises ValueError, ZeroDivisionError."""
     lines = data.decode("ascii").split("\n") if data else []
     return np.array([_rational(line) for line in lines] + [None], dtype=object)[:-1]

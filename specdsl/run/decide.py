@@ -120,6 +120,8 @@ def _with_answer(base: Result, query: Query, answered: Answered) -> Result:
         statistics=answer.statistics,
         seconds=answered.seconds,
         cached=answered.cached,
+        warnings=(*base.warnings, *answered.warnings),
+        content=answered.file,
         **known,
     )
 

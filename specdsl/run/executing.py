@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from specdsl.backend import Backend
 from specdsl.query.query import Query
-from specdsl.run.asking import Answered, Ask, AskBackend
+from specdsl.run.asking import Answered, Ask, AskBackend, AskForFiles
 from specdsl.run.certifying import seconds_beyond
 from specdsl.run.execution import Execution
 from specdsl.run.filing import file_certificate
@@ -122,10 +122,11 @@ class _Desk:
         return file_certificate(result, self.execution.certificates)
 
     def _ask(self, keeper: Keeper | None, unit: Unit) -> Ask:
-        if keeper is None:
-            return AskBackend(self.execution.demand)
-        from_here = None if self.origin is None else replace(self.origin, id=unit.id)
-        return partial(keeper.ask, origin=from_here)
+        ask: Ask = AskBackend(self.execution.demand)
+        if keeper is not None:
+            from_here = None if self.origin is None else replace(self.origin, id=unit.id)
+            ask = partial(keeper.ask, origin=from_here)
+        return ask if self.execution.certificates is None else AskForFiles(ask)
 
 
 class _Watched:

@@ -22,10 +22,12 @@ def file_certificate(result: Result | QueryResult, folder: Path | None) -> Resul
     without its bytes in any case, which nobody else needs. That a file cannot be written is an
     error of the result.
     """
-    if not isinstance(result, Result) or result.certificate is None:
+    if not isinstance(result, Result):
         return result
-    content = result.certificate.content
-    small = replace(result, certificate=replace(result.certificate, content=None, proofs=()))
+    content, small = result.content, replace(result, content=None)
+    if result.certificate is not None:
+        content = result.certificate.content
+        small = replace(small, certificate=replace(result.certificate, content=None, proofs=()))
     if folder is None or content is None:
         return small
     from specdsl.writing import write_bytes

@@ -31,7 +31,7 @@ class Result:
     example that nothing satisfies its conditions. `sample_holds`: whether the claim
     holds at the unperturbed sample, where that was asked for. `cached`: the answer was kept from an
     earlier run, and so were its `seconds`. `certificate_file`: where the independent checker reads
-    why it holds.
+    why it holds, or fails; `content`: bytes of a witness on their way there.
     """
 
     id: str
@@ -53,6 +53,7 @@ class Result:
     sample_holds: bool | None = None
     cached: bool = False
     certificate_file: Path | None = None
+    content: bytes | None = None
 
     @property
     def word(self) -> str:

@@ -127,15 +127,23 @@ def test_check_writes_certificates_that_audit_accepts(
     spec.write_text(SPEC)
     assert run("check", spec, "--certificates", folder, "--output-format", "json") == 1
     found = results(capsys)
-    (file,) = folder.iterdir()
+    proof, witness = sorted(folder.iterdir())
     assert {n: r["certificate"] for n, r in found.items()} == {
-        "bounded": str(file),
-        "grows": None,
+        "bounded": str(proof),
+        "grows": str(witness),
         "tight": None,
     }
     assert found["bounded"]["semantics"] == "float32_any_order"
-    assert run("audit", file) == 0
-    assert "accepted (float32_any_order, " in capsys.readouterr().out
+    assert run("audit", proof, witness) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert "accepted (float32_any_order, 1 leaf, " in first
+    assert "accepted (real, a witness, " in second
+    run("check", spec, "--certificates", folder, "--trust", "all")
+    assert witness.read_bytes()
+    capsys.readouterr()
+    assert run("audit", witness, "--output-format", "json") == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["witness"], said["leaves"]) == (True, None)
 
 
 def test_what_is_proven_in_real_numbers_alone(

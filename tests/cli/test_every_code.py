@@ -221,6 +221,10 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
         *spec("check forall x in box([0, 0], [1, 1]): f(x)[0] <= 9 using smt"),
         *("--cache-dir", "f.spec"),
     ),
+    "W0881": lambda: (
+        *spec("check forall x in box([0, 0], [1, 1]): sin(f(x)[0]) <= -1 using attack"),
+        *("--certificates", "files"),
+    ),
     "W0902": lambda: spec("property p = forall x in box([0], [1]): x[0] <= 2"),
     "W0750": lambda: spec(
         POINT + "network g: Point -> real { layer dense(weight = [[1, 1]], bias = [0]) }\n"

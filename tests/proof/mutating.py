@@ -50,8 +50,9 @@ def _tensor(rng: random.Random, header: dict[str, Any], sections: dict[str, byte
 
 
 def _proof(rng: random.Random, header: dict[str, Any], sections: dict[str, bytes]) -> None:
-    """Some bytes of a proof: changed, dropped, or doubled."""
-    name = rng.choice(header["proofs"])["tree"]
+    """Some bytes of a proof, or of a point: changed, dropped, or doubled."""
+    witness = header.get("witness")
+    name = witness["point"] if witness else rng.choice(header["proofs"])["tree"]
     content = bytearray(sections[name])
     at = rng.randrange(len(content))
     kind = rng.random()
@@ -65,8 +66,9 @@ def _proof(rng: random.Random, header: dict[str, Any], sections: dict[str, bytes
 
 
 def _header(rng: random.Random, header: dict[str, Any], sections: dict[str, bytes]) -> None:
-    """Something in the question or in what proofs say of themselves."""
-    holder: Any = rng.choice((header["question"], *header["proofs"]))
+    """Something in the question or in what proofs, or a witness, say of themselves."""
+    witness = [header["witness"]] if header.get("witness") else []
+    holder: Any = rng.choice((header["question"], *header["proofs"], *witness))
     while True:
         keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
         if not keys:

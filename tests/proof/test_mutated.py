@@ -11,29 +11,45 @@ import pytest
 from specdsl.backend import FOREVER
 from specdsl.backends.search import Search
 from specdsl.certificates.certify import certify
+from specdsl.certificates.programs import ProgramProof
+from specdsl.certificates.witnesses import witness_certificate
+from specdsl.graph import ops
 from specdsl.proof import EXACT, Refused, check, read_certificate
 from specdsl.query.query import Query
-from specdsl.verdict import Semantics, Verified
-from tests.certificates.small_networks import small_network
+from specdsl.verdict import Falsified, Semantics, Verified
+from tests.certificates.small_networks import query_of, small_network
 from tests.proof.mutating import mutated
 from tests.proof.test_container import narrow_query
 
-FILES: dict[str, tuple[Callable[[], Query], Search, Semantics]] = {
-    "boxes": (narrow_query, Search(split="input"), "real"),
-    "boxes in float32": (narrow_query, Search(split="input"), "float32_any_order"),
-    "parts": (small_network, Search(split="neuron"), "real"),
-    "parts in float32": (small_network, Search(split="neuron"), "float32_any_order"),
+
+def searched(query: Query, search: Search, semantics: Semantics) -> bytes:
+    verdict = search.answer(query, FOREVER).verdict
+    if isinstance(verdict, Falsified):
+        return witness_certificate(query, verdict.witness)
+    assert isinstance(verdict, Verified)
+    return certify(query, verdict.certificate.proofs, semantics, FOREVER).content
+
+
+def programmed(query: Query, semantics: Semantics) -> bytes:
+    proofs = [ProgramProof(tuple(range(len(query.cases))))]
+    return certify(query, proofs, semantics, FOREVER).content
+
+
+BOXES, PARTS = Search(split="input"), Search(split="neuron")
+FILES: dict[str, Callable[[], bytes]] = {
+    "boxes": lambda: searched(narrow_query(), BOXES, "real"),
+    "boxes in float32": lambda: searched(narrow_query(), BOXES, "float32_any_order"),
+    "parts": lambda: searched(small_network(), PARTS, "real"),
+    "parts in float32": lambda: searched(small_network(), PARTS, "float32_any_order"),
+    "parts by programs": lambda: programmed(small_network(), "float32_any_order"),
+    "a witness": lambda: searched(query_of(8, ops.Relu()), BOXES, "real"),
 }
 
 
 @cache
 def certificate(name: str) -> bytes:
-    """Of what a search verifies."""
-    query_of_it, search, semantics = FILES[name]
-    query = query_of_it()
-    verdict = search.answer(query, FOREVER).verdict
-    assert isinstance(verdict, Verified)
-    return certify(query, verdict.certificate.proofs, semantics, FOREVER).content
+    """Of what a search decides."""
+    return FILES[name]()
 
 
 def judged(data: bytes) -> str:
