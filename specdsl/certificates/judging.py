@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from specdsl.certificates.part_records import FloatArray, SingleArray
 from specdsl.proof.arithmetic import Array
 from specdsl.proof.boxes import together
 from specdsl.proof.cases import Cases
@@ -19,9 +19,6 @@ from specdsl.proof.regions import Region
 from specdsl.proof.relaxations import Interval
 
 STEPS = 32
-
-Floats = npt.NDArray[np.float64]
-SingleArray = npt.NDArray[np.float32]
 
 
 class Judged(NamedTuple):
@@ -80,7 +77,7 @@ def _taken(values: Array, at: Array) -> Array:
     return values[at] if len(values) > 1 else np.broadcast_to(values, (len(at), *values.shape[1:]))
 
 
-def joint_weights(linear: Linear, region: Region) -> Floats:
+def joint_weights(linear: Linear, region: Region) -> FloatArray:
     """Under which the sum of rows (batch, rows) is nearly as large as it can be on each box."""
     rows, constant = linear.coefficients, linear.constant - linear.slack
     low, high = (end[:, None] for end in region.box)

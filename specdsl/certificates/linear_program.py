@@ -10,24 +10,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from specdsl.backend import Deadline
 from specdsl.certificates.nodes import NotCertified
-
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
+from specdsl.certificates.part_records import FloatArray, IntArray
 
 
 class Terms(NamedTuple):
     """`coefficients[i]` in row `rows[i]` and column `columns[i]`; what is in one place adds up."""
 
-    rows: Indices
-    columns: Indices
-    coefficients: Floats
+    rows: IntArray
+    columns: IntArray
+    coefficients: FloatArray
 
 
-def dense_terms(values: Floats, start: int) -> Terms:
+def dense_terms(values: FloatArray, start: int) -> Terms:
     """Of rows (rows, columns) from row `start` on."""
     rows, columns = np.nonzero(values)
     return Terms(start + rows, columns, values[rows, columns])
@@ -46,9 +43,9 @@ class Solved:
     """
 
     objective: float
-    values: Floats
-    duals: Floats
-    reduced: Floats
+    values: FloatArray
+    duals: FloatArray
+    reduced: FloatArray
 
 
 class LinearProgram:
@@ -56,9 +53,9 @@ class LinearProgram:
 
     def __init__(
         self,
-        cost: Floats,
-        columns: tuple[Floats, Floats],
-        rows: tuple[Floats, Floats],
+        cost: FloatArray,
+        columns: tuple[FloatArray, FloatArray],
+        rows: tuple[FloatArray, FloatArray],
         terms: Terms,
     ) -> None:
         import highspy

@@ -9,13 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from specdsl.certificates.part_records import Bytes, SingleArray
+from specdsl.certificates.part_records import Bytes, FloatArray, IntArray, SingleArray
 from specdsl.proof.parts import CASES, EMPTY, LEAF, SPLIT, STEP
-
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +20,7 @@ class Choice:
     `least + step * byte`, or float32 themselves where `step` is 0.
     """
 
-    columns: Indices
+    columns: IntArray
     sides: int
     least: float
     step: float
@@ -37,7 +33,7 @@ class Rows:
     """
 
     slopes: Mapping[int, Bytes | SingleArray]
-    multipliers: Mapping[int, tuple[Indices, Floats]]
+    multipliers: Mapping[int, tuple[IntArray, FloatArray]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +69,8 @@ class Step:
     """
 
     node: int
-    columns: Indices
-    weights: Floats
+    columns: IntArray
+    weights: FloatArray
     rows: Rows
     then: PartNode
 
@@ -95,7 +91,7 @@ class PartsProof:
 
     cases: tuple[int, ...]
     choices: Mapping[int, Choice]
-    entries: Mapping[int, Indices]
+    entries: Mapping[int, IntArray]
     root: PartNode
 
     def record(self, section: str, *, exact: bool = False) -> dict[str, object]:

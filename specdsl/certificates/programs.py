@@ -16,23 +16,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from specdsl.backend import Deadline
 from specdsl.certificates.linear_program import LinearProgram, Solved, Terms, dense_terms, joined
 from specdsl.certificates.nodes import NoMargin, NotCertified
+from specdsl.certificates.part_records import FloatArray, IntArray
 from specdsl.certificates.parts import Fork, Leaf, PartNode, PartsProof, Rows, Split
 from specdsl.certificates.relaxation import LineRows, Relaxation
 from specdsl.proof.arithmetic import FLOAT
 from specdsl.proof.passes import Rules, unit_rows
 from specdsl.proof.question import Question
-from specdsl.proof.relaxations import Nonlinear, Piecewise
+from specdsl.proof.relaxations import Interval, Nonlinear, Piecewise
 from specdsl.verdict import CaseProof
-
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 # Parts of a case: beyond, a search is the better way.
 MAX_PARTS = 20_000
@@ -85,6 +83,13 @@ class _Part:
     below: Leaf | tuple[int, float, _Part, _Part] | None = None
 
 
+class ProgramRows(NamedTuple):
+    """Some rows of a program: what lies between which ends."""
+
+    terms: Terms
+    ends: Interval
+
+
 class _Tree:
     """Parts of one case, and its program. `lower`, `upper`: of the columns, as they are now."""
 
@@ -131,7 +136,7 @@ class _Tree:
             waiting += halves
         return self._written(parts)
 
-    def _column_ends(self) -> tuple[Floats, Floats]:
+    def _column_ends(self) -> tuple[FloatArray, FloatArray]:
         relaxation = self.relaxation
         box = relaxation.bounds.found
         lower, upper = (np.full(relaxation.columns, end) for end in (-np.inf, np.inf))
@@ -144,53 +149,63 @@ class _Tree:
         return lower, upper
 
     def _program(self) -> tuple[float, LinearProgram]:
-        """What its objective must be above, and itself, for the whole set.
+        """What its objective must be above, and itself, for the whole set."""
+        reads, lines = self._read_rows(), ProgramRows(*self.lines.rows(self.first_line))
+        margins, least = self._margin_rows()
+        cost, columns = self._columns()
+        ends = tuple(
+            np.concatenate([own.ends[i] for own in (reads, lines, margins)]) for i in (0, 1)
+        )
+        terms = joined([own.terms for own in (reads, lines, margins)])
+        return least, LinearProgram(cost, columns, (ends[0], ends[1]), terms)
 
-        What a nonlinear node reads may be off by something that costs, so that there always is a
-        solution and the dual one is bounded.
+    def _columns(self) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
+        """Cost and ends of all: those of the relaxation, the largest margin, and how far what a
+        node reads is below and above what it should be. The last cost, so that there always is a
+        solution, and the dual one is bounded.
         """
-        relaxation, bounds = self.relaxation, self.relaxation.bounds
-        output, columns = self.network.output, relaxation.columns
-        worst, off = columns, columns + 1
-        parts: list[Terms] = []
-        lower, upper = list[Floats](), list[Floats]()
+        start, reads = self.network.size(self.network.input), self.first_line
+        width = (self.upper - self.lower)[start : start + reads]
+        cost = [np.zeros(len(self.lower)), [1.0], *[OFF_COST / np.maximum(width, 1e-9)] * 2]
+        none = np.zeros(2 * reads)
+        lower = np.concatenate([self.lower, [-np.inf], none])
+        upper = np.concatenate([self.upper, [np.inf], none + np.inf])
+        return np.concatenate(cost), (lower, upper)
+
+    def _read_rows(self) -> ProgramRows:
+        """That what nonlinear nodes read is what the columns before give."""
+        relaxation, reads = self.relaxation, np.arange(self.first_line)
+        off = relaxation.columns + 1 + reads
+        terms = [Terms(reads, off, np.ones(len(off)))]
+        terms.append(Terms(reads, off + len(off), -np.ones(len(off))))
+        constants, first = [np.zeros(0)], 0
         for node, at in relaxation.reads.items():
             own = relaxation.read[node]
             rows = unit_rows(FLOAT, own, self.network.size(node))
             forms, constant = relaxation.forms(node, rows)
             forms[np.arange(len(own)), at + np.arange(len(own))] -= 1.0
-            parts.append(dense_terms(forms, sum(len(each) for each in lower)))
-            lower.append(-constant)
-            upper.append(-constant)
-        reads = self.first_line
-        every = np.arange(reads)
-        for sign, start in ((1.0, off), (-1.0, off + reads)):
-            parts.append(Terms(every, start + every, np.full(reads, sign)))
-        own, ends = self.lines.rows(self.first_line)
-        parts.append(own)
-        lower.append(ends.lower)
-        upper.append(ends.upper)
+            terms.append(dense_terms(forms, first))
+            constants.append(-constant)
+            first += len(own)
+        ends = np.concatenate(constants)
+        return ProgramRows(joined(terms), Interval(ends, ends))
+
+    def _margin_rows(self) -> tuple[ProgramRows, float]:
+        """That no margin is above the largest, each in parts of its spread; and what the largest
+        must be above, for rounding.
+        """
+        relaxation, bounds, output = self.relaxation, self.relaxation.bounds, self.network.output
         picked = np.array([index for index, _ in self.case.atoms], np.int64)
         rows = unit_rows(FLOAT, picked, self.network.size(output))
         forms, constant = relaxation.forms(output, rows)
         low, high = (end.reshape(-1)[picked] for end in bounds.found[output])
         spread = np.maximum((high - low) / 2, np.finfo(np.float32).tiny)
-        parts.append(dense_terms(forms, self.first_margin))
-        at = np.arange(len(picked))
-        parts.append(Terms(self.first_margin + at, np.full(len(at), worst), -spread))
-        lower.append(np.full(len(at), -np.inf))
-        upper.append(-constant)
-        width = (self.upper - self.lower)[self.network.size(self.network.input) :][:reads]
-        cost = np.concatenate([np.zeros(columns), [1.0], *[OFF_COST / np.maximum(width, 1e-9)] * 2])
-        none = np.zeros(2 * reads)
-        ends = (
-            np.concatenate([self.lower, [-np.inf], none]),
-            np.concatenate([self.upper, [np.inf], none + np.inf]),
-        )
+        at = self.first_margin + np.arange(len(picked))
+        largest = Terms(at, np.full(len(at), relaxation.columns), -spread)
+        terms = joined([dense_terms(forms, self.first_margin), largest])
         slack = bounds.back({output: rows[None]}).slack[0]
         least = LEAST_PART + ROUNDINGS * float((slack / spread).max(initial=0.0))
-        rows_ends = np.concatenate(lower), np.concatenate(upper)
-        return least, LinearProgram(cost, ends, rows_ends, joined(parts))
+        return ProgramRows(terms, Interval(np.full(len(at), -np.inf), -constant)), least
 
     def _go_to(self, part: _Part) -> None:
         """Bounds and lines of a part."""
@@ -227,11 +242,13 @@ class _Tree:
             value = solved.values[column]
             if abs(value - round(value)) > WHOLE_TOLERANCE:
                 return column, floor(value) + 0.5, floor(value), ceil(value)
+        if solved.objective < -LEAST_PART:
+            raise NotCertified("a linear program finds what looks like a counterexample")
         if solved.objective > LEAST_PART:
             raise NotCertified("the margin at some point is within rounding")
         raise NoMargin("at some point the margin is 0, but for rounding")
 
-    def _cut_in(self, node: int, index: int, values: Floats) -> tuple[int, float] | None:
+    def _cut_in(self, node: int, index: int, values: FloatArray) -> tuple[int, float] | None:
         """Where to split what an entry of a nonlinear node reads, and at which point."""
         op = self.ops[node]
         assert isinstance(op, Nonlinear)
@@ -257,7 +274,7 @@ class _Tree:
             node: self.lines.chosen(node, solved.duals[self.first_line :]).astype(np.float32)
             for node in self.relaxation.open
         }
-        entries, multipliers = self.relaxation.entries, dict[int, tuple[Indices, Floats]]()
+        entries, multipliers = self.relaxation.entries, dict[int, tuple[IntArray, FloatArray]]()
         for node, at in self.relaxation.reads.items():
             own = solved.reduced[at : at + len(self.relaxation.read[node])] * scale
             some = np.flatnonzero(own)

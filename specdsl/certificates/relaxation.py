@@ -7,19 +7,16 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 
 from specdsl.certificates.linear_program import Solved, Terms, joined
 from specdsl.certificates.nodes import NotCertified
+from specdsl.certificates.part_records import FloatArray, IntArray
 from specdsl.certificates.parts import Choice
 from specdsl.proof.arithmetic import FLOAT, Array
 from specdsl.proof.cases import Cases
 from specdsl.proof.passes import Bounds, Rules
 from specdsl.proof.question import Question
 from specdsl.proof.relaxations import Interval, Nonlinear
-
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +28,8 @@ class Relaxation:
 
     question: Question
     bounds: Bounds
-    cases: Cases
-    open: Mapping[int, Indices]
-    read: Mapping[int, Indices]
+    open: Mapping[int, IntArray]
+    read: Mapping[int, IntArray]
     reads: Mapping[int, int]
     gives: Mapping[int, int]
     columns: int
@@ -48,7 +44,7 @@ class Relaxation:
             raise NotCertified("linear programs know nothing of balls")
         bounds = Bounds(rules, cases.region(cases.root))
         bounds.propagate(bounds.tighten)
-        found, read = dict[int, Indices](), dict[int, Indices]()
+        found, read = dict[int, IntArray](), dict[int, IntArray]()
         for node, op in rules.ops.items():
             if node > network.output or not isinstance(op, Nonlinear):
                 continue
@@ -63,7 +59,7 @@ class Relaxation:
             for node, own in entries.items():
                 places[node] = count
                 count += len(own)
-        return cls(question, bounds, cases, found, read, reads, gives, count)
+        return cls(question, bounds, found, read, reads, gives, count)
 
     @property
     def choices(self) -> dict[int, Choice]:
@@ -71,14 +67,14 @@ class Relaxation:
         return {node: Choice(own, 2, 0.0, 0.0) for node, own in self.open.items()}
 
     @property
-    def entries(self) -> dict[int, Indices]:
+    def entries(self) -> dict[int, IntArray]:
         """What may be split, or have multipliers: also inputs that are whole numbers."""
         own = self.question.network.input
         whole = np.array(sorted(self.question.integers), np.int64)
         inputs = {own: np.union1d(self.read.get(own, whole), whole)} if len(whole) else {}
         return {**self.read, **inputs}
 
-    def forms(self, node: int, rows: Floats) -> tuple[Floats, Floats]:
+    def forms(self, node: int, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Rows (rows, entries) of a node over all columns, and constants."""
         met = dict[int, Array]()
         linear = self.bounds.back({node: rows[None]}, self.open, met)
@@ -98,14 +94,14 @@ class LineRows:
     """
 
     relaxation: Relaxation
-    columns: dict[int, list[Indices]]
-    slopes: dict[int, Floats]
+    columns: dict[int, list[IntArray]]
+    slopes: dict[int, FloatArray]
     ends: dict[int, Interval]
     first: dict[int, int]
     count: int = 0
 
     @classmethod
-    def of(cls, relaxation: Relaxation, lower: Floats, upper: Floats) -> LineRows:
+    def of(cls, relaxation: Relaxation, lower: FloatArray, upper: FloatArray) -> LineRows:
         """Where columns lie between these ends."""
         network, found = relaxation.question.network, cls(relaxation, {}, {}, {}, {})
         for node, own in relaxation.open.items():
@@ -138,7 +134,7 @@ class LineRows:
         return joined(parts), Interval(np.concatenate(lower), np.concatenate(upper))
 
     def again(
-        self, changed: Sequence[int], lower: Floats, upper: Floats
+        self, changed: Sequence[int], lower: FloatArray, upper: FloatArray
     ) -> Iterator[tuple[int, dict[int, float], tuple[float, float]]]:
         """Rows of entries that read some columns: their coefficients of what is read, and ends."""
         for node, columns in self.columns.items():
@@ -157,9 +153,9 @@ class LineRows:
                 row = self.first[node] + k * width + int(at[i])
                 yield row, own, (float(ends.lower[k, i]), float(ends.upper[k, i]))
 
-    def gaps(self, solved: Solved) -> dict[int, Floats]:
+    def gaps(self, solved: Solved) -> dict[int, FloatArray]:
         """How far what a node gives is from what it should, by node: (entries,)."""
-        found: dict[int, Floats] = {}
+        found: dict[int, FloatArray] = {}
         for node, columns in self.columns.items():
             op = self.relaxation.bounds.rules.ops[node]
             assert isinstance(op, Nonlinear)
@@ -170,15 +166,15 @@ class LineRows:
             found[node] = np.fmax(np.fmax(image.lower - given, given - image.upper), 0.0)
         return found
 
-    def of_node(self, node: int, values: Floats) -> Floats:
+    def of_node(self, node: int, values: FloatArray) -> FloatArray:
         """What rows have, (candidates, entries), of values from the first line on."""
         shape = self.slopes[node].shape[0], self.slopes[node].shape[2]
         return values[self.first[node] :][: shape[0] * shape[1]].reshape(shape)
 
-    def chosen(self, node: int, duals: Floats) -> Floats:
+    def chosen(self, node: int, duals: FloatArray) -> FloatArray:
         """Slopes below and above by a dual solution: (2, operands, 1, entries)."""
         own, slopes = self.of_node(node, duals), self.slopes[node]
-        found: list[Floats] = []
+        found: list[FloatArray] = []
         for taken in (np.maximum(own, 0.0), np.maximum(-own, 0.0)):
             # Where no line is taken, any slope will do.
             some = np.where(taken.sum(0) > 0, taken, np.arange(len(taken))[:, None] == 0)
@@ -186,8 +182,8 @@ class LineRows:
         return np.stack(found)[:, :, None]
 
     def _lines(
-        self, node: int, at: Indices, lower: Floats, upper: Floats
-    ) -> tuple[Floats, Interval]:
+        self, node: int, at: IntArray, lower: FloatArray, upper: FloatArray
+    ) -> tuple[FloatArray, Interval]:
         """Of some entries: slopes (candidates, operands, entries), ends (candidates, entries)."""
         op = self.relaxation.bounds.rules.ops[node]
         assert isinstance(op, Nonlinear)

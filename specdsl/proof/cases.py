@@ -13,7 +13,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from specdsl.proof.arithmetic import Array
+from specdsl.proof.arithmetic import Arithmetic, Array
 from specdsl.proof.passes import Bounds, Linear, Rules, unit_rows
 from specdsl.proof.question import BallSet, Case, InputSet, Question
 from specdsl.proof.reduced import Reduced
@@ -67,9 +67,7 @@ class Cases:
         """Of the margins in `read`, by float32 weights (batch, named): (batch, cases, read). Raises
         Refused where these say nothing.
         """
-        fits = (weights >= 0) & (weights < np.inf)
-        require(bool(fits.all()), "a weight of a margin is negative, or no number")
-        weights = self.rules.how.array(weights.astype(np.float64))
+        weights = weights_of(self.rules.how, weights)
         found = self.rules.how.zeros(len(weights), len(self.cases), len(self.read))
         at, one = 0, self.rules.how.zeros(1)[0] + 1
         for number, case in enumerate(self.cases):
@@ -114,6 +112,15 @@ class Cases:
         bounds.propagate(bounds.tighten)
         output = self.rules.network.output
         return lambda rows: bounds.back({output: self.margins(rows)})
+
+
+def weights_of(how: Arithmetic, own: Array) -> Array:
+    """Of margins, as a file has them: float32. Raises Refused where they are below 0, or no
+    numbers.
+    """
+    fits = (own >= 0) & (own < np.inf)
+    require(bool(fits.all()), "a weight of a margin is negative, or no number")
+    return how.array(own.astype(np.float64))
 
 
 def _whole(own: InputSet, integers: frozenset[int]) -> tuple[list[Fraction], list[Fraction]]:

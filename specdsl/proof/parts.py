@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from specdsl.proof.arithmetic import Array
-from specdsl.proof.cases import Cases
+from specdsl.proof.cases import Cases, weights_of
 from specdsl.proof.fields import Fields
 from specdsl.proof.passes import Bounds, Chosen, Rules, Way, unit_rows
 from specdsl.proof.question import Question
@@ -159,9 +159,9 @@ class Parts:
         columns = _columns(self.stream, self.question, node, count)
         rows = unit_rows(how, columns, network.size(node))
         rows = np.concatenate([rows, -rows])
-        weights = how.array(self.stream.take("<f4", 2 * count, len(cases.read)).astype(float))
+        weights = weights_of(how, self.stream.take("<f4", 2 * count, len(cases.read)))
         # A sum is 0 or less only where one case is looked for.
-        fits = bool((weights >= 0).all()) and (len(cases.cases) == 1 or not weights.any())
+        fits = len(cases.cases) == 1 or not weights.any()
         require(fits, "a step adds multiples of margins that may be positive")
         start = {node: rows[None], network.output: cases.margins(weights)[None]}
         least = bounds.least(bounds.back(start, way=self._way(bounds, len(rows))))

@@ -15,6 +15,10 @@ from specdsl.proof.relaxations import Interval
 
 # What a root of a sum of squares is off by at most, as a part of it, in floats.
 ROOT_PART = 2.0**-40
+# Roundings of a distance to a ball, beside those of its sum.
+FEW = 16
+# More than what squares may lose by underflow.
+LEAST_SQUARE = 2.0**-900
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,15 +39,16 @@ class Region:
         """Where nothing is left of a box, or of what a ball leaves of it: (batch,)."""
         low, high = self.box
         found, zero = np.any(np.asarray(low > high, bool), axis=1), self.how.zeros(1)
+        least = self.how.number(LEAST_SQUARE)
         for ball in self._floats:
-            at, one = ball.positions, zero[0] + 1
+            at = ball.positions
             gap = np.maximum(low[:, at] - ball.center, ball.center - high[:, at])
             gap = np.maximum(gap, zero) * ball.scale
             nearest, radius = gap.sum(1), ball.radius
             if ball.norm == "l2":
                 nearest, radius = (gap * gap).sum(1), radius * radius
-            less = nearest * (one - self.how.number(0.0 if self.how.exact else ROOT_PART))
-            found = found | np.asarray(less > radius, bool)
+            off = self.how.rounding(len(at) + FEW) * nearest
+            found = found | np.asarray(nearest - off > radius + least, bool)
         return found
 
     def within(self, box: Interval) -> Region:
