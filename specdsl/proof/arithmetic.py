@@ -60,7 +60,7 @@ class Arithmetic:
 
         Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, lemma 3.1.
         """
-        return Fraction(0) if self.exact else 2 * _gamma(roundings, UNIT)
+        return self.number(0.0) if self.exact else 2 * _gamma(roundings, UNIT)
 
     def single_rounding(self, roundings: int) -> Any:
         """The same for float32."""

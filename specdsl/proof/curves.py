@@ -25,9 +25,8 @@ HALVINGS = 24
 class Curve:
     """`bends`: -inf, where the curvature changes, inf. `convex`: of each piece between these.
     `least`: the domain reaches down to here; `pole`: a point that is not in it; `runs_from`: of
-    less, float32 makes no number. `trusted`: the
-    functions that are believed; `single_units`: units in the last place of float32 that a runtime's
-    own may be off by.
+    less, float32 makes no number. `trusted`: the functions that are believed; `single_units`: units
+    in the last place of float32 that a runtime's own may be off by.
     """
 
     value: Function

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from specdsl.backend import Backend, Deadline
@@ -11,7 +11,7 @@ from specdsl.diagnostics import Diagnostic, diagnostic
 from specdsl.query.query import Query
 from specdsl.run.answering import answer_query
 from specdsl.run.certifying import certified, deadline_for
-from specdsl.run.demand import BELIEVING, Demand
+from specdsl.run.demand import Demand
 from specdsl.verdict import Answer, Falsified
 
 
@@ -47,7 +47,7 @@ class Ask(Protocol):
 class AskBackend:
     """The backend is asked, here and now, and its proof is checked as `demand` says."""
 
-    demand: Demand = BELIEVING
+    demand: Demand = field(default_factory=Demand)
 
     def __call__(
         self, query: Query, backend: Backend, timeout: float | None, since: float

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +134,16 @@ def values_at(question: Question, point: np.ndarray) -> dict[int, np.ndarray]:
     return {node: x.lower.reshape(-1) for node, x in bounds.found.items()}
 
 
+def rational(value: Any) -> Fraction:
+    """A float, or a rational of either kind."""
+    ratio = (
+        value.as_integer_ratio()
+        if isinstance(value, float)
+        else (value.numerator, value.denominator)
+    )
+    return Fraction(*(int(part) for part in ratio))
+
+
 class Walk:
     """The checker's way through a proof, with the points that each of its parts has."""
 
@@ -161,15 +173,15 @@ class Walk:
             for number, values in point.items():
                 low, high = (e.reshape(-1).tolist() for e in known[number])
                 for a, value, b in zip(low, values.tolist(), high, strict=True):
-                    assert Fraction(a) <= Fraction(value) <= Fraction(b)
+                    assert rational(a) <= rational(value) <= rational(b)
         try:
             below = self.parts._node(known, numbers)[::-1]
         except Refused:
             return
         match node:
             case Split(number, at, cut, lower, upper):
-                least = [p for p in points if p[number][at] <= Fraction(cut)]
-                most = [p for p in points if p[number][at] >= Fraction(cut)]
+                least = [p for p in points if rational(p[number][at]) <= rational(cut)]
+                most = [p for p in points if rational(p[number][at]) >= rational(cut)]
                 self._below(lower, least, *below[0])
                 self._below(upper, most, *below[1])
             case Step(then=then):
@@ -222,6 +234,24 @@ def test_a_proof_by_hand(how: Arithmetic) -> None:
     assert check(read_certificate(file_of(statement, narrow_proof(0))), how).leaves == 2
     with pytest.raises(Refused, match="leaf 0"):
         check(read_certificate(file_of(statement, narrow_proof(255))), how)
+
+
+@pytest.mark.parametrize("how", [FLOAT, EXACT], ids=["floats", "rationals"])
+@pytest.mark.parametrize("weight", [-1.0, np.inf, np.nan])
+def test_weights_of_steps_that_say_nothing_are_refused(weight: float, how: Arithmetic) -> None:
+    statement, proof = state(narrow_query(), "real"), narrow_proof(0)
+    assert check(read_certificate(file_of(statement, stepped(proof, 1.0))), how).leaves == 2
+    with pytest.raises(Refused, match="weight"):
+        check(read_certificate(file_of(statement, stepped(proof, weight))), how)
+
+
+def stepped(proof: PartsProof, weight: float) -> PartsProof:
+    """Bounds of the first neuron first, with that weight for the margin."""
+    ((read, _),) = proof.entries.items()
+    (relu,) = proof.choices
+    rows = Rows({relu: np.full((1, 1, 2, 1), 255, np.uint8)}, {})
+    root = Step(read, np.array([0]), np.full((2, 1), weight), rows, proof.root)
+    return replace(proof, root=root)
 
 
 def test_damaged_proofs_are_refused() -> None:

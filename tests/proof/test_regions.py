@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
@@ -56,6 +57,21 @@ def test_no_point_of_a_ball_is_in_an_empty_part(
         assert far or not region.empty[0]
 
 
+@pytest.mark.parametrize("count", [1, 20_000])
+@pytest.mark.parametrize("power", [-540, -200, 0])
+def test_rounding_empties_no_part_that_touches_its_ball(count: int, power: int) -> None:
+    # The box is the ball's farthest point in the direction of (1, 1, ...), 9/10 of the radius away.
+    unit = Fraction(2) ** power
+    radius = unit * Fraction(count) * 10 / 9
+    center = (Fraction(0),) * count
+    ball = BallSet(np.arange(count), center, (Fraction(1),) * count, radius, "l1")
+    low, high = FLOAT.bounds([unit] * count, [unit] * count)
+    assert not Region(FLOAT, Interval(low[None], high[None]), (ball,)).empty[0]
+    squares = BallSet(np.arange(count), center, (unit,) * count, unit * 150, "l2")
+    low, high = FLOAT.bounds([Fraction(1)] * count, [Fraction(1)] * count)
+    assert not Region(FLOAT, Interval(low[None], high[None]), (squares,)).empty[0]
+
+
 def roots(shift: float, op: ops.Op) -> Query:
     """Whether `sqrt(x) + shift`, inside a network, is 0 or less for some x in [0, 1]."""
     builder = GraphBuilder()
@@ -74,10 +90,8 @@ def test_a_root_of_what_float32_may_make_negative_is_not_known() -> None:
     node = next(i for i, n in enumerate(question.network.nodes) if n.name == "smooth")
     for evaluated, known in (("exact", True), ("computed", False)):
         nodes = list(question.network.nodes)
-        nodes[node] = type(nodes[node])(
-            nodes[node].operands, nodes[node].shape, evaluated, nodes[node].record
-        )
-        network = type(question.network)(tuple(nodes), 0, question.network.output)
+        nodes[node] = replace(nodes[node], evaluated=evaluated)
+        network = replace(question.network, nodes=tuple(nodes))
         rules = Rules.of(network, FLOAT, single=True)
         low, high = np.array([[-1e-9]]), np.array([[1.0]])
         bounds = Bounds(rules, Region(FLOAT, Interval(low, high)))

@@ -13,14 +13,17 @@ import pytest
 from specdsl.diagnostics import SpecError
 from specdsl.evidence import confirm
 from specdsl.query.sets import exact
+from specdsl.run.asking import AskBackend
 from specdsl.run.decide import Method, decide
+from specdsl.run.demand import BELIEVING
 from specdsl.run.result import Result
 from specdsl.verdict import Falsified, Verified, Witness
 from tests.run.fakes import NO_RULE, PROVEN, SPAN, UNDECIDED, FakeBackend, FakeObligation, query
 
 
 def run(obligation: Any, answer: Any, **options: Any) -> Result:
-    return decide(obligation, None, Method(FakeBackend(answer), 1.0, **options))  # type: ignore[arg-type]
+    method = Method(FakeBackend(answer), 1.0, ask=AskBackend(BELIEVING), **options)
+    return decide(obligation, None, method)  # type: ignore[arg-type]
 
 
 def counterexample(asked: Any) -> Falsified:
