@@ -19,7 +19,7 @@ from specdsl.report.queries import queries_table
 from specdsl.report.queries import reasons as query_reasons
 from specdsl.report.wording import amount, figure, number, plural, spent, values_of
 from specdsl.run.outcomes import ShownVariable, ShownWitness
-from specdsl.run.query_result import QueryOutcome
+from specdsl.run.query_result import QueryOutcome, QueryResult
 from specdsl.run.result import CheckOutcome, Report, Result
 from specdsl.verdict import CallReplay
 
@@ -73,7 +73,8 @@ def render(report: Report) -> RenderableType:
         parts += _reasons(check)
         parts += _figures(check)
     parts += _queries(report)
-    parts += _proofs(report.results)
+    found = [r for query in report.queries for r in query.results]
+    parts += _proofs([*report.results, *found])
     parts.append(_summary(report))
     return Group(*parts)
 
@@ -282,7 +283,7 @@ def _figures(check: CheckOutcome | QueryOutcome) -> Iterator[RenderableType]:
             yield Text.assemble(f"  expect {expect.text}: ", (word, style))
 
 
-def _proofs(results: Sequence[Result]) -> Iterator[RenderableType]:
+def _proofs(results: Sequence[Result | QueryResult]) -> Iterator[RenderableType]:
     """How many the independent checker has accepted, how many are believed, and what they trust."""
     known = [r.certificate for r in results if r.certificate]
     checked = [c for c in known if c.accepted]

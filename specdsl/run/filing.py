@@ -22,8 +22,6 @@ def file_certificate(result: Result | QueryResult, folder: Path | None) -> Resul
     without its bytes in any case, which nobody else needs. That a file cannot be written is an
     error of the result.
     """
-    if not isinstance(result, Result):
-        return result
     content, small = result.content, replace(result, content=None)
     if result.certificate is not None:
         content = result.certificate.content

@@ -22,7 +22,7 @@ from specdsl.run.bisection import Frontier, Range, Said, bisect, within, within_
 from specdsl.run.decide import Method, show_witness, unsupported_at
 from specdsl.run.outcomes import ShownWitness
 from specdsl.run.query_result import QueryResult
-from specdsl.verdict import Answer, Falsified, Unknown, Verified
+from specdsl.verdict import Certificate, Falsified, Unknown, Verified
 
 if TYPE_CHECKING:
     from specdsl.query.elaboration.questions.optimum import Optimisation, Site
@@ -37,6 +37,11 @@ LEAST_GAP = Fraction(1, 10**6)
 STEP_SHARE = 0.25
 """Of the time left, what one step may take: a value too near the optimum to be decided must not
 keep the others from being asked.
+"""
+
+SPARE = Fraction(1, 64)
+"""How far beyond the bounds, in parts of their distance, a bisection starts: there a proof has a
+margin.
 """
 
 ROOT_DIGITS = 10**15
@@ -108,10 +113,28 @@ def step_seconds(deadline: Deadline) -> float | None:
     return None if deadline.end is None else max(STEP_SHARE * deadline.remaining, 0.1)
 
 
-def answer_step(query: Query, method: Method, deadline: Deadline) -> Answer:
+def answer_step(query: Query, method: Method, deadline: Deadline) -> Answered:
     """One step of a bisection, an obligation like any other."""
     limit = step_seconds(deadline)
-    return method.ask(query, method.backend, limit, time.monotonic()).answer
+    return method.ask(query, method.backend, limit, time.monotonic())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Evidence:
+    """Of the proven end: the certificate, or the bytes of a witness's."""
+
+    certificate: Certificate | None = None
+    content: bytes | None = None
+
+    @classmethod
+    def of(cls, answered: Answered) -> _Evidence:
+        """What a step that was answered leaves."""
+        verdict = answered.answer.verdict
+        return cls(verdict.certificate if isinstance(verdict, Verified) else None, answered.file)
+
+    def on(self, base: QueryResult) -> QueryResult:
+        """A result with it."""
+        return replace(base, certificate=self.certificate, content=self.content)
 
 
 def _refused(base: QueryResult, found: Sequence[Diagnostic]) -> QueryResult:
@@ -124,7 +147,7 @@ def _refused(base: QueryResult, found: Sequence[Diagnostic]) -> QueryResult:
 
 @dataclass(frozen=True, slots=True)
 class _Limits:
-    """Proven ends of the objective over the whole set, from bounds alone."""
+    """Ends of the objective over the whole set, from bounds alone: where a bisection starts."""
 
     lower: Fraction
     upper: Fraction
@@ -144,6 +167,7 @@ class _Optimum:
         self.met = within_gap(gap, LEAST_GAP)
         self.frontier = Frontier()
         self.shown: ShownWitness | None = None
+        self.evidence = _Evidence()
         self.reason: str | None = None
 
     def solve(self, base: QueryResult) -> QueryResult:
@@ -155,12 +179,27 @@ class _Optimum:
         good, bad = (
             (limits.upper, limits.lower) if self.problem.rises else (limits.lower, limits.upper)
         )
-        first = self._ask(None)
-        if first == "verified":
-            return replace(base, reason="no point satisfies the conditions", complete=True)
-        self.frontier.proven = good
+        if self._ask(None) == "verified":
+            return replace(
+                self.evidence.on(base), reason="no point satisfies the conditions", complete=True
+            )
+        if anything.row is None:
+            # A constant, whatever the network does.
+            self.frontier.proven = good
+        else:
+            good = self._start(good, bad)
         bisect(Range(good, bad, self.met), self._ask, self._going, self.frontier)
         return self._result(base)
+
+    def _start(self, good: Fraction, bad: Fraction) -> Fraction:
+        """A value beyond the bounds, proven as every other one is; and if it is not, it is still
+        where a bisection starts.
+        """
+        spare = max(abs(good - bad), LEAST_GAP * (1 + abs(good))) * SPARE
+        start = good + spare if self.problem.rises else good - spare
+        if self._ask(start) == "verified":
+            self.frontier.proven = start
+        return start
 
     def _going(self) -> bool:
         return not self.deadline.passed
@@ -168,9 +207,10 @@ class _Optimum:
     def _ask(self, than: Fraction | None) -> Said:
         """Is there nothing better than a value?"""
         family = self.problem.better(than)
-        answer = answer_step(family.query, self.method, self.deadline)
-        match answer.verdict:
+        answered = answer_step(family.query, self.method, self.deadline)
+        match answered.answer.verdict:
             case Verified():
+                self.evidence = _Evidence.of(answered)
                 return "verified"
             case Falsified(witness):
                 measure = family.measure_at(witness.point)
@@ -221,7 +261,7 @@ class _Optimum:
         lower, upper = (best, proven) if self.problem.rises else (proven, best)
         closed = proven is not None and best is not None and self.met(proven, best)
         return replace(
-            base,
+            self.evidence.on(base),
             lower=lower,
             upper=upper,
             argument=self.shown,
@@ -267,6 +307,7 @@ class _Extent:
         self.deadline = deadline
         self.frontier = Frontier()
         self.shown: ShownWitness | None = None
+        self.evidence = _Evidence()
         self.reason: str | None = None
 
     def solve(self, base: QueryResult) -> QueryResult:
@@ -303,7 +344,7 @@ class _Extent:
     ) -> QueryResult:
         ends = (proven, refuted) if self.declaration.kind == "largest" else (refuted, proven)
         return replace(
-            base,
+            self.evidence.on(base),
             lower=ends[0],
             upper=ends[1],
             argument=self.shown,
@@ -324,12 +365,15 @@ class _Extent:
         from specdsl.query.elaboration.questions.optimum import claim_at
 
         query = claim_at(self.site, value).query(self.resources)
-        verdict = answer_step(query, self.method, self.deadline).verdict
+        answered = answer_step(query, self.method, self.deadline)
+        verdict = answered.answer.verdict
         if isinstance(verdict, Unknown):
             self.reason = verdict.reason
             return "unknown"
         holds = isinstance(verdict, Verified) == (query.kind == "forall")
-        if not holds:
+        if holds:
+            self.evidence = _Evidence.of(answered)
+        else:
             best = self.frontier.refuted
             if best is None or abs(value - self._good) < abs(best - self._good):
                 self.frontier.refuted = value

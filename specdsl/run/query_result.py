@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Literal
 
 from specdsl.diagnostics import Diagnostic
@@ -12,6 +13,7 @@ from specdsl.language.spec import ReportRequest, Value
 from specdsl.run.exit_codes import ExitCode
 from specdsl.run.outcomes import ExpectOutcome, ShownWitness
 from specdsl.source import Span
+from specdsl.verdict import SEMANTICS, Certificate, Semantics
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,7 +23,8 @@ class QueryResult:
     `maximize`: `upper` is proven, `lower` attained at `argument`; `minimize` the other way round.
     `largest`: `lower` is verified, `upper` falsified by `argument`; `smallest` the other way round.
     `complete`: the ends are as near as was asked for, or there is no optimum (`reason` says why).
-    `cached`: every step was answered in an earlier run.
+    `cached`: every step was answered in an earlier run. `certificate`: of the proven end;
+    `content`, `certificate_file`: as of a `Result`.
     """
 
     id: str
@@ -39,6 +42,19 @@ class QueryResult:
     seconds: float = 0.0
     diagnostics: tuple[Diagnostic, ...] = ()
     cached: bool = False
+    certificate: Certificate | None = None
+    content: bytes | None = None
+    certificate_file: Path | None = None
+
+    @property
+    def semantics(self) -> Semantics:
+        """What is proven."""
+        return self.certificate.semantics if self.certificate else SEMANTICS
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """What the proof believes without checking."""
+        return self.certificate.trusted if self.certificate else ()
 
     @property
     def word(self) -> str:

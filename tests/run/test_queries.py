@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import specdsl
+from specdsl.proof import check, read_certificate
 from specdsl.run.bisection import Frontier, Range, Said, bisect, within
 from specdsl.run.queries import root
 from specdsl.run.query_figures import compute
@@ -188,3 +189,40 @@ def test_figures_need_every_member() -> None:
         "median": Fraction(5, 2)
     }
     assert compute(["median"], [result(1), result(None)]) == {}
+
+
+QUERIES = (
+    "maximize f(x)[1] over x in box([0, 0], [1, 1])",
+    "minimize norm(x - [0, 0], l2) over x in box([-1, -1], [1, 1]) where x[0] + x[1] >= 1",
+    "largest r in [0, 1] tol 1/50 such that forall x in norm_ball([1, 0], r, linf): f(x)[0] >= 0",
+    "smallest r in [0, 1] tol 1/50 such that exists x in norm_ball([1, 0], r, linf): f(x)[0] <= 0",
+)
+
+
+@pytest.mark.parametrize("text", QUERIES)
+def test_the_proof_of_the_proven_end_is_filed(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "q.spec"
+    path.write_text(NET + text)
+    report = specdsl.load(path).check(timeout=20, certificates=tmp_path / "proofs")
+    ((result,),) = (outcome.results for outcome in report.queries)
+    assert result.proven is not None
+    assert result.certificate_file is not None
+    checked = check(read_certificate(result.certificate_file.read_bytes()))
+    assert checked.semantics == result.semantics
+    # An `exists` is proven by its witness.
+    assert (checked.leaves is None) == (result.certificate is None) == ("exists" in text)
+    if result.certificate is not None:
+        assert result.certificate.accepted
+        assert checked.semantics == "float32_any_order"
+
+
+def test_bounds_alone_prove_no_end(tmp_path: Path) -> None:
+    path = tmp_path / "q.spec"
+    lines = NET.replace("layer relu", "layer gelu")
+    path.write_text(lines + "maximize f(x)[1] over x in box([0, 0], [1, 1])")
+    believed = specdsl.load(path).check(timeout=5, trust={"all"}).queries[0].results[0]
+    assert believed.proven is not None
+    found = specdsl.load(path).check(timeout=5).queries[0].results[0]
+    assert found.proven is None
+    assert found.attained is not None
+    assert "do not cover" in (found.reason or "")
