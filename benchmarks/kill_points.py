@@ -258,6 +258,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("-o", dest="output", type=Path)
     options = parser.parse_args()
+    if options.output is not None:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
     killer = Killer(command_of(options), random.Random(options.seed))
     found = findings_of(killer, options.points)
     if options.output is not None:
