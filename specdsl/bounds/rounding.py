@@ -31,6 +31,11 @@ from specdsl.query.sets import InputSet
 
 # 1.1e-16 for each of some thousand roundings on the longest path.
 ROUNDINGS = 1e-13
+# Where numbers lie so far apart that underflow counts, of float64: a row that vanishes on its way
+# back loses less than FLOOR of what values below LARGEST add up to, and so does any sum.
+FLOOR, LARGEST = 2.0**-600, 2.0**300
+# The same of float32, without the normal numbers.
+SINGLE_FLOOR, SINGLE_LARGEST = 2.0**-80, 2.0**30
 # Of all nodes of a graph together, on all boxes of a batch: 128 MiB of float64.
 MAX_VALUES = 2**24
 
@@ -54,8 +59,9 @@ def rounding_slacks(
     if compiled.outward is not None:
         _require_values(compiled, region, deadline)
         return compiled.like.new_zeros(region.batch)
-    sizes = _magnitudes(compiled, region)[compiled.graph.output]
-    return ROUNDINGS * sizes.flatten(1).amax(1).expand(region.batch)
+    sizes = _magnitudes(compiled, region)
+    most = sizes[compiled.graph.output].flatten(1).amax(1)
+    return (ROUNDINGS * most).expand(region.batch)
 
 
 def common_slack(graph: Graph, sets: Sequence[InputSet]) -> float:
@@ -121,6 +127,8 @@ def _magnitudes(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Te
     from. An error in one is multiplied by the value of the other: intervals say how large that is.
     """
     sizes: dict[NodeId, Tensor] = {}
+    double = compiled.like.dtype == torch.float64
+    floor, largest = (FLOOR, LARGEST) if double else (SINGLE_FLOOR, SINGLE_LARGEST)
     values = _intervals(compiled, region)
     for node, op, operands in compiled.graph:
         if isinstance(op, ops.Input):
@@ -134,6 +142,9 @@ def _magnitudes(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Te
             sizes[node] = compiled.rules[node].error(own, least)
         else:
             sizes[node] = affine_size(compiled.kernels[node], [sizes[o] for o in operands])
+        # What underflow takes from a value is multiplied by what comes after.
+        sizes[node] = sizes[node] + floor
+        sizes[node] = sizes[node].masked_fill(~(sizes[node] < largest), torch.inf)
     return sizes
 
 

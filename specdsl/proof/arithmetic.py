@@ -19,6 +19,9 @@ UNIT = 2.0**-53
 SINGLE_UNIT = 2.0**-24
 # Bits of a rational, from which on it is rounded where any number on one side will do.
 LONG = 512
+# What floats lose by underflow where they are computed from others: each operation 2**-1022 at
+# most, even where what is smaller is flushed to 0, and no sum has more than 2**60 terms.
+UNDERFLOW = 2.0**-960
 # The least normal float32: what flushing an operand or a result to zero changes at most.
 SINGLE_TINY = 2.0**-126
 
@@ -69,6 +72,11 @@ class Arithmetic:
     def number(self, value: float) -> Any:
         """A float as it is."""
         return _rational(Fraction(value)) if self.exact else value
+
+    @property
+    def underflow(self) -> Any:
+        """More than what computing an entry of a value loses by underflow."""
+        return self.number(0.0 if self.exact else UNDERFLOW)
 
     def zeros(self, *shape: int) -> Array:
         """Zeros."""

@@ -21,9 +21,6 @@ from specdsl.proof.refusal import require
 from specdsl.proof.regions import Region
 from specdsl.proof.relaxations import Interval
 
-# Below, a float could have come from underflow.
-LEAST_FLOAT = 2.0**-600
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cases:
@@ -88,7 +85,7 @@ class Cases:
         (batch, cases), refutes it: (batch,). NaN does not.
         """
         if not self.rules.how.exact:
-            return np.asarray((least > LEAST_FLOAT).all(1), bool)
+            return np.asarray((least > 0).all(1), bool)
         closed = np.ones(len(least), bool)
         for number, case in enumerate(self.cases):
             strict = [self.read.index(index) for index, is_strict in case.atoms if is_strict]

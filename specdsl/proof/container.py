@@ -51,7 +51,8 @@ def read_container(data: bytes) -> Container:
     end = start + int.from_bytes(data[len(MAGIC) : start], "little")
     require(end <= min(len(data), start + MAX_HEADER), "the header is longer than the file")
     try:
-        header = Fields.of(json.loads(data[start:end]))
+        text = data[start:end].decode("ascii")
+        header = Fields.of(json.loads(text, object_pairs_hook=_object, parse_constant=_no_number))
     except (ValueError, RecursionError) as error:
         raise Refused(f"the header is no JSON: {error}") from error
     sections: dict[str, bytes] = {}
@@ -63,6 +64,17 @@ def read_container(data: bytes) -> Container:
         sections[name] = _expanded(data[start:end], each, name)
     require(end == len(data), "there is more in the file than its header says")
     return Container(header, sections)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Where a name comes twice, readers might disagree about what is asked."""
+    found = dict(pairs)
+    require(len(found) == len(pairs), "an object in the header has two entries of one name")
+    return found
+
+
+def _no_number(text: str) -> object:
+    raise Refused(f"`{text}` in the header is no number")
 
 
 def _expanded(packed: bytes, each: Fields, name: str) -> bytes:

@@ -11,7 +11,7 @@ from math import inf, nan
 
 import numpy as np
 
-from specdsl.proof.arithmetic import UNIT, Array
+from specdsl.proof.arithmetic import UNDERFLOW, UNIT, Array
 
 Function = Callable[[Array], Array]
 # Values and slopes below are some five roundings and two elementary functions of 4 units each.
@@ -67,7 +67,7 @@ class Curve:
     def _gap(self, t: Array, slope: Array) -> tuple[Array, Array]:
         """`f(t) - slope t`, and what it may be off by."""
         value = self.value(t)
-        return value - slope * t, UNITS * UNIT * (np.abs(value) + np.abs(slope * t))
+        return value - slope * t, UNITS * UNIT * (np.abs(value) + np.abs(slope * t)) + UNDERFLOW
 
     def _tangent(self, a: Array, b: Array, slope: Array, convex: bool) -> Array:
         """Of a tangent of `f(x) - slope x` on [a, b]: its least end, or its largest."""

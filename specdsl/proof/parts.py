@@ -185,8 +185,9 @@ class Parts:
             operands, columns = len(self.rules.network.nodes[node].operands), choice.columns
             dtype = "u1" if choice.step else "<f4"
             own = self.stream.take(dtype, choice.sides, operands, count, len(columns)).astype(float)
+            own = choice.least + choice.step * own if choice.step else own
             require(bool(np.isfinite(own).all()), "a slope is no number")
-            own = how.array(choice.least + choice.step * own if choice.step else own)
+            own = how.array(own)
             op = self.rules.ops[node]
             assert isinstance(op, Nonlinear)
             # Where it is linear, there is nothing to choose.

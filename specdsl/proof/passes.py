@@ -25,6 +25,9 @@ from specdsl.proof.relaxations import Chosen, Interval, Line, Lines, Nonlinear
 
 # Numbers of one array of rows, at most: a few of them stay in a cache, which decides the speed.
 MAX_NUMBERS = 2**18
+# Rows lose by underflow what they are multiplied with: of values below LARGEST, all nodes together
+# less than LOST.
+LARGEST, LOST = 2.0**300, 2.0**-600
 # Half of the largest float32: beyond, a sum may overflow.
 SINGLE_LARGEST = 2**127
 # Roundings of a step beside those of its sums: additions of several readers, of offsets, of slack.
@@ -151,14 +154,18 @@ class Bounds:
             radius = radius + rules.part * size
             own = Interval(center - radius, center + radius)
             noise = rules.noise(node, op.terms, size)
-            noise = noise if op.slack is None else noise + op.slack
-            self._enter(node, own, rules.part * size, noise)
+            noise = noise + (rules.how.underflow if op.slack is None else op.slack)
+            self._enter(node, own, size, rules.part * size, noise)
             return
-        self._enter(node, own, rules.part * own.size, rules.noise(node, 0, own.size))
+        size = own.size
+        self._enter(node, own, size, rules.part * size, rules.noise(node, 0, size))
 
-    def _enter(self, node: int, own: Interval, off: Array, noise: Array) -> None:
+    def _enter(self, node: int, own: Interval, size: Array, off: Array, noise: Array) -> None:
         more = noise + noise * self.rules.part
         how, inf = self.rules.how, float("inf")
+        if not how.exact and not bool(np.all(size < LARGEST)):
+            # No row goes back through what is so large, for what it loses there.
+            noise = np.where(size < LARGEST, noise, inf)
         ends = how.shorter(own.lower - more, -inf), how.shorter(own.upper + more, inf)
         own = Interval(*ends)
         self.found[node] = own.met(self.known[node]) if node in self.known else own
@@ -198,7 +205,8 @@ class Bounds:
             off = np.where(fails, np.nan, off)
         image = op.image(rules.how, x)
         own = Interval(*(end.reshape(-1, *shape) for end in image))
-        self._enter(node, own, off, rules.noise(node, op.roundings, own.size))
+        noise = rules.noise(node, op.roundings, own.size) + rules.how.underflow
+        self._enter(node, own, own.size, off, noise)
 
     def tighten_entries(self, node: int, entries: Array) -> None:
         """Bounds of some entries of a node, by rows walked back."""
@@ -235,7 +243,8 @@ class Bounds:
         slopes, multipliers = way or Way({}, {})
         network, waiting, zero = self.rules.network, dict(start), self.rules.how.zeros(1)
         count = next(iter(start.values())).shape[1]
-        constant = slack = self.rules.how.zeros(1, count)
+        constant = self.rules.how.zeros(1, count)
+        slack = constant + self.rules.how.number(0.0 if self.rules.how.exact else LOST)
         coefficients = self.rules.how.zeros(1, count, network.size(network.input))
         while waiting:
             node = max(waiting)

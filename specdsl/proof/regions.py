@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from specdsl.proof.arithmetic import Arithmetic, Array
+from specdsl.proof.arithmetic import FLOAT, Arithmetic, Array
 from specdsl.proof.question import BallSet
 from specdsl.proof.relaxations import Interval
 
-# What a root of a sum of squares is off by at most, as a part of it, in floats.
-ROOT_PART = 2.0**-40
-# Roundings of a distance to a ball, beside those of its sum.
+# Roundings of a distance to a ball, or of a norm, beside those of its sum.
 FEW = 16
 # More than what squares may lose by underflow.
 LEAST_SQUARE = 2.0**-900
@@ -69,9 +67,7 @@ class Region:
         for ball in self._floats:
             own, at = rows[..., ball.positions], ball.positions
             by_box = positive[..., at] @ low[:, at, None] + negative[..., at] @ high[:, at, None]
-            by_ball = (own @ ball.center)[..., None] - self._reach(own / ball.scale, ball)[
-                ..., None
-            ]
+            by_ball = (own @ ball.center - self._reach(own, ball))[..., None]
             more = np.maximum(by_ball - by_box, zero)[..., 0]
             # Balls that share entries are not added up: the best of them counts.
             least = least + more if ball.apart else np.maximum(least, least + more)
@@ -79,18 +75,19 @@ class Region:
         slack = linear.slack + part * (linear.slack + size)
         return least + linear.constant - slack
 
-    def _reach(self, scaled: Array, ball: _Ball) -> Array:
+    def _reach(self, rows: Array, ball: _Ball) -> Array:
         """How much a linear function may fall from the center on, rounded up: by duality of norms,
-        `radius` times the norm of its scaled coefficients that is dual to the ball's.
+        the norm, dual to the ball's, of its coefficients times how far the ball reaches in each.
         """
+        falls = np.abs(rows * ball.reach)
+        most = falls.max(-1)
         if ball.norm == "l1":
-            return ball.radius * np.abs(scaled).max(-1)
-        if not self.how.exact:
-            return ball.radius * np.sqrt((scaled * scaled).sum(-1)) * (1 + ROOT_PART)
-        # A norm is at most the sum of magnitudes, and floats give it nearly.
-        floats = np.asarray(scaled, np.float64)
-        root = np.sqrt((floats * floats).sum(-1)) * (1 + ROOT_PART)
-        return ball.radius * self.how.array(root)
+            return most
+        # Parts of the largest: their squares neither vanish nor overflow.
+        parts = falls / np.where(most > 0, most, most * 0 + 1)[..., None]
+        squares = np.asarray((parts * parts).sum(-1), np.float64)
+        root = np.sqrt(squares) * (1 + FLOAT.rounding(rows.shape[-1] + FEW))
+        return most * (self.how.array(root) if self.how.exact else root)
 
     @cached_property
     def _floats(self) -> tuple[_Ball, ...]:
@@ -106,8 +103,8 @@ class Region:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Ball:
-    """A ball whose numbers were rounded so that it holds the exact one. `farthest`: from 0, of each
-    of its entries. `apart`: whether no ball before it has any of its entries.
+    """A ball whose numbers were rounded so that it holds the exact one. `reach`: of each of its
+    entries from its center, `farthest` from 0. `apart`: whether no ball before it has any of these.
     """
 
     positions: Array
@@ -115,6 +112,7 @@ class _Ball:
     scale: Array
     radius: Any
     norm: str
+    reach: Array
     farthest: Array
     apart: bool
 
@@ -128,5 +126,6 @@ class _Ball:
                 (abs(c * s) for c, s in zip(ball.center, ball.scale, strict=True)), Fraction(0)
             )
             radius = float((ball.radius + size) * Fraction(1, 2**48) + ball.radius) * (1 + 2**-50)
-        farthest = np.abs(center) + radius / scale
-        return cls(ball.positions, center, scale, radius, ball.norm, farthest, apart)
+        reach = radius / scale + how.underflow
+        farthest = np.abs(center) + reach
+        return cls(ball.positions, center, scale, radius, ball.norm, reach, farthest, apart)

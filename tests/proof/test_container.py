@@ -162,6 +162,17 @@ def test_a_question_has_a_digest_of_all_that_it_says() -> None:
     assert first != other
 
 
+@pytest.mark.parametrize("entry", ['"proofs":[]', '"made_by":{"a":1,"a":2}', '"made_by":NaN'])
+def test_headers_that_readers_might_disagree_about_are_refused(entry: str) -> None:
+    data = file_of(state(narrow_query(), "real"))
+    start = len(MAGIC) + LENGTH_BYTES
+    end = start + int.from_bytes(data[len(MAGIC) : start], "little")
+    header = data[start:end][:-1] + b"," + entry.encode() + b"}"
+    length = len(header).to_bytes(LENGTH_BYTES, "little")
+    with pytest.raises(Refused, match="header"):
+        read_certificate(MAGIC + length + header + data[end:])
+
+
 def test_nested_headers_are_refused() -> None:
     text = b"[" * 100_000
     data = MAGIC + len(text).to_bytes(LENGTH_BYTES, "little") + text

@@ -254,6 +254,15 @@ def stepped(proof: PartsProof, weight: float) -> PartsProof:
     return replace(proof, root=root)
 
 
+@pytest.mark.parametrize("how", [FLOAT, EXACT], ids=["floats", "rationals"])
+def test_slopes_beyond_floats_are_refused(how: Arithmetic) -> None:
+    proof = narrow_proof(255)
+    choices = {n: replace(c, least=1e308, step=1e308) for n, c in proof.choices.items()}
+    certificate = file_of(state(narrow_query(), "real"), replace(proof, choices=choices))
+    with pytest.raises(Refused, match="slope"):
+        check(read_certificate(certificate), how)
+
+
 def test_damaged_proofs_are_refused() -> None:
     statement = state(narrow_query(), "real")
     proof = narrow_proof(0)

@@ -5,7 +5,8 @@ proven, at margins below rounding), Zombori, Banhelyi, Csendes, Megyeri and Jela
 complete neural network verifier, ICLR: weights so large that the verifier's own float64 loses what
 is added to them, plainly or spread over layers), and Szasz, Banhelyi and Jelasity 2025
 (arXiv:2506.01054: networks that notice the order of a sum, or the precision, that they run in).
-All networks here are our own.
+All networks here are our own, and so is the idea of underflow: float64 loses numbers below
+2**-1074, which layers of powers of 2 make of 1, and make 1 of again.
 """
 
 from __future__ import annotations
@@ -37,11 +38,13 @@ class FloatCase:
 
 
 JIA_RINARD, ZOMBORI, SZASZ = "Jia and Rinard", "Zombori et al.", "Szász et al."
+UNDERFLOW = "underflow"
 
 
 def all_cases() -> list[FloatCase]:
     """In order, the same in every run."""
-    return [*_cancellation(), *_near_boundaries(), *_hidden(), *_spread(), *_noticed()]
+    found = [*_cancellation(), *_near_boundaries(), *_hidden(), *_spread(), *_noticed()]
+    return [*found, *_vanishing()]
 
 
 def _ask(layers: list[Layer], lower: list[float], upper: list[float]) -> Question:
@@ -52,6 +55,27 @@ def _ask(layers: list[Layer], lower: list[float], upper: list[float]) -> Questio
 
 def _dense(weight: list[list[float]], bias: list[float]) -> Dense:
     return Dense(np.array(weight), np.array(bias))
+
+
+# --- Underflow ------------------------------------------------------------------------------------
+
+
+def _vanishing() -> Iterator[FloatCase]:
+    """Layers that make x so small that floats have 0, and others that make it large again."""
+    for power, depth in ((60, 19), (100, 11), (120, 10)):
+        for real in ("falsified", "verified"):
+            factors = [2.0**-power] * depth + [2.0**power] * depth
+            layers: list[Layer] = []
+            for factor in factors:
+                layers += [_dense([[factor], [-factor]], [0.0, 0.0]), RELU]
+                # What is below 0 stays there, three quarters as large.
+                layers.append(_dense([[1.0, -0.75]], [0.0]))
+            constant, low, high = (
+                (2.0**-depth, -1.0, 1.0) if real == "falsified" else (0.0, 0.5, 1.0)
+            )
+            question = _ask([*layers, _dense([[1.0]], [constant])], [low], [high])
+            point = np.array([low])
+            yield FloatCase(f"vanishing-{power}-{real}", UNDERFLOW, question, real, point)
 
 
 # --- Jia and Rinard -----------------------------------------------------------------------------
