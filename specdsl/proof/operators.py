@@ -19,6 +19,8 @@ from specdsl.proof.fields import Fields
 from specdsl.proof.refusal import NotCovered, require
 
 Shape = tuple[int, ...]
+# Of a normalisation: by a variance, what is added to it, a root, a quotient and a product.
+FACTOR_ROUNDINGS = 8
 
 
 class Map(NamedTuple):
@@ -36,8 +38,8 @@ class Map(NamedTuple):
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine:
     """`sum_i maps[i](x_i) + offset`. `hidden`: magnitudes that a runtime adds up besides (of a
-    normalisation, its mean). `moves`: whether entries are only moved, which rounds nothing.
-    `slack`: what each entry may be off by besides.
+    normalisation, its mean), where it computes the factors as well. `moves`: whether entries are
+    only moved, which rounds nothing. `slack`: what each entry may be off by besides.
     """
 
     maps: tuple[Map, ...]
@@ -48,8 +50,9 @@ class Affine:
 
     @property
     def terms(self) -> int:
-        """Of the longest sum, the offset's included."""
-        return max((m.terms for m in self.maps), default=0) + len(self.maps) + 1
+        """Of the longest sum, the offset's included, and what computing its factors rounds."""
+        own = 0 if self.hidden is None else FACTOR_ROUNDINGS
+        return max((m.terms for m in self.maps), default=0) + len(self.maps) + 1 + own
 
     def size(self, sizes: Sequence[Array]) -> Array:
         """Magnitudes that values are added up from."""

@@ -205,7 +205,8 @@ class Bounds:
             off = np.where(fails, np.nan, off)
         image = op.image(rules.how, x)
         own = Interval(*(end.reshape(-1, *shape) for end in image))
-        noise = rules.noise(node, op.roundings, own.size) + rules.how.underflow
+        size = op.size(x, image).reshape(-1, *shape)
+        noise = rules.noise(node, op.roundings, size) + rules.how.underflow
         self._enter(node, own, own.size, off, noise)
 
     def tighten_entries(self, node: int, entries: Array) -> None:

@@ -94,6 +94,10 @@ class Nonlinear:
         """The least and largest `f(x) - slopes . x`, rounded outward."""
         raise NotImplementedError
 
+    def size(self, x: Intervals, image: Interval) -> Array:
+        """Magnitudes that values are added up from."""
+        return image.size
+
     def image(self, how: Arithmetic, x: Intervals) -> Interval:
         """The range."""
         return self.extremes(how, x, tuple(each.lower * 0 for each in x))
@@ -155,11 +159,14 @@ class Piecewise(Nonlinear):
         rise = self._value(x[0].upper) - self._value(x[0].lower)
         return [(_chord(x[0], rise),), (at_lower,), (at_upper,)]
 
-    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
-        (low, high), (slope,) = x[0], slopes
+    def size(self, x: Intervals, image: Interval | None = None) -> Array:
         steepest = max(abs(s) for s in self.steps)
         shift = max(abs(v) for v in self.values) + steepest * max(abs(p) for p in self.breakpoints)
-        error = how.rounding(FEW) * ((steepest + np.abs(slope)) * x[0].size + shift)
+        return steepest * x[0].size + shift
+
+    def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
+        (low, high), (slope,) = x[0], slopes
+        error = how.rounding(FEW) * (self.size(x) + np.abs(slope) * x[0].size)
         ends = [
             low,
             high,
@@ -243,7 +250,9 @@ def _piecewise(own: Fields, shapes: Sequence[Shape], shape: Shape, how: Arithmet
     met = (v[i] - v[i - 1] == s[i] * (p[i] - p[i - 1]) for i in range(1, len(p)))
     require(all(met), "a piecewise linear op is not continuous")
     knots, heights, rises = (tuple(how.array(t).tolist()) for t in (points, values, steps))
-    return Piecewise(knots, heights, rises, 0 if set(s) <= {-1, 0, 1} else 4)
+    # Numbers that are moved, or taken in place of others, are not rounded.
+    moved = set(s) <= {-1, 0, 1} and all(float(np.float32(x)) == x for x in (*p, *v))
+    return Piecewise(knots, heights, rises, 0 if moved else 4)
 
 
 def _smooth(own: Fields, shapes: Sequence[Shape], shape: Shape, _how: Arithmetic) -> Nonlinear:

@@ -95,3 +95,39 @@ def test_what_is_exact_stays_sharper_than_float32() -> None:
     exact_value = evaluate(graph, {graph.input: center[None]}, [graph.output])[graph.output]
     assert widths["real"] < 1e-9 * float(np.abs(exact_value).max() + 1e12)
     assert widths["float32_any_order"] > 1e3 * widths["real"]
+
+
+def normalised(op: ops.BatchNorm, x: Single) -> list[Single]:
+    """As runtimes may compute it."""
+    gamma, beta, mean, variance = (
+        np.asarray(v, np.float32) for v in (op.gamma, op.beta, op.mean, op.variance)
+    )
+    one, epsilon = np.float32(1), np.float32(op.epsilon)
+    root = np.sqrt(variance + epsilon)
+    factors = (gamma / root, gamma * (one / root), one / root * gamma)
+    found = [(x - mean) * factor + beta for factor in factors]
+    found += [x * factor + (beta - mean * factor) for factor in factors]
+    found += [gamma * ((x - mean) / root) + beta, gamma * (x * (one / root) - mean / root) + beta]
+    return [np.asarray(each, np.float32) for each in found]
+
+
+@settings(deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from((1e-3, 1.0, 1e4)))
+def test_no_way_to_normalise_leaves_the_bounds(seed: int, scale: float) -> None:
+    rng, count = np.random.default_rng(seed), 64
+    x = (scale * rng.normal(size=count)).astype(np.float32)
+    # Near the mean what is subtracted cancels; for every other offset, what is added.
+    mean = (x * (1 + 1e-3 * rng.normal(size=count))).astype(np.float32)
+    gamma, beta, variance = (
+        rng.normal(size=count).astype(np.float32) * np.float32(s) for s in (1, scale, scale)
+    )
+    op = ops.BatchNorm(gamma, beta, mean, np.abs(variance), 1e-5)
+    builder = GraphBuilder()
+    node = builder.add(ops.Input((1, count)), name="x")
+    graph = builder.build(builder.add(op, node))
+    query = asking(graph, x[None].astype(np.float64), 0.0)
+    question, bounds = bounds_of(query, "float32_any_order")
+    low, high = (end.reshape(-1) for end in bounds.found[question.network.output])
+    for found in normalised(op, x):
+        assert (low <= found).all()
+        assert (found <= high).all()
