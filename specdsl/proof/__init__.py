@@ -2,8 +2,8 @@
 
 A certificate holds a question (a network with margins, and cases of input sets and atoms) and a
 proof that no case has a point. `check` works every number of the proof out again, in floats whose
-rounding is accounted for or in rationals, and believes nothing else. docs/certificates.md describes
-the format well enough to write another checker.
+rounding is accounted for or in rationals, and believes nothing else. docs/certificate_format.md
+describes the format well enough to write another checker.
 """
 
 from specdsl.proof.arithmetic import EXACT, FLOAT, Arithmetic
