@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import IntEnum
 
 
@@ -25,3 +26,8 @@ PRECEDENCE = (
     ExitCode.UNKNOWN,
 )
 """Where several apply, the first of these wins."""
+
+
+def first_of(codes: Collection[ExitCode]) -> ExitCode:
+    """The one that a command ends with where these apply."""
+    return next((code for code in PRECEDENCE if code in codes), ExitCode.PASSED)

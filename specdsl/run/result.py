@@ -11,7 +11,7 @@ from typing import Literal
 
 from specdsl.diagnostics import Diagnostic
 from specdsl.language.spec import ReportRequest, Value
-from specdsl.run.exit_codes import PRECEDENCE, ExitCode
+from specdsl.run.exit_codes import ExitCode, first_of
 from specdsl.run.outcomes import ExpectOutcome, ShownWitness
 from specdsl.run.query_result import QueryOutcome
 from specdsl.source import Span
@@ -165,9 +165,6 @@ def combined_exit_code(reports: Iterable[Report]) -> int:
     """The exit code of several reports together, by precedence; 5 where nothing was collected."""
     reports = list(reports)
     codes: set[ExitCode] = set().union(*(report.codes() for report in reports))
-    for code in PRECEDENCE:
-        if code in codes:
-            return int(code)
-    if not any(report.results or report.queries for report in reports):
-        return int(ExitCode.NOTHING)
-    return int(ExitCode.PASSED)
+    if codes or any(report.results or report.queries for report in reports):
+        return int(first_of(codes))
+    return int(ExitCode.NOTHING)

@@ -167,3 +167,59 @@ def test_what_is_proven_in_real_numbers_alone(
     run("check", spec, "--trust", "z3", "--output-format", "json")
     found = results(capsys)["tight"]
     assert (found["verdict"], found["trusted"], found["semantics"]) == ("verified", ["z3"], "real")
+
+
+TWO = """spec 1.0
+network double: real[1] -> real[1] { layer dense(weight = [[2]], bias = [0]) }
+param most: real = 9/2
+property bounded { forall x in [1, 2]  show double(x) <= most }
+property grows { forall x in [1, 2]  show double(x) >= 3 }
+property reaches { exists x in [1, 2]  show double(x) >= 3 }
+check bounded, grows, reaches
+"""
+
+
+def test_certificates_decide_the_obligations_that_ask_their_questions(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec, folder = tmp_path / "f.spec", tmp_path / "proofs"
+    spec.write_text(TWO)
+    assert run("check", spec, "--certificates", folder) == 1
+    files = sorted(folder.iterdir())
+    capsys.readouterr()
+    assert run("audit", *files, "--spec", spec) == 1
+    *lines, last = capsys.readouterr().out.splitlines()
+    ends = [line.rpartition(" s): ")[2] for line in lines]
+    assert ends == [
+        "f.spec::bounded verified",
+        "f.spec::grows falsified",
+        "f.spec::reaches verified",
+    ]
+    assert last == "3 obligations: 2 verified, 1 falsified"
+    bounded, _, reaches = files
+    assert run("audit", bounded, reaches, "--spec", spec) == 4
+    assert "f.spec::grows: no certificate" in capsys.readouterr().out
+    # Another question, of which nothing is known.
+    assert run("audit", bounded, "--spec", spec, "-D", "most=17/4") == 4
+    said = capsys.readouterr().out
+    assert "no obligation of the spec asks this" in said
+    assert "3 obligations: 0 verified, 0 falsified" in said
+    assert run("audit", bounded, "--spec", spec, "--output-format", "json") == 4
+    first, *others = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["verdicts"] == {"f.spec::bounded": "verified"}
+    missing = ["f.spec::grows", "f.spec::reaches"]
+    assert others == [{"certificate": None, "obligation": id} for id in missing]
+
+
+def test_a_refused_file_decides_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec, folder = tmp_path / "f.spec", tmp_path / "proofs"
+    spec.write_text(TWO.replace("check bounded, grows, reaches", "check bounded"))
+    assert run("check", spec, "--certificates", folder) == 0
+    (file,) = folder.iterdir()
+    assert run("audit", file, "--spec", spec) == 0
+    file.write_bytes(file.read_bytes()[:-1])
+    capsys.readouterr()
+    assert run("audit", file, "--spec", spec) == 4
+    said = capsys.readouterr().out
+    assert "refused" in said
+    assert "f.spec::bounded: no certificate" in said
