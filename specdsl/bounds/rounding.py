@@ -25,6 +25,7 @@ from specdsl.bounds.outward import affine_size, magnitude
 from specdsl.bounds.passes.crown import propagate
 from specdsl.bounds.passes.forward import interval_step
 from specdsl.bounds.regions.region import InputRegion, input_region, outward_box
+from specdsl.bounds.vanishing import require_numbers
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
@@ -93,12 +94,15 @@ def _stacked(compiled: CompiledGraph, sets: Sequence[InputSet]) -> Iterator[Inpu
 
 
 def _require_values(compiled: CompiledGraph, region: InputRegion, deadline: Deadline) -> None:
-    """Raise Unsupported where an op may have no value, which intervals often tell already."""
+    """Raise Unsupported where an op may have no value, which intervals often tell already, and
+    where numbers vanish.
+    """
     with torch.no_grad():
         try:
-            propagate(compiled, region, tighten=False)
+            found = propagate(compiled, region, tighten=False)
         except Unsupported:
-            propagate(compiled, region, deadline=deadline)
+            found = propagate(compiled, region, deadline=deadline)
+        require_numbers(compiled, found.bounds)
 
 
 def region_slack(compiled: CompiledGraph, region: InputRegion) -> dict[NodeId, Tensor]:
