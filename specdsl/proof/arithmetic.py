@@ -91,7 +91,7 @@ FLOAT, EXACT = Arithmetic(exact=False), Arithmetic(exact=True)
 def _gamma(roundings: int, unit: float) -> float:
     first = roundings * unit
     if first >= 0.25:
-        raise ValueError(f"{roundings} roundings are more than an a-priori bound covers")
+        raise NotCovered(f"{roundings} roundings are more than an a-priori bound covers")
     # n u / (1 - n u), rounded up.
     return first * (1 + 2 * first)
 

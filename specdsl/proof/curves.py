@@ -11,7 +11,7 @@ from math import inf, nan
 
 import numpy as np
 
-from specdsl.proof.arithmetic import UNDERFLOW, UNIT, Array
+from specdsl.proof.arithmetic import SINGLE_TINY, UNDERFLOW, UNIT, Array
 
 Function = Callable[[Array], Array]
 # Values and slopes below are some five roundings and two elementary functions of 4 units each.
@@ -19,14 +19,17 @@ UNITS = 32
 # Halvings that place a tangent point. Where it ends up only decides how tight a line is: what is
 # lost falls with the square of the distance, to a part of 1e-14 of what the curve bends.
 HALVINGS = 24
+# Beyond any float32.
+LARGEST = 2.0**200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """`bends`: -inf, where the curvature changes, inf. `convex`: of each piece between these.
-    `least`: the domain reaches down to here; `pole`: a point that is not in it; `runs_from`: of
-    less, float32 makes no number. `trusted`: the functions that are believed; `single_units`: units
-    in the last place of float32 that a runtime's own may be off by.
+    `least`: the domain reaches down to here; `pole`: a point that is not in it; `fails`:
+    of what is between, float32 makes no number. `trusted`: the functions that are believed;
+    `single_units`: units in the last place of float32, of the value and of `beside`, that a
+    runtime's own may be off by; `steepest`: where an operand may be flushed to 0.
     """
 
     value: Function
@@ -37,7 +40,9 @@ class Curve:
     single_units: int
     least: float = -inf
     pole: float = nan
-    runs_from: float | None = None
+    fails: tuple[float, float] | None = None
+    beside: float = 0.0
+    steepest: float = 2.0
 
     def extremes(self, low: Array, high: Array, slope: Array) -> tuple[Array, Array]:
         """The least and largest `f(x) - slope x` on [low, high], rounded outward.
@@ -102,20 +107,52 @@ def _steepness(x: Array) -> Array:
 
 
 def _s_shaped(value: Function, slope: Function, name: str) -> Curve:
-    return Curve(value, slope, (-inf, 0.0, inf), (True, False), (name,), 8)
+    return Curve(value, slope, (-inf, 0.0, inf), (True, False), (name,), 8, beside=1.0)
 
 
 CURVES = {
     "sigmoid": _s_shaped(_expit, lambda x: _expit(x) * _expit(-x), "exp"),
     "tanh": _s_shaped(np.tanh, lambda x: 4 * _expit(2 * x) * _expit(-2 * x), "tanh"),
     "exp": Curve(np.exp, np.exp, (-inf, inf), (True,), ("exp",), 8),
-    "log": Curve(np.log, lambda x: 1 / x, (-inf, inf), (False,), ("log",), 8, least=0.0),
-    "sqrt": Curve(_root, _steepness, (-inf, 0.0, inf), (True, False), (), 2, runs_from=0.0),
+    "log": Curve(
+        np.log,
+        lambda x: 1 / x,
+        (-inf, inf),
+        (False,),
+        ("log",),
+        8,
+        least=0.0,
+        fails=(-LARGEST, SINGLE_TINY),
+    ),
+    # Of what is flushed, 2**-126 at most, the root is 2**-63.
+    "sqrt": Curve(
+        _root,
+        _steepness,
+        (-inf, 0.0, inf),
+        (True, False),
+        (),
+        2,
+        fails=(-LARGEST, 0.0),
+        steepest=2.0**63,
+    ),
     "reciprocal": Curve(
-        lambda x: 1 / x, lambda x: -1 / (x * x), (-inf, 0, inf), (False, True), (), 2, pole=0.0
+        lambda x: 1 / x,
+        lambda x: -1 / (x * x),
+        (-inf, 0, inf),
+        (False, True),
+        (),
+        2,
+        pole=0.0,
+        fails=(-SINGLE_TINY, SINGLE_TINY),
     ),
     "square": Curve(lambda x: x * x, lambda x: 2 * x, (-inf, inf), (True,), (), 2),
     "softplus": Curve(
-        lambda x: np.logaddexp(x, 0.0), _expit, (-inf, inf), (True,), ("exp", "log"), 8
+        lambda x: np.logaddexp(x, 0.0),
+        _expit,
+        (-inf, inf),
+        (True,),
+        ("exp", "log"),
+        8,
+        beside=1.0,
     ),
 }

@@ -40,6 +40,7 @@ class Affine:
     """`sum_i maps[i](x_i) + offset`. `hidden`: magnitudes that a runtime adds up besides (of a
     normalisation, its mean), where it computes the factors as well. `moves`: whether entries are
     only moved, which rounds nothing. `slack`: what each entry may be off by besides.
+    `held`: magnitudes of the constants of each entry, added up: (1, *shape).
     """
 
     maps: tuple[Map, ...]
@@ -47,12 +48,13 @@ class Affine:
     hidden: Array | None
     moves: bool
     slack: Array | None = None
+    held: Array | None = None
 
     @property
     def terms(self) -> int:
         """Of the longest sum, the offset's included, and what computing its factors rounds."""
         own = 0 if self.hidden is None else FACTOR_ROUNDINGS
-        return max((m.terms for m in self.maps), default=0) + len(self.maps) + 1 + own
+        return sum(m.terms for m in self.maps) + len(self.maps) + 1 + own
 
     def size(self, sizes: Sequence[Array]) -> Array:
         """Magnitudes that values are added up from."""
@@ -72,7 +74,12 @@ def affine(own: Fields, shapes: Sequence[Shape], shape: Shape, how: Arithmetic) 
     # Where entries of several operands, or none, come together, they are added up.
     parts = [m.apply(np.ones((1, *x))) for m, x in zip(maps, shapes, strict=True) if moves]
     moves = moves and bool((reduce(np.add, parts) <= 1).all())
-    return Affine(maps, offset, hidden, moves)
+    held = None
+    if not moves:
+        ones = [how.array(np.ones((1, *x))) for x in shapes]
+        own_sizes = Affine(maps, offset, hidden, moves).size(ones)
+        held = np.broadcast_to(own_sizes, (1, *shape))
+    return Affine(maps, offset, hidden, moves, held=held)
 
 
 def _of_shape(own: Fields, name: str, shape: Shape, how: Arithmetic) -> Array | None:

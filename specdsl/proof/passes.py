@@ -74,19 +74,21 @@ class Rules:
         names = {t for op in self.ops.values() if isinstance(op, Nonlinear) for t in op.trusted}
         return tuple(sorted(names))
 
-    def noise(self, node: int, roundings: int, size: Array) -> Array:
+    def noise(self, node: int, roundings: int, size: Array, flushed: Array | None = None) -> Array:
         """What float32 may make of a node's value, which it computes by so many roundings of what
-        has these magnitudes, in any order; any of it may be flushed to zero.
+        has these magnitudes, in any order; any of it may be flushed to zero, and so may operands
+        and constants, which changes it by 2**-126 of `flushed`; None of what only moves.
         """
         evaluated = self.network.nodes[node].evaluated
         roundings = 1 if evaluated == "rounded" else roundings
-        if not self.single or evaluated == "exact" or roundings == 0:
+        if not self.single or evaluated == "exact" or (roundings == 0 and flushed is None):
             return size * 0
         # Every partial sum, in any order, is at most as large as the magnitudes together.
-        if not bool(np.all(size < SINGLE_LARGEST)):
+        sizes = size if flushed is None else size + flushed
+        if not bool(np.all(sizes < SINGLE_LARGEST)):
             raise NotCovered("numbers that may lie beyond the range of float32")
-        tiny = self.how.number(SINGLE_TINY * (2 * roundings + BESIDES))
-        return self.how.single_rounding(roundings + 1) * size + tiny * (1 + size)
+        tiny = self.how.number(SINGLE_TINY * (2 * roundings + BESIDES)) * (1 + sizes)
+        return self.how.single_rounding(roundings + 1) * size + tiny if roundings else tiny
 
 
 class Way(NamedTuple):
@@ -153,12 +155,20 @@ class Bounds:
             radius = sum(m.size(i.half) for m, i in zip(op.maps, x, strict=True))
             radius = radius + rules.part * size
             own = Interval(center - radius, center + radius)
-            noise = rules.noise(node, op.terms, size)
+            noise = rules.noise(node, op.terms, size, self._flushed(op, x))
             noise = noise + (rules.how.underflow if op.slack is None else op.slack)
             self._enter(node, own, size, rules.part * size, noise)
             return
         size = own.size
         self._enter(node, own, size, rules.part * size, rules.noise(node, 0, size))
+
+    def _flushed(self, op: Affine, x: list[Interval]) -> Array | None:
+        """Magnitudes of all constants of an entry, and at most those of its operands."""
+        if op.held is None or not self.rules.single:
+            return None
+        largest = [i.size.reshape(len(i.size), -1).max(1) for i in x]
+        most = op.terms * sum(largest, start=self.rules.how.zeros(1))
+        return op.held + most.reshape(-1, *(1 for _ in op.held.shape[1:]))
 
     def _enter(self, node: int, own: Interval, size: Array, off: Array, noise: Array) -> None:
         more = noise + noise * self.rules.part
@@ -198,15 +208,17 @@ class Bounds:
         self.lines[node], off = self.line(node)
         x = self.operands(node)
         computed = rules.single and rules.network.nodes[node].evaluated == "computed"
-        if computed and op.runs_from is not None:
+        if computed and op.fails is not None:
             # Where there may be no number, nothing is known of it.
-            fails = np.asarray(x[0].lower < rules.how.number(op.runs_from), bool)[:, 0]
-            require(not (fails.any() and rules.how.exact), "a root of what may be negative")
+            start, end = (rules.how.number(v) for v in op.fails)
+            fails = np.asarray((x[0].lower < end) & (x[0].upper > start), bool)[:, 0]
+            require(not (fails.any() and rules.how.exact), "a function of what it has no value of")
             off = np.where(fails, np.nan, off)
         image = op.image(rules.how, x)
         own = Interval(*(end.reshape(-1, *shape) for end in image))
-        size = op.size(x, image).reshape(-1, *shape)
-        noise = rules.noise(node, op.roundings, size) + rules.how.underflow
+        size = op.size(rules.how, x, image).reshape(-1, *shape)
+        flushed = op.flushed(rules.how, x).reshape(-1, *shape)
+        noise = rules.noise(node, op.roundings, size, flushed) + rules.how.underflow
         self._enter(node, own, own.size, off, noise)
 
     def tighten_entries(self, node: int, entries: Array) -> None:

@@ -75,12 +75,12 @@ class Lines(NamedTuple):
 
 class Nonlinear:
     """`roundings`: of float32, as a part of the result, that evaluating it there takes; it gives no
-    number of less than `runs_from`. `trusted`: what is believed of it.
+    number between the ends of `fails`. `trusted`: what is believed of it.
     """
 
     roundings: int = 0
     trusted: tuple[str, ...] = ()
-    runs_from: float | None = None
+    fails: tuple[float, float] | None = None
 
     def is_open(self, x: Intervals) -> Array:
         """Where it is not linear, so that tighter operands tighten it."""
@@ -94,9 +94,15 @@ class Nonlinear:
         """The least and largest `f(x) - slopes . x`, rounded outward."""
         raise NotImplementedError
 
-    def size(self, x: Intervals, image: Interval) -> Array:
+    def size(self, how: Arithmetic, x: Intervals, image: Interval) -> Array:
         """Magnitudes that values are added up from."""
         return image.size
+
+    def flushed(self, how: Arithmetic, x: Intervals) -> Array:
+        """How much a value changes, at most, where an operand or a constant does, in float32 units
+        of what is flushed to 0.
+        """
+        return sum((each.size for each in x), start=x[0].size)
 
     def image(self, how: Arithmetic, x: Intervals) -> Interval:
         """The range."""
@@ -159,14 +165,14 @@ class Piecewise(Nonlinear):
         rise = self._value(x[0].upper) - self._value(x[0].lower)
         return [(_chord(x[0], rise),), (at_lower,), (at_upper,)]
 
-    def size(self, x: Intervals, image: Interval | None = None) -> Array:
+    def size(self, how: Arithmetic, x: Intervals, image: Interval | None = None) -> Array:
         steepest = max(abs(s) for s in self.steps)
         shift = max(abs(v) for v in self.values) + steepest * max(abs(p) for p in self.breakpoints)
         return steepest * x[0].size + shift
 
     def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
         (low, high), (slope,) = x[0], slopes
-        error = how.rounding(FEW) * (self.size(x) + np.abs(slope) * x[0].size)
+        error = how.rounding(FEW) * (self.size(how, x) + np.abs(slope) * x[0].size)
         ends = [
             low,
             high,
@@ -191,8 +197,14 @@ class Smooth(Nonlinear):
         return self.curve.trusted
 
     @property
-    def runs_from(self) -> float | None:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.curve.runs_from
+    def fails(self) -> tuple[float, float] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.curve.fails
+
+    def size(self, how: Arithmetic, x: Intervals, image: Interval) -> Array:
+        return image.size + how.number(self.curve.beside)
+
+    def flushed(self, how: Arithmetic, x: Intervals) -> Array:
+        return x[0].size * 0 + how.number(self.curve.steepest)
 
     def is_open(self, x: Intervals) -> Array:
         return x[0].lower < x[0].upper
@@ -250,8 +262,10 @@ def _piecewise(own: Fields, shapes: Sequence[Shape], shape: Shape, how: Arithmet
     met = (v[i] - v[i - 1] == s[i] * (p[i] - p[i - 1]) for i in range(1, len(p)))
     require(all(met), "a piecewise linear op is not continuous")
     knots, heights, rises = (tuple(how.array(t).tolist()) for t in (points, values, steps))
-    # Numbers that are moved, or taken in place of others, are not rounded.
-    moved = set(s) <= {-1, 0, 1} and all(float(np.float32(x)) == x for x in (*p, *v))
+    # Numbers that are moved, negated, or taken in place of others, are not rounded.
+    pieces = zip((s[0], *s[1:]), (p[0], *p), (v[0], *v), strict=True)
+    moved = all(a == 0 or (a in {-1, 1} and y == a * x) for a, x, y in pieces)
+    moved = moved and all(float(np.float32(x)) == x for x in (*p, *v))
     return Piecewise(knots, heights, rises, 0 if moved else 4)
 
 
