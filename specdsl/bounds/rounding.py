@@ -32,10 +32,10 @@ from specdsl.query.sets import InputSet
 
 # 1.1e-16 for each of some thousand roundings on the longest path.
 ROUNDINGS = 1e-13
-# Where numbers lie so far apart that underflow counts, of float64: a row that vanishes on its way
-# back loses less than FLOOR of what values below LARGEST add up to, and so does any sum.
+# What underflow takes, in a sum or from a row on its way back, is less than ROUNDINGS of FLOOR
+# where all values are below LARGEST; more than that counts as endless. Of float64, and of float32,
+# whose part of rounding is larger.
 FLOOR, LARGEST = 2.0**-600, 2.0**300
-# The same of float32, without the normal numbers.
 SINGLE_FLOOR, SINGLE_LARGEST = 2.0**-80, 2.0**30
 # Of all nodes of a graph together, on all boxes of a batch: 128 MiB of float64.
 MAX_VALUES = 2**24

@@ -47,7 +47,7 @@ def require_numbers(compiled: CompiledGraph, bounds: Mapping[NodeId, Interval]) 
         sizes[node] = size.masked_fill(size < 1, 0.0)
         if bool(lost.any()):
             what = "numbers so small that floats lose them, beside a function that magnifies errors"
-            raise Unsupported("bound propagation", what, "use `smt`, which is exact")
+            raise Unsupported("bound propagation", what, "scale layers: one down, the next up")
 
 
 def _affine(kernel: AffineKernel, own: list[Tensor], large: float, least: float) -> Tensor:

@@ -19,17 +19,15 @@ UNITS = 32
 # Halvings that place a tangent point. Where it ends up only decides how tight a line is: what is
 # lost falls with the square of the distance, to a part of 1e-14 of what the curve bends.
 HALVINGS = 24
-# Beyond any float32.
-LARGEST = 2.0**200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """`bends`: -inf, where the curvature changes, inf. `convex`: of each piece between these.
     `least`: the domain reaches down to here; `pole`: a point that is not in it; `fails`:
-    of what is between, float32 makes no number. `trusted`: the functions that are believed;
-    `single_units`: units in the last place of float32, of the value and of `beside`, that a
-    runtime's own may be off by; `steepest`: where an operand may be flushed to 0.
+    of what is between (None: -inf), float32 makes no number. `trusted`: the functions that are
+    believed; `single_units`: units in the last place of float32, of the value and of `beside`, that
+    a runtime's own may be off by; `steepest`: where an operand may be flushed to 0.
     """
 
     value: Function
@@ -40,7 +38,7 @@ class Curve:
     single_units: int
     least: float = -inf
     pole: float = nan
-    fails: tuple[float, float] | None = None
+    fails: tuple[float | None, float] | None = None
     beside: float = 0.0
     steepest: float = 2.0
 
@@ -122,7 +120,7 @@ CURVES = {
         ("log",),
         8,
         least=0.0,
-        fails=(-LARGEST, SINGLE_TINY),
+        fails=(None, SINGLE_TINY),
     ),
     # Of what is flushed, 2**-126 at most, the root is 2**-63.
     "sqrt": Curve(
@@ -132,7 +130,7 @@ CURVES = {
         (True, False),
         (),
         2,
-        fails=(-LARGEST, 0.0),
+        fails=(None, 0.0),
         steepest=2.0**63,
     ),
     "reciprocal": Curve(

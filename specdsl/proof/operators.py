@@ -6,7 +6,7 @@ Values and rows carry a batch in front: (batch, *shape).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from itertools import product
 from math import prod
@@ -74,12 +74,11 @@ def affine(own: Fields, shapes: Sequence[Shape], shape: Shape, how: Arithmetic) 
     # Where entries of several operands, or none, come together, they are added up.
     parts = [m.apply(np.ones((1, *x))) for m, x in zip(maps, shapes, strict=True) if moves]
     moves = moves and bool((reduce(np.add, parts) <= 1).all())
-    held = None
-    if not moves:
-        ones = [how.array(np.ones((1, *x))) for x in shapes]
-        own_sizes = Affine(maps, offset, hidden, moves).size(ones)
-        held = np.broadcast_to(own_sizes, (1, *shape))
-    return Affine(maps, offset, hidden, moves, held=held)
+    found = Affine(maps, offset, hidden, moves)
+    if moves:
+        return found
+    held = found.size([how.array(np.ones((1, *x))) for x in shapes])
+    return replace(found, held=np.broadcast_to(held, (1, *shape)))
 
 
 def _of_shape(own: Fields, name: str, shape: Shape, how: Arithmetic) -> Array | None:

@@ -210,8 +210,10 @@ class Bounds:
         computed = rules.single and rules.network.nodes[node].evaluated == "computed"
         if computed and op.fails is not None:
             # Where there may be no number, nothing is known of it.
-            start, end = (rules.how.number(v) for v in op.fails)
-            fails = np.asarray((x[0].lower < end) & (x[0].upper > start), bool)[:, 0]
+            start, end = op.fails
+            fails = np.asarray(x[0].lower < rules.how.number(end), bool)[:, 0]
+            if start is not None:
+                fails &= np.asarray(x[0].upper > rules.how.number(start), bool)[:, 0]
             require(not (fails.any() and rules.how.exact), "a function of what it has no value of")
             off = np.where(fails, np.nan, off)
         image = op.image(rules.how, x)

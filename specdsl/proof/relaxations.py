@@ -75,12 +75,12 @@ class Lines(NamedTuple):
 
 class Nonlinear:
     """`roundings`: of float32, as a part of the result, that evaluating it there takes; it gives no
-    number between the ends of `fails`. `trusted`: what is believed of it.
+    number between the ends of `fails` (None: -inf). `trusted`: what is believed of it.
     """
 
     roundings: int = 0
     trusted: tuple[str, ...] = ()
-    fails: tuple[float, float] | None = None
+    fails: tuple[float | None, float] | None = None
 
     def is_open(self, x: Intervals) -> Array:
         """Where it is not linear, so that tighter operands tighten it."""
@@ -102,7 +102,7 @@ class Nonlinear:
         """How much a value changes, at most, where an operand or a constant does, in float32 units
         of what is flushed to 0.
         """
-        return sum((each.size for each in x), start=x[0].size)
+        return reduce(np.add, [each.size for each in x])
 
     def image(self, how: Arithmetic, x: Intervals) -> Interval:
         """The range."""
@@ -170,6 +170,9 @@ class Piecewise(Nonlinear):
         shift = max(abs(v) for v in self.values) + steepest * max(abs(p) for p in self.breakpoints)
         return steepest * x[0].size + shift
 
+    def flushed(self, how: Arithmetic, x: Intervals) -> Array:
+        return x[0].size + max(abs(s) for s in self.steps)
+
     def extremes(self, how: Arithmetic, x: Intervals, slopes: Slopes) -> Interval:
         (low, high), (slope,) = x[0], slopes
         error = how.rounding(FEW) * (self.size(how, x) + np.abs(slope) * x[0].size)
@@ -197,7 +200,7 @@ class Smooth(Nonlinear):
         return self.curve.trusted
 
     @property
-    def fails(self) -> tuple[float, float] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def fails(self) -> tuple[float | None, float] | None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.curve.fails
 
     def size(self, how: Arithmetic, x: Intervals, image: Interval) -> Array:
@@ -263,7 +266,7 @@ def _piecewise(own: Fields, shapes: Sequence[Shape], shape: Shape, how: Arithmet
     require(all(met), "a piecewise linear op is not continuous")
     knots, heights, rises = (tuple(how.array(t).tolist()) for t in (points, values, steps))
     # Numbers that are moved, negated, or taken in place of others, are not rounded.
-    pieces = zip((s[0], *s[1:]), (p[0], *p), (v[0], *v), strict=True)
+    pieces = zip(s, (p[0], *p), (v[0], *v), strict=True)
     moved = all(a == 0 or (a in {-1, 1} and y == a * x) for a, x, y in pieces)
     moved = moved and all(float(np.float32(x)) == x for x in (*p, *v))
     return Piecewise(knots, heights, rises, 0 if moved else 4)

@@ -1,11 +1,28 @@
-"""What results are made of: witnesses in the user's terms, and judged expectations."""
+"""What results are made of: proofs, witnesses in the user's terms, and judged expectations."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
 
-from specdsl.verdict import CallReplay
+from specdsl.verdict import SEMANTICS, CallReplay, Certificate, Semantics
+
+
+class Proven:
+    """What a result with a `certificate`, or without one, is about."""
+
+    __slots__ = ()
+    certificate: Certificate | None
+
+    @property
+    def semantics(self) -> Semantics:
+        """The network in real numbers, or as float32 computes it."""
+        return self.certificate.semantics if self.certificate else SEMANTICS
+
+    @property
+    def trusted(self) -> tuple[str, ...]:
+        """What is believed without checking."""
+        return self.certificate.trusted if self.certificate else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -235,22 +235,19 @@ class _Optimum:
 
     def _limits(self, query: Query, row: int | None, fixed: Fraction | None) -> _Limits:
         from specdsl.bounds import pre_activation_bounds
-        from specdsl.bounds.rounding import rounding_slack
         from specdsl.graph.rewrites import simplify, simplify_exactly
 
         if row is None:
             value = fixed if fixed is not None else Fraction(0)
             ends = [(value, value)]
         else:
-            reference = simplify_exactly(query.graph)
-            graph = simplify(reference)
+            graph = simplify(simplify_exactly(query.graph))
             ends: list[tuple[Fraction, Fraction]] = []
             for inputs in {id(c.inputs): c.inputs for c in query.cases}.values():
                 # Where a bisection starts: looser bounds only cost it steps.
                 bounds = pre_activation_bounds(graph, inputs)[graph.output]
-                slack = Fraction(rounding_slack(reference, inputs))
                 low, high = bounds.lower.reshape(-1)[row], bounds.upper.reshape(-1)[row]
-                ends.append((Fraction(float(low)) - slack, Fraction(float(high)) + slack))
+                ends.append((Fraction(float(low)), Fraction(float(high))))
         lower, upper = min(low for low, _ in ends), max(high for _, high in ends)
         if self.problem.squared:
             lower, upper = root(max(lower, Fraction(0)), up=False), root(upper, up=True)

@@ -11,13 +11,13 @@ from typing import Literal
 from specdsl.diagnostics import Diagnostic
 from specdsl.language.spec import ReportRequest, Value
 from specdsl.run.exit_codes import ExitCode
-from specdsl.run.outcomes import ExpectOutcome, ShownWitness
+from specdsl.run.outcomes import ExpectOutcome, Proven, ShownWitness
 from specdsl.source import Span
-from specdsl.verdict import SEMANTICS, Certificate, Semantics
+from specdsl.verdict import Certificate
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class QueryResult:
+class QueryResult(Proven):
     """Both ends of one optimum; None where nothing is known of an end.
 
     `maximize`: `upper` is proven, `lower` attained at `argument`; `minimize` the other way round.
@@ -45,16 +45,6 @@ class QueryResult:
     certificate: Certificate | None = None
     content: bytes | None = None
     certificate_file: Path | None = None
-
-    @property
-    def semantics(self) -> Semantics:
-        """What is proven."""
-        return self.certificate.semantics if self.certificate else SEMANTICS
-
-    @property
-    def trusted(self) -> tuple[str, ...]:
-        """What the proof believes without checking."""
-        return self.certificate.trusted if self.certificate else ()
 
     @property
     def word(self) -> str:

@@ -12,16 +12,16 @@ from typing import Literal
 from specdsl.diagnostics import Diagnostic
 from specdsl.language.spec import ReportRequest, Value
 from specdsl.run.exit_codes import ExitCode, first_of
-from specdsl.run.outcomes import ExpectOutcome, ShownWitness
+from specdsl.run.outcomes import ExpectOutcome, Proven, ShownWitness
 from specdsl.run.query_result import QueryOutcome
 from specdsl.source import Span
-from specdsl.verdict import SEMANTICS, Certificate
+from specdsl.verdict import Certificate
 
 VerdictWord = Literal["verified", "falsified", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Result:
+class Result(Proven):
     """The outcome of one obligation.
 
     `check` is the position of its `check` in the file, `sample` what is in the brackets of the id.
@@ -59,16 +59,6 @@ class Result:
     def word(self) -> str:
         """The verdict, or `error` where the obligation could not be asked."""
         return "error" if self.diagnostics else self.verdict
-
-    @property
-    def semantics(self) -> str:
-        """What the verdict is about: the network in real numbers, or as float32 computes it."""
-        return self.certificate.semantics if self.certificate else SEMANTICS
-
-    @property
-    def trusted(self) -> tuple[str, ...]:
-        """What the verdict believes without checking."""
-        return self.certificate.trusted if self.certificate else ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,17 +20,13 @@ from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from specdsl.run.answering import answer_query
 from specdsl.verdict import Verified
+from tests.vanishing import through_powers
 
 
 def logarithm(powers: list[int], shift: float) -> Graph:
     """`log(2 + v) - log(2) + shift`, v what powers of 2 make of x, and 3/4 of it below 0."""
     builder = GraphBuilder()
-    node = builder.add(ops.Input((1,)), name="x")
-    for power in powers:
-        both = np.array([[2.0**power], [-(2.0**power)]])
-        node = builder.add(ops.Dense(both, np.zeros(2)), node)
-        node = builder.add(ops.Relu(), node)
-        node = builder.add(ops.Dense(np.array([[1.0, -0.75]]), np.zeros(1)), node)
+    node = through_powers(builder, builder.add(ops.Input((1,)), name="x"), powers)
     node = builder.add(ops.Dense(np.ones((1, 1)), np.full(1, 2.0)), node)
     node = builder.add(ops.Log(), node)
     last = ops.Dense(np.ones((1, 1)), np.array([shift - math.log(2)]))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,9 +14,14 @@ from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.graph.to_onnx import export
+from specdsl.proof.arithmetic import FLOAT
+from specdsl.proof.operators import Affine, dense_map
+from specdsl.proof.passes import Bounds, Rules
+from specdsl.proof.regions import Region
+from specdsl.proof.relaxations import Interval
 from specdsl.query.query import Atom, Case, NetworkCall, Query, Variable
 from specdsl.query.sets import Box, exact
-from tests.proof.certificates import bounds_of
+from tests.proof.certificates import bounds_of, question_of
 
 Single = npt.NDArray[np.float32]
 
@@ -131,3 +139,42 @@ def test_no_way_to_normalise_leaves_the_bounds(seed: int, scale: float) -> None:
     for found in normalised(op, x):
         assert (low <= found).all()
         assert (found <= high).all()
+
+
+TINY = 2.0**-127
+"""Below the normal numbers of float32: hardware may take 0 for it."""
+
+FLUSHED: dict[str, tuple[ops.Op, float, float]] = {
+    "an operand": (ops.Dense(np.array([[2.0**126]]), np.zeros(1)), TINY, 0.0),
+    "a constant": (ops.Dense(np.array([[TINY]]), np.zeros(1)), 2.0**125, 0.0),
+    "a square root's": (ops.Sqrt(), TINY, 0.0),
+    "a steep piece's": (ops.LeakyRelu(2.0**40), -TINY, 0.0),
+    "a logarithm's": (ops.Log(), TINY, -np.inf),
+    "a reciprocal's": (ops.Reciprocal(), 1.25 * TINY, np.inf),
+}
+
+
+@pytest.mark.parametrize(("op", "point", "value"), FLUSHED.values(), ids=FLUSHED)
+def test_what_is_flushed_lies_within_the_bounds_of_rows(
+    op: ops.Op, point: float, value: float
+) -> None:
+    builder = GraphBuilder()
+    node = builder.add(op, builder.add(ops.Input((1,)), name="x"))
+    query = asking(builder.build(node), np.full(1, point), 0.0)
+    question = question_of(query, "float32_any_order")
+    # What the network takes is not rounded here, so that the op itself has to do the rest.
+    first, *others = question.network.nodes
+    network = replace(question.network, nodes=(replace(first, evaluated="exact"), *others))
+    rules = Rules.of(network, FLOAT, single=True)
+    bounds = Bounds(rules, Region(FLOAT, Interval(np.full((1, 1), point), np.full((1, 1), point))))
+    with np.errstate(all="ignore"):
+        bounds.propagate(None)
+        for sign in (1.0, -1.0):
+            least = bounds.least(bounds.back({network.output: np.full((1, 1, 1), sign)})).item()
+            assert not least > sign * value
+
+
+def test_sums_of_several_maps_are_added_up_in_any_order() -> None:
+    count = 32
+    map_ = dense_map(np.ones((1, count)))
+    assert Affine((map_, map_), None, None, moves=False).terms >= 2 * count

@@ -22,6 +22,7 @@ from specdsl.proof.relaxations import Interval
 from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from tests.proof.certificates import bounds_of, file_of
+from tests.vanishing import through_powers
 
 
 def chain(powers: list[int], shift: float) -> Query:
@@ -29,12 +30,7 @@ def chain(powers: list[int], shift: float) -> Query:
     negative, and `shift` are ever 0 or less together.
     """
     builder = GraphBuilder()
-    node = builder.add(ops.Input((1,)), name="x")
-    for power in powers:
-        both = np.array([[2.0**power], [-(2.0**power)]])
-        node = builder.add(ops.Dense(both, np.zeros(2)), node)
-        node = builder.add(ops.Relu(), node)
-        node = builder.add(ops.Dense(np.array([[1.0, -0.75]]), np.zeros(1)), node)
+    node = through_powers(builder, builder.add(ops.Input((1,)), name="x"), powers)
     graph = builder.build(builder.add(ops.Dense(np.ones((1, 1)), np.array([shift])), node))
     case = Case(Box(exact(-np.ones(1)), exact(np.ones(1))), (Atom(0),))
     return Query("q", graph, (case,), (Variable.at("x", 0, (1,)),), ())
