@@ -79,4 +79,5 @@ def read_network(records: Sequence[Fields], output: int) -> Network:
         require(nodes[-1].evaluated in EVALUATED, f"node {number} is evaluated in no known way")
     inputs = [i for i, node in enumerate(nodes) if node.name == "input"]
     require(len(inputs) == 1 and not nodes[inputs[0]].operands, "a network has one input")
+    require(nodes[inputs[0]].evaluated != "computed", "the input of a network is computed by none")
     return Network(tuple(nodes), inputs[0], output)

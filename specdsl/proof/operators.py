@@ -70,7 +70,7 @@ def affine(own: Fields, shapes: Sequence[Shape], shape: Shape, how: Arithmetic) 
     maps = tuple(_map(r, x, shape, how) for r, x in zip(records, shapes, strict=True))
     offset, hidden = (_of_shape(own, name, shape, how) for name in ("offset", "hidden"))
     require(bool(maps) or offset is not None, "an affine op adds nothing up")
-    moves = offset is None and all(m.moves for m in maps)
+    moves = offset is None and hidden is None and all(m.moves for m in maps)
     # Where entries of several operands, or none, come together, they are added up.
     parts = [m.apply(np.ones((1, *x))) for m, x in zip(maps, shapes, strict=True) if moves]
     moves = moves and bool((reduce(np.add, parts) <= 1).all())

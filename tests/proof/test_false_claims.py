@@ -327,6 +327,15 @@ def an_error_before_its_multiplier() -> Written:
     return file
 
 
+def what_normalises_while_it_moves() -> Written:
+    """1 / 3 less a mean of a million, and that added again, is 1 / 3 by a rounding of the mean."""
+    file = inputs([1 / 3], [1 / 3], FLOAT32)
+    map_ = {"kind": "pick", "indices": file.tensor([0], "i8")}
+    hidden = file.tensor([1e6])
+    file.node("affine", 0, evaluated="computed", maps=[map_], offset=None, hidden=hidden)
+    return ends_in(file, 1.0, -0.333)
+
+
 def a_case_left_out() -> Written:
     """Rows of a leaf have to refute all cases that are left, not one of them."""
     file = inputs([0.0], [1.0])
@@ -357,6 +366,7 @@ FALSE = (
     no_whole_number,
     boxes_between_whole_numbers,
     an_error_before_its_multiplier,
+    what_normalises_while_it_moves,
     a_case_left_out,
     a_fork_with_one_way,
 )
@@ -431,6 +441,12 @@ TRUE = (
 @pytest.mark.parametrize("make", TRUE, ids=lambda make: make.__name__)
 def test_what_holds_is_accepted(make: Callable[[], Written], how: Arithmetic) -> None:
     assert check(read_certificate(make().content), how).leaves
+
+
+def test_no_network_computes_its_input() -> None:
+    file = ends_in(inputs([0.0], [1.0], FLOAT32, evaluated="computed"), 1.0, 0.5)
+    with pytest.raises(Refused, match="input"):
+        read_certificate(file.content)
 
 
 def test_a_question_without_cases_needs_no_proof() -> None:
