@@ -8,13 +8,13 @@ too long.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from specdsl.backend import FOREVER, Deadline, OutOfTime
 from specdsl.certificates.files import write_tree
-from specdsl.certificates.judging import Judged, judge
+from specdsl.certificates.halving import accepted_tree
 from specdsl.certificates.neurons import parts_proof
 from specdsl.certificates.nodes import NoMargin, NotCertified
 from specdsl.certificates.part_records import NeuronProof
@@ -22,8 +22,8 @@ from specdsl.certificates.parts import PartsProof
 from specdsl.certificates.programs import ProgramProof, program_proof
 from specdsl.certificates.question import Statement, state
 from specdsl.certificates.recording import NO_WEIGHTS, BoxProof
-from specdsl.proof.arithmetic import EXACT, FLOAT, Array
-from specdsl.proof.boxes import LEAF, SPLIT, Tree, leaf_boxes
+from specdsl.proof.arithmetic import EXACT, FLOAT
+from specdsl.proof.boxes import Tree
 from specdsl.proof.cases import Cases
 from specdsl.proof.container import read_container
 from specdsl.proof.fields import Fields
@@ -31,16 +31,12 @@ from specdsl.proof.parts import Parts
 from specdsl.proof.passes import Bounds, Rules
 from specdsl.proof.question import read_question
 from specdsl.proof.refusal import Refused
-from specdsl.proof.relaxations import Interval
 from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
 from specdsl.verdict import CaseProof, Semantics
 
-# Rounds of halving leaves that are not accepted, and leaves that come of it, besides as many as the
-# tree had: a margin within the rounding of float32 closes nowhere.
-MAX_ROUNDS, MORE_LEAVES = 24, 4096
-# Of more inputs that vary than this, halving some decides nothing.
-MAX_VARYING = 64
+# Leaves that may come of halving those that are not accepted, besides as many as the tree had.
+MORE_LEAVES = 4096
 # Part of the time that linear programs get, of seconds at most.
 PROGRAMS_SHARE, LONGEST = 0.3, 200.0
 # The tree of a set that is refuted as it is.
@@ -140,8 +136,8 @@ class _Checking:
             return self._by_programs(proof.cases, section)
         assert isinstance(proof, BoxProof)
         cases = Cases.of(self.question, self.rules, proof.cases)
-        most = 2 * proof.tree.leaves + self.more_leaves
-        tree = _accepted_tree(proof.tree, cases, most, self.deadline)
+        most = proof.tree.leaves + self.more_leaves
+        tree = accepted_tree(proof.tree, cases, most, self.deadline)
         record: dict[str, object] = {"kind": "boxes", "cases": list(proof.cases)}
         record |= {"tree": section, "exact": False}
         return _Accepted(record, write_tree(tree), tree.leaves)
@@ -169,111 +165,3 @@ class _Checking:
         rules = Rules.of(self.question.network, EXACT, single=False) if exact else self.rules
         parts = Parts.of(self.question, rules, proof.cases, fields, content)
         return _Accepted(record, content, parts.check(self.deadline.check))
-
-
-def _accepted_tree(tree: Tree, cases: Cases, most: int, deadline: Deadline) -> Tree:
-    """The tree with leaves halved until the checker accepts every one."""
-    if cases.root is None:
-        return replace(tree, weights=np.zeros((tree.leaves, cases.named), np.float32))
-    integers = cases.question.integers
-    for _ in range(MAX_ROUNDS):
-        boxes = leaf_boxes(tree, cases.root, integers, FLOAT)
-        judged = judge(cases, boxes)
-        if judged.refuted.all():
-            return replace(tree, weights=judged.weights)
-        if (cases.root.lower < cases.root.upper).sum() > MAX_VARYING:
-            count = int((~judged.refuted).sum())
-            raise NotCertified(f"the checker's bounds do not refute {count} parts of the set")
-        # The checker takes leaves together that lie beside one another, so how it bounds one may
-        # change with its neighbours: what is accepted counts once the tree is.
-        halving = _Halving(cases, integers)
-        halving.run(boxes, judged, most - tree.leaves, deadline)
-        tree = _grown(tree, halving)
-    raise NotCertified("the checker's bounds refuse some part of the set again and again")
-
-
-@dataclass(slots=True, eq=False)
-class _Halving:
-    """`cuts`: input, point and both parts, by number of a box; negative numbers are new boxes, the
-    others leaves of the tree.
-    """
-
-    cases: Cases
-    integers: frozenset[int]
-    cuts: dict[int, tuple[int, float, int, int]] = field(
-        default_factory=dict[int, tuple[int, float, int, int]]
-    )
-
-    def run(self, boxes: Interval, judged: Judged, most: int, deadline: Deadline) -> None:
-        """Halve what is open until nothing is. Raises NotCertified, OutOfTime."""
-        numbers = list(range(len(boxes.lower)))
-        for _ in range(MAX_ROUNDS):
-            still = np.flatnonzero(~judged.refuted)
-            if not len(still):
-                return
-            deadline.check()
-            if len(self.cuts) > most:
-                break
-            numbers = [numbers[i] for i in still.tolist()]
-            boxes = Interval(boxes.lower[still], boxes.upper[still])
-            numbers, boxes = self._halved(numbers, boxes, judged.steepness[still])
-            judged = judge(self.cases, boxes)
-        count = int((~judged.refuted).sum())
-        raise NotCertified(f"the checker's bounds do not refute {count} parts of the set")
-
-    def _halved(
-        self, numbers: list[int], boxes: Interval, steepness: Array
-    ) -> tuple[list[int], Interval]:
-        lower, upper = boxes
-        # Bounds that are flat or no numbers tell nothing: then the longest edge is cut.
-        told = np.nan_to_num(steepness, posinf=0.0)
-        score = np.where(told.max(1, keepdims=True) > 0, told, upper - lower)
-        at = score.argmax(1)
-        row = np.arange(len(at))
-        middle = (lower[row, at] + upper[row, at]) / 2
-        whole = np.isin(at, list(self.integers))
-        middle = np.where(whole, np.floor(middle) + 0.5, middle)
-        inside = (lower[row, at] < middle) & (middle < upper[row, at])
-        if not inside.all():
-            raise NotCertified("a part that the checker does not refute cannot be split")
-        low, high = lower.copy(), upper.copy()
-        high[row, at] = np.where(whole, np.floor(middle), middle)
-        low[row, at] = np.where(whole, np.ceil(middle), middle)
-        parts: list[int] = []
-        for number, i, point in zip(numbers, at.tolist(), middle.tolist(), strict=True):
-            first = -1 - 2 * len(self.cuts)
-            self.cuts[number] = (i, point, first, first - 1)
-            parts.append(first)
-        both = [*parts, *(p - 1 for p in parts)]
-        return both, Interval(np.concatenate([lower, low]), np.concatenate([high, upper]))
-
-
-def _grown(tree: Tree, halving: _Halving) -> Tree:
-    """The tree with what its leaves were halved into."""
-    kinds: list[int] = []
-    inputs: list[int] = []
-    points: list[float] = []
-    old = zip(tree.inputs.tolist(), tree.points.tolist(), strict=True)
-    leaf = 0
-    for kind in tree.kinds.tolist():
-        if kind == SPLIT:
-            at, point = next(old)
-            kinds.append(SPLIT)
-            inputs.append(at)
-            points.append(point)
-            continue
-        waiting = [leaf]
-        leaf += 1
-        while waiting:
-            cut = halving.cuts.get(waiting.pop())
-            kinds.append(LEAF if cut is None else SPLIT)
-            if cut is not None:
-                inputs.append(cut[0])
-                points.append(cut[1])
-                waiting += [cut[3], cut[2]]
-    return Tree(
-        np.array(kinds, np.uint8),
-        np.array(inputs, np.uint32),
-        np.array(points, np.float64),
-        NO_WEIGHTS,
-    )

@@ -12,7 +12,7 @@ import numpy as np
 
 from specdsl.certificates.part_records import FloatArray, SingleArray
 from specdsl.proof.arithmetic import Array
-from specdsl.proof.boxes import together
+from specdsl.proof.boxes import LEAVES_TOGETHER
 from specdsl.proof.cases import Cases
 from specdsl.proof.passes import Linear
 from specdsl.proof.regions import Region
@@ -33,8 +33,10 @@ class Judged(NamedTuple):
 
 
 def judge(cases: Cases, boxes: Interval) -> Judged:
-    """Boxes (boxes, inputs), as the checker takes them together."""
-    found = [_together(cases, part) for _, part in together(boxes)]
+    """Boxes (boxes, inputs) of one round, as the checker takes them together."""
+    starts = range(0, len(boxes.lower), LEAVES_TOGETHER)
+    parts = [Interval(*(end[i : i + LEAVES_TOGETHER] for end in boxes)) for i in starts]
+    found = [_together(cases, part) for part in parts]
     return Judged(*(np.concatenate(each) for each in zip(*found, strict=True)))
 
 

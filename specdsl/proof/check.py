@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from specdsl.proof.arithmetic import EXACT, FLOAT, Arithmetic
-from specdsl.proof.boxes import leaf_boxes, read_tree, together
+from specdsl.proof.boxes import boxes_of, read_tree
 from specdsl.proof.cases import Cases
 from specdsl.proof.certificate import Certificate, Proof
 from specdsl.proof.parts import Parts
@@ -60,9 +60,13 @@ def _boxes(question: Question, rules: Rules, proof: Proof) -> int:
     tree = read_tree(proof.data, network.size(network.input), cases.named)
     if cases.root is None:
         return tree.leaves
-    boxes = leaf_boxes(tree, cases.root, question.integers, rules.how)
-    parts = [cases.judge(part, tree.weights[own]) for own, part in together(boxes)]
-    refuted = np.concatenate(parts)
+    boxes = boxes_of(tree, cases.root, question.integers, rules.how)
+    weights = np.zeros((len(boxes.closes), cases.named), np.float32)
+    weights[boxes.closes] = tree.weights
+    found = np.zeros(len(boxes.closes), bool)
+    for own, part in boxes.together():
+        found[own] = cases.judge(part, weights[own])
+    refuted = found[boxes.closes]
     if not refuted.all():
         first, others = int(np.flatnonzero(~refuted)[0]), int((~refuted).sum()) - 1
         raise Refused(

@@ -24,7 +24,7 @@ from specdsl.proof.regions import Region
 from specdsl.proof.relaxations import Chosen, Interval, Line, Lines, Nonlinear
 
 # Numbers of one array of rows, at most: a few of them stay in a cache, which decides the speed.
-MAX_NUMBERS = 2**18
+MAX_NUMBERS = 2**16
 # Rows lose by underflow what they are multiplied with: of values below LARGEST, all nodes together
 # less than LOST.
 LARGEST, LOST = 2.0**300, 2.0**-600
@@ -342,9 +342,14 @@ def through(lines: Lines, rows: Array, zero: Array) -> tuple[list[Array], Array]
     """
     negative = np.minimum(rows, zero)
     (lows, below), (highs, above) = lines
-    passed = [rows * a + negative * (b - a) for a, b in zip(lows, highs, strict=True)]
     constant = dots(negative, above - below)
-    return passed, constant + dots(rows, below) if below.any() else constant
+    constant = constant + dots(rows, below) if below.any() else constant
+    passed: list[Array] = []
+    for a, b in zip(lows, highs, strict=True):
+        own = negative * (b - a)
+        own += rows * a
+        passed.append(own)
+    return passed, constant
 
 
 def dots(rows: Array, values: Array) -> Array:

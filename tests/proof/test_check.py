@@ -15,7 +15,7 @@ from specdsl.certificates.certify import certify
 from specdsl.certificates.question import state
 from specdsl.graph.exact import evaluate_exact
 from specdsl.proof import EXACT, FLOAT, Refused, check, read_certificate
-from specdsl.proof.boxes import LEAF, SPLIT, Tree, leaf_boxes
+from specdsl.proof.boxes import LEAF, SPLIT, Tree, boxes_of
 from specdsl.proof.relaxations import Interval
 from specdsl.query.query import Query
 from specdsl.query.sets import exact
@@ -102,7 +102,7 @@ def tree_of(kinds: list[int], inputs: list[int], points: list[float]) -> Tree:
 def test_a_tree_covers_its_box() -> None:
     tree = tree_of([SPLIT, LEAF, SPLIT, LEAF, LEAF], [0, 1], [0.25, 2.0])
     root = Interval(np.array([0.0, 1.0]), np.array([1.0, 3.0]))
-    boxes = leaf_boxes(tree, root, frozenset(), FLOAT)
+    boxes = boxes_of(tree, root, frozenset(), FLOAT).ends
     assert boxes.lower.tolist() == [[0, 1], [0.25, 1], [0.25, 2]]
     assert boxes.upper.tolist() == [[0.25, 3], [1, 2], [1, 3]]
 
@@ -110,7 +110,7 @@ def test_a_tree_covers_its_box() -> None:
 def test_between_whole_numbers_nothing_is_covered() -> None:
     tree = tree_of([SPLIT, LEAF, LEAF], [0], [2.5])
     root = Interval(np.array([0.0]), np.array([5.0]))
-    boxes = leaf_boxes(tree, root, frozenset({0}), FLOAT)
+    boxes = boxes_of(tree, root, frozenset({0}), FLOAT).ends
     assert boxes.upper.tolist() == [[2], [5]]
     assert boxes.lower.tolist() == [[0], [3]]
 
@@ -121,7 +121,7 @@ def test_a_tree_that_does_not_end_is_refused(kinds: list[int]) -> None:
     tree = tree_of(kinds, [0] * splits, [0.0] * splits)
     root = Interval(np.array([-1.0]), np.array([1.0]))
     with pytest.raises(Refused):
-        leaf_boxes(tree, root, frozenset(), FLOAT)
+        boxes_of(tree, root, frozenset(), FLOAT)
 
 
 @settings(deadline=None)
