@@ -15,12 +15,13 @@ from specdsl.certificates.certify import certify
 from specdsl.certificates.question import state
 from specdsl.graph.exact import evaluate_exact
 from specdsl.proof import EXACT, FLOAT, Refused, check, read_certificate
-from specdsl.proof.boxes import LEAF, SPLIT, Tree, boxes_of
+from specdsl.proof.boxes import LEAF, SPLIT, TRIED, Tree, boxes_of, read_tree
 from specdsl.proof.relaxations import Interval
 from specdsl.query.query import Query
 from specdsl.query.sets import exact
 from specdsl.verdict import Falsified, Verified
 from tests.proof.certificates import bounds_of, certified, file_of
+from tests.proof.test_container import narrow_query
 from tests.strategies import queries, sample
 
 SEMANTICS = ("real", "float32_any_order")
@@ -105,6 +106,30 @@ def test_a_tree_covers_its_box() -> None:
     boxes = boxes_of(tree, root, frozenset(), FLOAT).ends
     assert boxes.lower.tolist() == [[0, 1], [0.25, 1], [0.25, 2]]
     assert boxes.upper.tolist() == [[0.25, 3], [1, 2], [1, 3]]
+
+
+def test_what_was_tried_is_bounded_before_its_parts() -> None:
+    tree = tree_of([SPLIT, TRIED, LEAF, TRIED, LEAF, LEAF, LEAF], [0] * 3, [0.5, 0.25, 0.375])
+    root = Interval(np.array([0.0]), np.array([1.0]))
+    boxes = boxes_of(tree, root, frozenset(), FLOAT)
+    assert boxes.closes.tolist() == [False, True, False, True, True, True]
+    found = [(own.tolist(), part.upper.tolist()) for own, part in boxes.together()]
+    assert found == [
+        ([0, 5], [[0.5], [1]]),
+        ([1, 2], [[0.25], [0.5]]),
+        ([3, 4], [[0.375], [0.5]]),
+    ]
+
+
+def test_leaves_that_are_halved_are_accepted_with_the_rest() -> None:
+    """What two rounds of halving make of a set is judged as it was on the way."""
+    found = certify(narrow_query(), (), "real", FOREVER)
+    certificate = read_certificate(found.content)
+    (own,) = certificate.proofs
+    kinds = read_tree(own.data, certificate.question.network.size(0), 0).kinds
+    assert kinds[0] == TRIED
+    assert SPLIT not in kinds
+    assert check(certificate).leaves == found.leaves == (kinds == LEAF).sum()
 
 
 def test_between_whole_numbers_nothing_is_covered() -> None:

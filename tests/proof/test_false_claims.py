@@ -312,6 +312,21 @@ def boxes_between_whole_numbers() -> Written:
     return file
 
 
+def leaves_of_what_was_tried() -> Written:
+    """Margins x + 1 and x - 1: the first refutes all of it, yet these leaves name the second."""
+    file = inputs([0.0], [1.0])
+    file.dense(0, weight=[[1.0], [1.0]], offset=[1.0, -1.0])
+    file.case(0, 1)
+    file.prove(boxes((0, 0.5), weights=(0, 1, 0, 1), kind=2))
+    return file
+
+
+def a_split_of_no_kind() -> Written:
+    file = leaves_of_what_was_tried()
+    file.prove(boxes((0, 0.5), weights=(1, 0, 1, 0), kind=3))
+    return file
+
+
 def an_error_before_its_multiplier() -> Written:
     """What a node may be off by is taken off times the coefficient that a multiplier leaves: nine
     times in the lower part, not once.
@@ -365,6 +380,8 @@ FALSE = (
     a_step_with_less_than_none,
     no_whole_number,
     boxes_between_whole_numbers,
+    leaves_of_what_was_tried,
+    a_split_of_no_kind,
     an_error_before_its_multiplier,
     what_normalises_while_it_moves,
     a_case_left_out,
@@ -376,7 +393,7 @@ FALSE = (
 @pytest.mark.parametrize("make", FALSE, ids=lambda make: make.__name__)
 def test_what_does_not_hold_is_refused(make: Callable[[], Written], how: Arithmetic) -> None:
     certificate = read_certificate(make().content)
-    with pytest.raises(Refused, match=r"refute|weight|margins"):
+    with pytest.raises(Refused, match=r"refute|weight|margins|nodes"):
         check(certificate, how)
 
 
@@ -396,6 +413,12 @@ def a_strict_atom_at_0() -> Written:
     file.dense(0, weight=[[1.0], [1.0]])
     file.case(0, 1, strict=[False, True])
     file.prove(boxes(weights=(1, 1)), exact=True)
+    return file
+
+
+def a_tried_split() -> Written:
+    file = leaves_of_what_was_tried()
+    file.prove(boxes((0, 0.25), (0, 0.5), weights=(1, 0, 1, 0, 1, 0), kind=2))
     return file
 
 
@@ -430,6 +453,7 @@ def less_of_a_convolution() -> Written:
 TRUE = (
     a_ball,
     a_strict_atom_at_0,
+    a_tried_split,
     a_step,
     whole_numbers,
     boxes_of_whole_numbers,

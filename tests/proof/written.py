@@ -46,9 +46,9 @@ def multiplier(*values: float) -> bytes:
     return struct.pack("<II", 1, 0) + singles(*values)
 
 
-def boxes(*inner: tuple[int, float], weights: Sequence[float] = ()) -> bytes:
-    """A tree of boxes whose upper children are split on, if any is."""
-    kinds = b"\1\0" * len(inner) + b"\0"
+def boxes(*inner: tuple[int, float], weights: Sequence[float] = (), kind: int = 1) -> bytes:
+    """A tree of boxes whose upper children are split on, if any is. `kind`: of splits."""
+    kinds = bytes([kind, 0]) * len(inner) + b"\0"
     ends = struct.pack(f"<{len(inner)}I", *(at for at, _ in inner))
     points = struct.pack(f"<{len(inner)}d", *(point for _, point in inner))
     return struct.pack("<Q", len(kinds)) + kinds + ends + points + singles(*weights)
