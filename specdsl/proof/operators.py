@@ -177,16 +177,16 @@ def _conv(own: Fields, source: Shape, target: Shape, how: Arithmetic) -> Map:
     reach = zip(dilations, kernel, strides, narrow[2:], strict=True)
     last = [d * (k - 1) + s * (n - 1) + 1 for d, k, s, n in reach]
     require(all(a <= b for a, b in zip(last, padded, strict=True)), "a kernel reaches beyond")
-    # Each entry of the kernel, and where in the padded value it is read.
+    # Of each entry of the kernel: the matrix, in one piece of memory, and where in the padded value
+    # it is read.
+    entries = list(product(*(range(k) for k in kernel)))
+    matrices = [np.ascontiguousarray(weight[(slice(None), slice(None), *at)]) for at in entries]
     windows = [
-        (
-            at,
-            tuple(
-                slice(o * d, o * d + s * (n - 1) + 1, s)
-                for o, d, s, n in zip(at, dilations, strides, narrow[2:], strict=True)
-            ),
+        tuple(
+            slice(o * d, o * d + s * (n - 1) + 1, s)
+            for o, d, s, n in zip(at, dilations, strides, narrow[2:], strict=True)
         )
-        for at in product(*(range(k) for k in kernel))
+        for at in entries
     ]
     inner = tuple(slice(b, b + n) for b, n in zip(begins, wide[2:], strict=True))
     out, read = weight.shape[0] // groups, weight.shape[1]
@@ -195,28 +195,29 @@ def _conv(own: Fields, source: Shape, target: Shape, how: Arithmetic) -> Map:
     ]
     every = slice(None)
 
-    def forward(weight: Array, x: Array) -> Array:
+    def forward(matrices: Sequence[Array], x: Array) -> Array:
         x = x.reshape(-1, *wide[1:])
         space = np.zeros((len(x), wide[1], *padded), dtype=x.dtype)
         space[(every, every, *inner)] = x
         y = np.zeros((len(x), *narrow[1:]), dtype=x.dtype)
-        for (at, window), (to, of) in product(windows, channels):
+        for (matrix, window), (to, of) in product(zip(matrices, windows, strict=True), channels):
             part = space[(every, of, *window)]
-            sums = weight[(to, every, *at)] @ part.reshape(len(x), read, -1)
+            sums = matrix[to] @ part.reshape(len(x), read, -1)
             y[:, to] += sums.reshape(len(x), out, *narrow[2:])
         return y[:, None]
 
-    def backward(weight: Array, rows: Array) -> Array:
+    def backward(matrices: Sequence[Array], rows: Array) -> Array:
         rows = rows.reshape(-1, *narrow[1:])
         space = np.zeros((len(rows), wide[1], *padded), dtype=rows.dtype)
-        for (at, window), (to, of) in product(windows, channels):
-            sums = weight[(to, every, *at)].T @ rows[:, to].reshape(len(rows), out, -1)
+        for (matrix, window), (to, of) in product(zip(matrices, windows, strict=True), channels):
+            sums = matrix[to].T @ rows[:, to].reshape(len(rows), out, -1)
             space[(every, of, *window)] += sums.reshape(len(rows), read, *narrow[2:])
         return space[(every, every, *inner)][:, None]
 
     there, back = (backward, forward) if flipped else (forward, backward)
     terms = max(weight.shape[0], weight.shape[1] * groups) * prod(kernel)
-    return Map(partial(there, weight), partial(back, weight), partial(there, np.abs(weight)), terms)
+    sizes = [np.abs(matrix) for matrix in matrices]
+    return Map(partial(there, matrices), partial(back, matrices), partial(there, sizes), terms)
 
 
 MAPS = {"dense": _dense, "factor": _factor, "pick": _pick, "place": _place, "conv": _conv}
