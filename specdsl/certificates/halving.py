@@ -35,7 +35,7 @@ def accepted_tree(tree: Tree, cases: Cases, most: int, deadline: Deadline) -> Tr
         return replace(tree, weights=np.zeros((tree.leaves, cases.named), np.float32))
     boxes = boxes_of(tree, cases.root, cases.question.integers, FLOAT).ends
     growth = _Growth(cases, tree.leaves)
-    numbers = np.arange(tree.leaves)
+    numbers = still = np.arange(tree.leaves)
     for _ in range(MAX_ROUNDS):
         deadline.check()
         judged = judge(cases, boxes)

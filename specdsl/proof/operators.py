@@ -25,7 +25,8 @@ FACTOR_ROUNDINGS = 8
 
 class Map(NamedTuple):
     """One matrix: applied to values, transposed to rows, and its magnitudes applied to magnitudes.
-    `terms`: of the longest sum in either; `moves`: whether entries are only moved.
+    `terms`: of the longest sum in either; `moves`: whether entries are only moved. `matrix`: of one
+    that takes a vector, (out, in); `factor`: of one that multiplies each entry, (entries,).
     """
 
     apply: Callable[[Array], Array]
@@ -33,6 +34,8 @@ class Map(NamedTuple):
     size: Callable[[Array], Array]
     terms: int
     moves: bool = False
+    matrix: Array | None = None
+    factor: Array | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,7 +102,7 @@ def _dense(own: Fields, source: Shape, target: Shape, how: Arithmetic) -> Map:
     weight = how.array(own.tensor("weight"))
     fits = weight.ndim == 2 and (*source[:-1], weight.shape[0]) == target
     require(fits and source[-1:] == weight.shape[1:], "a matrix does not fit its operand")
-    return dense_map(weight)
+    return dense_map(weight)._replace(matrix=weight if prod(source[:-1]) == 1 else None)
 
 
 def dense_map(weight: Array) -> Map:
@@ -121,6 +124,7 @@ def _factor(own: Fields, source: Shape, target: Shape, how: Arithmetic) -> Map:
         lambda x: x.reshape(-1, *target) * sizes,
         1,
         moves=one,
+        factor=factor.reshape(-1),
     )
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from specdsl.proof.arithmetic import SINGLE_TINY, Arithmetic, Array
 from specdsl.proof.network import Network
 from specdsl.proof.operators import Affine
+from specdsl.proof.opposites import Pairs, find_pairs
 from specdsl.proof.refusal import NotCovered, require
 from specdsl.proof.regions import Region
 from specdsl.proof.relaxations import Chosen, Interval, Line, Lines, Nonlinear
@@ -48,7 +49,7 @@ class Linear(NamedTuple):
 class Rules:
     """A network under an arithmetic. `single`: whether float32 nodes are taken as such. `part`:
     what part of its magnitudes any step may be off by. `exact`: nodes whose intervals nothing
-    tightens.
+    tightens. `pairs`: of nonlinear nodes, what they read twice.
     """
 
     network: Network
@@ -57,6 +58,7 @@ class Rules:
     ops: Mapping[int, Affine | Nonlinear]
     part: Any
     exact: frozenset[int]
+    pairs: Mapping[int, Pairs]
 
     @classmethod
     def of(cls, network: Network, how: Arithmetic, *, single: bool) -> Rules:
@@ -66,7 +68,9 @@ class Rules:
         longest = max([*terms, *(prod(n.shape) for n in network.nodes)])
         # A step adds up a value's entries; constants and readers are added up over the nodes.
         part = how.rounding(longest + 2 * len(network.nodes) + BESIDES)
-        return cls(network, how, single, ops, part, _exact(network, ops))
+        bent = [node for node, op in ops.items() if isinstance(op, Nonlinear)]
+        pairs = {n: own for n in bent if (own := find_pairs(network, ops, n)) is not None}
+        return cls(network, how, single, ops, part, _exact(network, ops), pairs)
 
     @property
     def trusted(self) -> tuple[str, ...]:
@@ -105,7 +109,8 @@ class Bounds:
     """Intervals of nodes on a batch of regions, made in order: (batch, *shape). `known`: intervals
     that hold as well. `off`: how far a node's value may be from what its op says, in float32 and by
     the rounding of one step, (batch, entries), and `noise` the first of the two. `lines`: of
-    nonlinear nodes, (batch, 1, entries).
+    nonlinear nodes, (batch, 1, entries). `pairs`: of those that are not linear, and what putting
+    their rows together takes off, (batch, pairs).
     """
 
     rules: Rules
@@ -115,6 +120,7 @@ class Bounds:
     off: dict[int, Array] = field(default_factory=dict[int, Array])
     noise: dict[int, Array] = field(default_factory=dict[int, Array])
     lines: dict[int, Lines] = field(default_factory=dict[int, Lines])
+    pairs: dict[int, tuple[Pairs, Array]] = field(default_factory=dict[int, tuple[Pairs, Array]])
 
     def propagate(self, before: Callable[[int, Nonlinear], None] | None) -> None:
         """All nodes in order; `before` is called with each nonlinear one."""
@@ -136,9 +142,28 @@ class Bounds:
     def tighten(self, node: int, op: Nonlinear) -> None:
         """Bounds of what an op reads and leaves open on some region, by rows walked back."""
         operands = self.rules.network.nodes[node].operands
-        is_open = op.is_open([self.found[o] for o in operands])
+        entries = np.flatnonzero(op.is_open([self.found[o] for o in operands]).any(0))
+        pairs = self.open_pairs(node, op)
+        if pairs is not None:
+            entries = np.setdiff1d(entries, pairs.without_rows)
         for operand in sorted(set(operands) - self.rules.exact):
-            self.tighten_entries(operand, np.flatnonzero(is_open.any(0)))
+            self.tighten_entries(operand, entries)
+            if pairs is not None:
+                self.mirror(operand, pairs)
+
+    def open_pairs(self, node: int, op: Nonlinear) -> Pairs | None:
+        """Those of a nonlinear node of which neither entry is linear on all regions."""
+        if node not in self.rules.pairs:
+            return None
+        is_open = np.array(op.is_open(self.operands(node)), bool)
+        some = np.logical_or.reduce(is_open.reshape(-1, is_open.shape[-1]))
+        found = self.rules.pairs[node].where(np.asarray(some))
+        return found if len(found.first) else None
+
+    def mirror(self, node: int, pairs: Pairs) -> None:
+        """Bounds of what is read by second entries, by those of the first."""
+        apart = pairs.apart(self.rules.ops, self.off)
+        self.found[node] = pairs.mirrored(self.found[node], apart, self.rules.part)
 
     def _affine(self, node: int, op: Affine | None, x: list[Interval]) -> None:
         """Of the input, op is None."""
@@ -222,6 +247,11 @@ class Bounds:
         flushed = op.flushed(rules.how, x).reshape(-1, *shape)
         noise = rules.noise(node, op.roundings, size, flushed) + rules.how.underflow
         self._enter(node, own, own.size, off, noise)
+        pairs = self.open_pairs(node, op)
+        if pairs is not None:
+            size = x[0].size[:, 0, pairs.first]
+            apart = pairs.apart(rules.ops, self.off)
+            self.pairs[node] = pairs, pairs.price(self.noise[node], apart, rules.part * size)
 
     def tighten_entries(self, node: int, entries: Array) -> None:
         """Bounds of some entries of a node, by rows walked back."""
@@ -264,6 +294,11 @@ class Bounds:
         while waiting:
             node = max(waiting)
             rows, op = waiting.pop(node), self.rules.ops.get(node)
+            aside = None
+            if node in self.pairs:
+                pairs, price = self.pairs[node]
+                slack = slack + dots(np.abs(rows[..., pairs.second]), price[:, None])
+                rows, aside = pairs.folded(rows)
             if met is not None and kept is not None and node in kept:
                 rows, met[node] = rows.copy(), rows[..., kept[node]]
                 rows[..., kept[node]] = zero
@@ -290,6 +325,8 @@ class Bounds:
                 assert lines is not None
                 passed, more = through(lines, rows, zero)
                 constant = constant + more
+                if aside is not None:
+                    passed = [passed[0] + aside]
             for o, own in zip(network.nodes[node].operands, passed, strict=True):
                 waiting[o] = waiting[o] + own if o in waiting else own
         return Linear(coefficients, constant, slack)

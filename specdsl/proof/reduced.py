@@ -60,7 +60,7 @@ class Reduced:
         own = rules.network.input
         first = replace(nodes[own], shape=(rules.network.size(own),), evaluated="exact")
         network = Network((first,), 0, 0)
-        inner = Bounds(replace(rules, network=network, ops={}), region)
+        inner = Bounds(replace(rules, network=network, ops={}, pairs={}), region)
         inner.enter(0)
         reduced = cls(Bounds(rules, region.within(hull)), inner)
         reduced.around.propagate(reduced._enter)
@@ -77,8 +77,11 @@ class Reduced:
         """Before a nonlinear node: tighter bounds of what it reads, and then it on each box."""
         rules, around, inner = self.around.rules, self.around, self.inner
         (operand,) = rules.network.nodes[node].operands
-        merged = around.found[operand]
-        self.entries[node] = entries = np.flatnonzero(op.is_open([merged]))
+        merged, pairs = around.found[operand], around.open_pairs(node, op)
+        entries = np.flatnonzero(op.is_open([merged]))
+        if pairs is not None:
+            entries = np.setdiff1d(entries, pairs.without_rows)
+        self.entries[node] = entries
         if not len(entries):
             return
         rows = unit_rows(rules.how, entries, rules.network.size(operand))
@@ -91,6 +94,8 @@ class Reduced:
         flat.lower[entries] = inner.found[read].lower.min(0)
         flat.upper[entries] = inner.found[read].upper.max(0)
         around.found[operand] = Interval(*(end.reshape(merged.lower.shape) for end in flat))
+        if pairs is not None:
+            around.mirror(operand, pairs)
         still = np.flatnonzero(op.is_open([Interval(*(end[entries] for end in flat))]))
         self.entries[node] = entries[still]
         if len(still):
