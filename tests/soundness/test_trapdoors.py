@@ -154,3 +154,9 @@ def test_small_twins_are_verified_by_somebody(family: str, number: int) -> None:
     assert ask(question, "search(split = input)", expected="verified").said == "verified"
     # Bounds alone see both pits at once.
     assert ask(question, "incomplete", expected="verified").said == "unknown"
+
+
+def test_entries_that_are_open_on_parts_alone_crash_no_search() -> None:
+    """Of this one a search for float32's sake sees a neuron open on a part that is closed before."""
+    outcome = Trial("trapdoors", "dense", 11, "search(split = neuron)").run(AMPLE)
+    assert "crashed" not in outcome.by

@@ -231,8 +231,10 @@ class Bounder:
             if columns is None or own.columns is None or torch.equal(columns, own.columns):
                 places[node] = values
             else:
-                at = torch.searchsorted(columns, own.columns)
-                places[node] = places[node].index_copy(2, at, values)
+                # What is open on a part only, for rounding, keeps the place that it has of itself.
+                kept = torch.isin(own.columns, columns)
+                at = torch.searchsorted(columns, own.columns[kept])
+                places[node] = places[node].index_copy(2, at, values[..., kept])
         return places
 
 
