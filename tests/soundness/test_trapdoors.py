@@ -157,6 +157,6 @@ def test_small_twins_are_verified_by_somebody(family: str, number: int) -> None:
 
 
 def test_entries_that_are_open_on_parts_alone_crash_no_search() -> None:
-    """Of this one a search for float32's sake sees a neuron open on a part that is closed before."""
+    """Of this one the search sees a neuron open on a part that is closed on the whole set."""
     outcome = Trial("trapdoors", "dense", 11, "search(split = neuron)").run(AMPLE)
     assert "crashed" not in outcome.by
