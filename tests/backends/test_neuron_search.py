@@ -160,8 +160,8 @@ def query(seed: int, op: ops.Op, ball: Norm | None = None) -> Query:
 @pytest.mark.parametrize("seed", range(12))
 def test_answers_are_those_of_exact_milp(seed: int) -> None:
     asked = query(seed, ops.Relu())
-    found = settle(asked, Search(split="neuron").answer(asked, Deadline.after(20))).verdict
-    wanted = Milp().answer(asked, Deadline.after(20)).verdict
+    found = settle(asked, Search(split="neuron").answer(asked, Deadline.after(90))).verdict
+    wanted = Milp().answer(asked, Deadline.after(90)).verdict
     assert not isinstance(wanted, Unknown)
     assert type(found) is type(wanted)
 
