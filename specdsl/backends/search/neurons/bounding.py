@@ -231,7 +231,8 @@ class Bounder:
             if columns is None or own.columns is None or torch.equal(columns, own.columns):
                 places[node] = values
             else:
-                # What is open on a part only, for rounding, keeps the place that it has of itself.
+                # On a part whose bounds meet at the corner of a ReLU, or cross since it is empty,
+                # what is closed on the whole set may have a choice: it keeps where it starts.
                 kept = torch.isin(own.columns, columns)
                 at = torch.searchsorted(columns, own.columns[kept])
                 places[node] = places[node].index_copy(2, at, values[..., kept])
