@@ -841,7 +841,8 @@ CODES: dict[str, Code] = {
     "W0750": Code(
         "vacuous property",
         "No input satisfies the conditions of the property, so it holds without saying anything. "
-        "Usually a bound in `where` contradicts the space.",
+        "Usually a bound in `where` contradicts the space. Or a check ranges over a finite set "
+        "without members, a slice beyond the last sample perhaps: it asks nothing.",
     ),
     "W0701": Code(
         "argument may leave its space",

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from specdsl.diagnostics import Diagnostic
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.runtime import Original
-from specdsl.query.sets import IndexArray, InputSet
+from specdsl.query.sets import ExactArray, IndexArray, InputSet
 from specdsl.source import Span
 
 
@@ -104,6 +104,8 @@ class Query:
     no case has a point, `exists` that one has. `integers`: entries of the flat input that take
     whole numbers only. `nonlinear`: where the graph multiplies, for those who cannot.
     `warnings`: what the user should know beside the verdict, for example that the claim is vacuous.
+    `center`: of a query about a sample, the flat input at which nothing is perturbed, if that is
+    plain.
     """
 
     name: str
@@ -117,6 +119,7 @@ class Query:
     warnings: tuple[Diagnostic, ...] = ()
     integers: IndexArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     nonlinear: tuple[Nonlinear, ...] = ()
+    center: ExactArray | None = None
 
     def groups(self) -> tuple[Variable, ...]:
         """The variables without what an earlier one holds: each flat entry once, or `input`."""

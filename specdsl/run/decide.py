@@ -10,7 +10,7 @@ from specdsl.backend import Backend, Unsupported
 from specdsl.diagnostics import Diagnostic, SpecError, diagnostic
 from specdsl.query.query import Query
 from specdsl.run.asking import Answered, Ask, AskBackend
-from specdsl.run.figures import claim_holds_at
+from specdsl.run.figures import holds_unperturbed
 from specdsl.run.outcomes import ShownVariable, ShownWitness
 from specdsl.run.result import Result
 from specdsl.source import Span
@@ -47,14 +47,13 @@ def decide(obligation: Obligation, resources: Resources, method: Method) -> Resu
     base = undecided(obligation, method)
     try:
         query = obligation.query(resources)
-        sample = obligation.sample_point(resources) if method.with_samples else None
         answered = method.ask(query, method.backend, method.timeout, start)
     except SpecError as error:
         found = tuple(d.at(obligation.span) for d in error.diagnostics)
         return _refused(base, found, time.monotonic() - start)
     except Unsupported as error:
         return _refused(base, (unsupported(error, obligation),), time.monotonic() - start)
-    holds = None if sample is None else claim_holds_at(query, sample)
+    holds = holds_unperturbed(query) if method.with_samples else None
     result = replace(base, sample_holds=holds, warnings=query.warnings)
     return _with_answer(result, query, answered)
 

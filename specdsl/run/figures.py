@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from specdsl.language import syntax
 from specdsl.language.spec import CheckDeclaration, Value
@@ -78,22 +77,25 @@ def compute(names: Iterable[str], results: Sequence[Result]) -> dict[str, Fracti
     return {name: value for name, value in found.items() if value is not None}
 
 
-def claim_holds_at(query: Query, point: npt.NDArray[np.object_]) -> bool | None:
-    """Whether no case's atoms all hold at a point, in float64; None where the sizes differ.
+def holds_unperturbed(query: Query) -> bool | None:
+    """Whether the claim holds where nothing is perturbed, computed in float64; None where it is not
+    plain where that is (`Query.center`).
 
-    The point need not lie in the input set: it is the sample before any perturbation.
+    Conditions belong to the claim: a point that does not meet those of a `forall` violates nothing.
     """
     from specdsl.graph.evaluate import evaluate
 
-    graph = query.graph
-    if point.size != graph.size(graph.input):
+    graph, center = query.graph, query.center
+    if center is None:
         return None
-    shaped = np.array([float(v) for v in point]).reshape(1, *graph.shapes[graph.input])
+    shaped = np.array([float(v) for v in center]).reshape(1, *graph.shapes[graph.input])
     margins = evaluate(graph, {graph.input: shaped})[graph.output].reshape(-1)
-    return not any(
-        all(margins[a.index] < 0 if a.strict else margins[a.index] <= 0 for a in case.atoms)
+    met = any(
+        center in case.inputs
+        and all(margins[a.index] < 0 if a.strict else margins[a.index] <= 0 for a in case.atoms)
         for case in query.cases
     )
+    return met if query.kind == "exists" else not met
 
 
 # --- expect -----------------------------------------------------------------------------------

@@ -166,7 +166,9 @@ def verify_combinations(
         _warn_of_no_check(combination.spec, found)
         try:
             found.extend(SpecError(tuple(stale_networks(combination.spec))))
-            tasks.append(_task(combination, resources, options))
+            task = _task(combination, resources, options)
+            _warn_of_no_members(task, found)
+            tasks.append(task)
         except SpecError as error:
             found.extend(error)
     parameters = swept_parameters(combinations)
@@ -209,6 +211,20 @@ def _warn_of_no_check(spec: Spec, found: Diagnostics) -> None:
     )
 
 
+def _warn_of_no_members(task: _Task, found: Diagnostics) -> None:
+    """A check over a finite set without members asks nothing, and what it expects is not known."""
+    for index in sorted(task.without):
+        declaration = task.combination.spec.checks[index]
+        text = f"`check {claims_of(declaration)}{task.combination.suffix}` asks nothing"
+        label = "its finite set has no members"
+        found.add(diagnostic("W0750", text, declaration.span, label=label))
+
+
+def claims_of(declaration: CheckDeclaration) -> str:
+    """What is checked, as it is written."""
+    return ", ".join(" ".join(e.span.text.split()) for e in declaration.properties)
+
+
 def swept_parameters(combinations: Sequence[Combination]) -> dict[str, Value]:
     """The parameters of a run; one that is swept has all its values, as a tuple."""
     found = dict(combinations[0].spec.parameters)
@@ -221,12 +237,14 @@ def swept_parameters(combinations: Sequence[Combination]) -> dict[str, Value]:
 class _Task:
     """What there is to do for one combination, and what is known of it, by the place of its unit.
 
-    Units are those of obligations, then those of queries.
+    Units are those of obligations, then those of queries. `without`: checks that ask nothing at
+    all, since their finite sets have no members.
     """
 
     combination: Combination
     units: tuple[Unit, ...]
     deselected: int
+    without: frozenset[int]
     found: dict[int, Result | QueryResult] = field(
         default_factory=dict[int, "Result | QueryResult"]
     )
@@ -261,7 +279,9 @@ def _task(combination: Combination, resources: Resources, options: RunOptions) -
         *(Unit(each, query_methods[each.number]) for each in sites),
     ]
     chosen = tuple(unit for unit in units if _selected(unit, options.selection))
-    return _Task(combination, chosen, deselected=len(units) - len(chosen))
+    asking = {each.check for each in obligations}
+    without = frozenset(range(len(combination.spec.checks))) - asking
+    return _Task(combination, chosen, deselected=len(units) - len(chosen), without=without)
 
 
 def plan(declarations: Sequence[Declaration], options: RunOptions) -> tuple[Method, ...]:
@@ -357,24 +377,23 @@ def _fails(result: Found, method: Method, options: RunOptions) -> bool:
 
 
 def _outcomes(task: _Task, run: _Run) -> Iterator[CheckOutcome]:
-    for index, declaration in enumerate(task.combination.spec.checks):
+    for index in range(len(task.combination.spec.checks)):
         results = tuple(r for r in task.results if r.check == index)
-        if results:
-            yield _outcome(task.combination, declaration, results, run)
+        if results or index in task.without:
+            yield _outcome(task.combination, index, results, run)
 
 
 def _outcome(
-    combination: Combination,
-    declaration: CheckDeclaration,
-    results: tuple[Result, ...],
-    run: _Run,
+    combination: Combination, index: int, results: tuple[Result, ...], run: _Run
 ) -> CheckOutcome:
+    declaration = combination.spec.checks[index]
     figures = compute(figures_of(declaration), results)
     expects = _judged(declaration, figures, combination, run)
-    name = declaration.name or ", ".join(dict.fromkeys(r.property_name for r in results))
+    asked = dict.fromkeys(r.property_name for r in results)
+    name = declaration.name or ", ".join(asked) or claims_of(declaration)
     return CheckOutcome(
         name=name + combination.suffix,
-        index=results[0].check,
+        index=index,
         results=results,
         figures=figures,
         expects=expects,

@@ -13,7 +13,7 @@ from specdsl.graph.graph import GraphBuilder
 from specdsl.graph.ops import Dense, Input
 from specdsl.graph.to_onnx import export
 from specdsl.query.query import Atom, Case, NetworkCall, Query, Variable
-from specdsl.query.sets import Box, ExactArray, exact
+from specdsl.query.sets import Box, exact
 from specdsl.source import Source, Span
 from specdsl.verdict import Answer, Certificate, Unknown, Verified
 
@@ -54,15 +54,11 @@ class FakeObligation:
     check: int = 0
     sample: int | None = 7
     span: Span = SPAN
-    point: ExactArray | None = None
 
     def query(self, resources: object) -> Query:
         if isinstance(self.made, Exception):
             raise self.made
         return self.made
-
-    def sample_point(self, resources: object) -> ExactArray | None:
-        return self.point
 
 
 @dataclass

@@ -124,7 +124,7 @@ def test_a_query_without_cases_holds_for_lack_of_points() -> None:
 
 @pytest.mark.parametrize(("point", "holds"), [(0.25, False), (0.5, False), (0.75, True)])
 def test_the_sample_itself_is_tried_when_a_figure_needs_it(point: float, holds: bool) -> None:
-    asked = query(-0.5)
-    obligation = FakeObligation(asked, point=exact([Fraction(point)]))
+    asked = dataclasses.replace(query(-0.5), center=exact([Fraction(point)]))
+    obligation = FakeObligation(asked)
     assert run(obligation, UNDECIDED, with_samples=True).sample_holds is holds
     assert run(obligation, UNDECIDED).sample_holds is None

@@ -14,9 +14,10 @@ from specdsl.diagnostics import SpecError, suggestion
 from specdsl.language import syntax
 from specdsl.language.spec import Space
 from specdsl.query.elaboration.expressions.arithmetic import numeric
+from specdsl.query.elaboration.expressions.unrolling import is_kept
 from specdsl.query.elaboration.values import regions
 from specdsl.query.elaboration.values.environment import Environment, Sample, bind_names
-from specdsl.query.elaboration.values.formula import Formula, truth
+from specdsl.query.elaboration.values.formula import Formula
 from specdsl.query.elaboration.values.meaning import (
     DatasetValue,
     FieldLabel,
@@ -255,7 +256,7 @@ def _hidden_entry(found: Tensor, value: HiddenValue) -> Tensor:
 
 
 def subset(expression: syntax.Subset, environment: Environment, meanings: Accessor) -> Meaning:
-    """`{ x in R where condition }`."""
+    """`{ x in R where condition }`. Of a finite set the condition is one that `is_kept` knows."""
     member = expression.member
     if not isinstance(member, syntax.Membership) or not isinstance(member.element, syntax.Name):
         raise SpecError.of("E0752", "write `{ x in R where condition }`", expression.span)
@@ -263,12 +264,13 @@ def subset(expression: syntax.Subset, environment: Environment, meanings: Access
     found = meanings.set(member.set, environment)
     binder = syntax.Binder((name,), member.set, span=member.span)
     if isinstance(found, FiniteSet):
-        kept = [
+        kept = (
             m
             for m in found.members
-            if meanings.formula(expression.condition, environment.bind(bind_names(binder, m.value)))
-            == truth(True)
-        ]
+            if is_kept(
+                expression.condition, environment.bind(bind_names(binder, m.value)), meanings
+            )
+        )
         return FiniteSet(tuple(kept))
     if not isinstance(found, Region):
         raise SpecError.of("E0901", "conditions on images are not supported yet", expression.span)

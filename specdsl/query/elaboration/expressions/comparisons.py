@@ -88,11 +88,17 @@ def _entrywise(operator: str, left: Tensor, right: Tensor) -> tuple[Formula, ...
 def _chosen(
     operator: str, choice: Choice, other: Meaning, scene: Scene, where: syntax.Expr
 ) -> tuple[Formula, ...]:
-    parts = [
-        conjunction((condition, conjunction(compared(operator, value, other, scene, where))))
-        for condition, value in choice.options
-    ]
-    return (disjunction(parts),)
+    """Entry by entry: the entry of the value whose condition holds."""
+    found = [compared(operator, value, other, scene, where) for _, value in choice.options]
+    count = max(len(parts) for parts in found)
+    wide = [parts * count if len(parts) == 1 else parts for parts in found]
+    if any(len(parts) != count for parts in wide):
+        raise SpecError.of("E0752", "the values of this `if` have different shapes", where.span)
+    conditions = [condition for condition, _ in choice.options]
+    return tuple(
+        disjunction(conjunction(pair) for pair in zip(conditions, entry, strict=True))
+        for entry in zip(*wide, strict=True)
+    )
 
 
 # --- labels --------------------------------------------------------------------------------------

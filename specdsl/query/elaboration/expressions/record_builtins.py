@@ -99,6 +99,9 @@ def _one_hot(value: Tensor, width: int, lowest: int, where: syntax.Expr) -> np.n
     if not isinstance(known, Fraction):
         text = "a one-hot category can only be replaced by a constant for now"
         raise SpecError.of("E0901", text, where.span)
+    if known.denominator != 1 or not lowest <= known < lowest + width:
+        text = f"{known} is no class: they are {lowest} to {lowest + width - 1}"
+        raise SpecError.of("E0752", text, where.span)
     return entries((Fraction(int(known == lowest + i)) for i in range(width)), (width,))
 
 

@@ -138,8 +138,9 @@ def _one_of(interpreter: Interpreter, call: syntax.Call, environment: Environmen
     arguments = [a for a in call.arguments if not isinstance(a, syntax.NamedArgument)]
     values = each_argument(call, environment, interpreter)
     plain = len(values) == len(arguments)
-    texts = [" ".join(a.span.text.split()) for a in arguments] if plain else map(str, range(99))
-    return FiniteSet(tuple(Member(Fixed(v), t) for v, t in zip(values, texts, strict=False)))
+    written = [" ".join(a.span.text.split()) for a in arguments]
+    texts = written if plain else [str(number) for number in range(len(values))]
+    return FiniteSet(tuple(Member(Fixed(v), t) for v, t in zip(values, texts, strict=True)))
 
 
 SET_BUILTINS: Mapping[str, BuiltIn] = MappingProxyType(

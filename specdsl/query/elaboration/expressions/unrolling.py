@@ -107,11 +107,16 @@ def comprehended(
     """
     for bound in _bindings(comprehension.binders, environment, meanings):
         where = comprehension.where
-        if where is not None:
-            kept = meanings.truth(where, bound)
-            if kept is None:
-                text = "a condition here must be known before anything is quantified"
-                raise SpecError.of("E0901", text, where.span, help="move it into the claim")
-            if not kept:
-                continue
-        yield meanings.meaning(comprehension.body, bound)
+        if where is None or is_kept(where, bound, meanings):
+            yield meanings.meaning(comprehension.body, bound)
+
+
+def is_kept(condition: syntax.Expr, environment: Environment, meanings: Meanings) -> bool:
+    """Whether a member of a finite set meets the condition on it. Raises SpecError E0901 where that
+    varies, or is not known: a member that is left out would be a claim that is not made.
+    """
+    kept = meanings.truth(condition, environment)
+    if kept is None:
+        text = "a condition here must be known before anything is quantified"
+        raise SpecError.of("E0901", text, condition.span, help="move it into the claim")
+    return kept

@@ -8,7 +8,7 @@ from math import ceil, floor
 
 import numpy as np
 
-from specdsl.query.elaboration.values.regions import BoundArray, Region, RegionBall
+from specdsl.query.elaboration.values.regions import BoundArray, Region
 from specdsl.query.elaboration.values.scene import Scene
 from specdsl.query.elaboration.values.symbolic import INPUT, Linear
 
@@ -60,7 +60,7 @@ def has_point(region: Region) -> bool:
         raised = value if low is None else max(value, low)
         point[position] = raised if high is None else min(raised, high)
     point[region.whole] = [Fraction(round(v)) for v in point[region.whole]]
-    return all(_in_ball(point, ball) for ball in region.balls) and all(
+    return all(ball.holds(point) for ball in region.balls) and all(
         (low is None or low <= v) and (high is None or v <= high)
         for v, low, high in zip(point, region.lower, region.upper, strict=True)
     )
@@ -70,13 +70,6 @@ def _within(low: Fraction | None, high: Fraction | None) -> Fraction:
     if low is not None and high is not None:
         return (low + high) / 2
     return low if low is not None else (high if high is not None else Fraction(0))
-
-
-def _in_ball(point: np.ndarray, ball: RegionBall) -> bool:
-    offset = ball.scale * (point[ball.positions] - ball.center)
-    if ball.norm == "l1":
-        return bool(np.abs(offset).sum() <= ball.radius)
-    return bool((offset * offset).sum() <= ball.radius**2)
 
 
 def _misses(positions: np.ndarray, region: Region, number: int) -> bool:

@@ -17,6 +17,7 @@ from specdsl.query.elaboration.questions.layout import (
     lay_out,
     shown_variables,
 )
+from specdsl.query.elaboration.questions.unperturbed import unperturbed
 from specdsl.query.elaboration.values.environment import Sample
 from specdsl.query.elaboration.values.formula import Formula, TooManyClauses, conjunction
 from specdsl.query.elaboration.values.known import decide
@@ -56,7 +57,8 @@ class Obligation:
         """
         try:
             question = ask(self.goal, self.spec, resources)
-            return Assembler(question, self.span).query(self.id, self.property_name)
+            assembler = Assembler(question, self.span, self.sample_point(resources))
+            return assembler.query(self.id, self.property_name)
         except SpecError as error:
             raise error.at(self.span, f"in `{self.id}`") from error
 
@@ -71,11 +73,12 @@ class Obligation:
 
 
 class Assembler:
-    """A question as cases over one graph."""
+    """A question as cases over one graph, about a `sample` if any."""
 
-    def __init__(self, question: Question, span: Span) -> None:
+    def __init__(self, question: Question, span: Span, sample: ExactArray | None = None) -> None:
         self.question = question
         self.span = span
+        self.sample = sample
         self.claims: Claims = question.claims
         scene = self.claims.scene
         self.layout: Layout = lay_out(scene, equal_entries(scene, question.wanted))
@@ -115,7 +118,14 @@ class Assembler:
             warnings=warnings,
             integers=self.layout.integers,
             nonlinear=self._nonlinear(emitted),
+            center=self._center(),
         )
+
+    def _center(self) -> ExactArray | None:
+        """Where nothing is perturbed."""
+        if self.sample is None:
+            return None
+        return unperturbed(self.claims.scene, self.layout, self.sample)
 
     def _nonlinear(self, emitted: Emitted) -> tuple[Nonlinear, ...]:
         """Where the claim multiplies, and which networks do."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import prod
+from itertools import pairwise
+from math import ceil, floor, prod
 from typing import Protocol
 
 import numpy as np
@@ -14,7 +15,15 @@ import numpy.typing as npt
 from specdsl.diagnostics import SpecError
 from specdsl.language.spec import ExactArray, Space
 from specdsl.query.elaboration.values.environment import Local
-from specdsl.query.elaboration.values.formula import Formula, below, compare, conjunction
+from specdsl.query.elaboration.values.formula import (
+    Formula,
+    Stated,
+    below,
+    compare,
+    conjunction,
+    disjunction,
+    truth,
+)
 from specdsl.query.elaboration.values.networks import space_shape
 from specdsl.query.elaboration.values.symbolic import EntryArray, Linear, Root, Tensor
 from specdsl.query.query import Nonlinear
@@ -38,6 +47,14 @@ class Norms(Protocol):
         ...
 
 
+class Surroundings(Norms, Protocol):
+    """The same, which knows what is whole by itself."""
+
+    def is_whole(self, value: Fraction | Linear) -> bool:
+        """Whether a value is a whole number at every point."""
+        ...
+
+
 Condition = Callable[[Tensor], Formula]
 """What the elements of a set satisfy beside bounds and balls."""
 
@@ -57,13 +74,30 @@ class RegionBall:
         """Whether the center depends on no variable."""
         return not any(isinstance(c, Linear) for c in self.center)
 
+    def holds(self, point: ExactArray) -> bool:
+        """Whether a flat point of the region lies in the ball, which is fixed."""
+        offset = self.scale * (point[self.positions] - self.center)
+        if self.norm == "l1":
+            return bool(np.abs(offset).sum() <= self.radius)
+        return bool((offset * offset).sum() <= self.radius**2)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Center:
+    """A flat point that a set lies around. `meant`: whether it was written so; the middle of a box
+    is the center of a perturbation in some boxes, and any point in others.
+    """
+
+    point: EntryArray
+    meant: bool
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Region:
     """A set of tensors: a box, possibly open on some sides, cut by balls and conditions.
 
     `shape` is None where the set takes any shape; its bounds then have one entry each. `whole`:
-    flat positions that hold whole numbers.
+    flat positions that hold whole numbers. `centers`: what it may be a perturbation of.
     """
 
     shape: tuple[int, ...] | None
@@ -73,6 +107,7 @@ class Region:
     balls: tuple[RegionBall, ...] = ()
     whole: IndexArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     conditions: tuple[Condition, ...] = ()
+    centers: tuple[Center, ...] = ()
 
     @property
     def size(self) -> int:
@@ -85,7 +120,8 @@ class Region:
             return self
         size = prod(shape)
         lower, upper = np.repeat(self.lower, size), np.repeat(self.upper, size)
-        return replace(self, shape=shape, space=space, lower=lower, upper=upper)
+        centers = tuple(Center(np.repeat(c.point, size), c.meant) for c in self.centers)
+        return replace(self, shape=shape, space=space, lower=lower, upper=upper, centers=centers)
 
     @property
     def fixed(self) -> bool:
@@ -165,13 +201,15 @@ def box(lower: Tensor, upper: Tensor, shape: tuple[int, ...] | None = None) -> R
         np.broadcast_to(side, found or ()).reshape(-1).copy() if found else side.reshape(-1)
         for side in (low, high)
     )
-    return Region(found or None, None, low, high)
+    middle = Center((low + high) / Fraction(2), meant=False)
+    return Region(found or None, None, low, high, centers=(middle,))
 
 
 def interval(lower: Tensor, upper: Tensor) -> Region:
     """`[a, b]`: one number."""
     low, high = (end.values.reshape(-1) for end in (lower, upper))
-    return Region((), None, low, high)
+    middle = Center((low + high) / Fraction(2), meant=False)
+    return Region((), None, low, high, centers=(middle,))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,16 +234,17 @@ def ball(center: Tensor, radius: Fraction, how: BallShape) -> Region:
     flat = center.flat
     only = np.arange(flat.size, dtype=np.int64) if how.only is None else how.only
     scale = _array([Fraction(1)] * flat.size) if how.scale is None else how.scale.reshape(-1)
-    shape, space = center.values.shape, center.space
+    shape, space, around = center.values.shape, center.space, (Center(flat, meant=True),)
     lower, upper = flat.copy(), flat.copy()
     if how.norm == "linf":
         lower[only] = flat[only] - radius / scale[only]
         upper[only] = flat[only] + radius / scale[only]
-        return Region(shape, space, lower, upper, whole=whole_places(space))
+        whole = whole_places(space)
+        return Region(shape, space, lower, upper, whole=whole, centers=around)
     lower[only], upper[only] = None, None
     norm: Norm = "l1" if how.norm == "l1" else "l2"
     cutting = RegionBall(only, flat[only], scale[only], radius, norm)
-    return Region(shape, space, lower, upper, (cutting,), whole_places(space))
+    return Region(shape, space, lower, upper, (cutting,), whole_places(space), centers=around)
 
 
 def whole_places(space: Space | None) -> IndexArray:
@@ -233,6 +272,7 @@ def intersect(first: Region, second: Region) -> Region:
         balls=first.balls + second.balls,
         whole=np.union1d(first.whole, second.whole).astype(np.int64),
         conditions=tuple(conditions),
+        centers=first.centers + second.centers,
     )
 
 
@@ -265,19 +305,61 @@ def with_condition(region: Region, condition: Condition) -> Region:
 # --- being in a region ---------------------------------------------------------------------------
 
 
-def contains(region: Region, element: Tensor, norms: Norms) -> Formula:
-    """`element in region`. Raises SpecError E0752 for sizes.
+# Whole numbers between the bounds of an entry up to which being one of them is written out.
+MAX_WHOLE = 1000
 
-    Whole numbers are not asked for: only variables are known to be whole.
+
+def contains(region: Region, element: Tensor, scene: Surroundings) -> Formula:
+    """`element in region`. Raises SpecError E0752 for sizes, E0901 for whole numbers without end
+    that the element is not known to be.
     """
     region = region.shaped(element.values.shape)
     if region.size != element.values.size:
         text = f"{element.values.size} entries cannot lie in a set over {region.size}"
         raise SpecError.of("E0752", text)
     parts = list(_within(region, element))
-    parts += [in_ball(cutting, element, norms) for cutting in region.balls]
+    flat, lower, upper = element.flat.tolist(), region.lower.tolist(), region.upper.tolist()
+    parts += [
+        _one_of_whole(flat[p], lower[p], upper[p])
+        for p in region.whole.tolist()
+        if not scene.is_whole(flat[p])
+    ]
+    parts += [in_ball(cutting, element, scene) for cutting in region.balls]
     parts += [condition(element) for condition in region.conditions]
     return conjunction(parts)
+
+
+def _one_of_whole(
+    value: Fraction | Linear, lower: Fraction | Linear | None, upper: Fraction | Linear | None
+) -> Formula:
+    """That a value is one of the whole numbers between its bounds, and in which gap it lies where
+    it is none: as many alternatives either way.
+    """
+    if isinstance(value, Fraction):
+        return truth(value.denominator == 1)
+    if not isinstance(lower, Fraction) or not isinstance(upper, Fraction):
+        raise _not_whole("a whole number without constant bounds")
+    first, last = ceil(lower), floor(upper)
+    if last - first >= MAX_WHOLE:
+        raise _not_whole(f"one of {last - first + 1:,} whole numbers")
+    numbers = [Fraction(n) for n in range(first, last + 1)]
+    ends = [None, *numbers, None]
+    gaps = (
+        conjunction(
+            [
+                *([] if low is None else [compare(">", value, low)]),
+                *([] if high is None else [compare("<", value, high)]),
+            ]
+        )
+        for low, high in pairwise(ends)
+    )
+    return Stated(disjunction(compare("==", value, n) for n in numbers), disjunction(gaps))
+
+
+def _not_whole(what: str) -> SpecError:
+    text = f"whether a value that need not be whole is {what} cannot be asked yet"
+    help_ = "ask for its bounds, `low <= value and value <= high`, if that is what is meant"
+    return SpecError.of("E0901", text, help=help_)
 
 
 def _within(region: Region, element: Tensor) -> Sequence[Formula]:

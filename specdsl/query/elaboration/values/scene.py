@@ -143,6 +143,24 @@ class Scene:
             if bool(((places >= v.start) & (places < v.start + prod(v.shape))).any())
         )
 
+    def is_whole(self, value: Fraction | Linear) -> bool:
+        """Whether a value is a whole number at every point, by what it is made of: whole constants
+        and whole multiples of whole variables, or of what was rounded.
+        """
+        if isinstance(value, Fraction):
+            return value.denominator == 1
+        return value.constant.denominator == 1 and all(
+            coefficient.denominator == 1 and self._is_whole_entry(source, position)
+            for (source, position), coefficient in value.terms
+        )
+
+    def _is_whole_entry(self, source: int, position: int) -> bool:
+        if source != INPUT:
+            step = self.steps[self.source(source).step]
+            return isinstance(step, OpStep) and isinstance(step.op, ops.Rounding)
+        variable = next(v for v in reversed(self.variables) if v.start <= position)
+        return position - variable.start in variable.region.whole
+
     # --- steps -----------------------------------------------------------------------------------
 
     def call(self, network: LoadedNetwork, arguments: Sequence[EntryArray]) -> tuple[Tensor, ...]:
