@@ -22,6 +22,8 @@ LONG = 512
 # What floats lose by underflow where they are computed from others: each operation 2**-1022 at
 # most, even where what is smaller is flushed to 0, and no sum has more than 2**60 terms.
 UNDERFLOW = 2.0**-960
+LEAST_NORMAL = 2.0**-1022
+LEAST = 2.0**-1074
 # The least normal float32: what flushing an operand or a result to zero changes at most.
 SINGLE_TINY = 2.0**-126
 
@@ -33,9 +35,16 @@ class Arithmetic:
     exact: bool
 
     def array(self, values: Array) -> Array:
-        """Nearest floats, or the numbers themselves."""
+        """Nearest floats, or the numbers themselves. Raises NotCovered where a float is off by more
+        than a part of it, which is all that is accounted for.
+        """
         if self.exact:
             return _rationals(values)
+        if values.dtype == object:
+            near = [_float(value) for value in values.reshape(-1).tolist()]
+            pairs = zip(near, values.reshape(-1).tolist(), strict=True)
+            if any(abs(x) < LEAST_NORMAL and Fraction(x) != value for x, value in pairs):
+                raise NotCovered("a number too small for floats")
         return np.asarray(values, dtype=np.float64)
 
     def bounds(self, lower: Sequence[Fraction], upper: Sequence[Fraction]) -> tuple[Array, Array]:
@@ -97,7 +106,7 @@ def _gamma(roundings: int, unit: float) -> float:
 
 
 def _down(value: Fraction) -> float:
-    nearest = float(value)
+    nearest = _float(value)
     return nearest if Fraction(nearest) <= value else float(np.nextafter(nearest, -np.inf))
 
 

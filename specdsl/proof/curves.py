@@ -55,7 +55,7 @@ class Curve:
             met = a <= b
             a, b = np.where(met, a, low), np.where(met, b, low)
             ends = [self._gap(t, slope) for t in (a, b)]
-            tangent = self._tangent(a, b, slope, convex)
+            tangent = self._tangent(a, b, slope, convex, start)
             if convex:
                 small = tangent
                 large = np.maximum(*(g + e for g, e in ends))
@@ -64,7 +64,7 @@ class Curve:
                 large = tangent
             least = np.where(met, np.minimum(least, small), least)
             most = np.where(met, np.maximum(most, large), most)
-        outside = ~(low > self.least) | ((low <= self.pole) & (self.pole <= high))
+        outside = ~(low > self.least) | ~(high < inf) | ((low <= self.pole) & (self.pole <= high))
         return np.where(outside, np.nan, least), np.where(outside, np.nan, most)
 
     def _gap(self, t: Array, slope: Array) -> tuple[Array, Array]:
@@ -72,14 +72,18 @@ class Curve:
         value = self.value(t)
         return value - slope * t, UNITS * UNIT * (np.abs(value) + np.abs(slope * t)) + UNDERFLOW
 
-    def _tangent(self, a: Array, b: Array, slope: Array, convex: bool) -> Array:
-        """Of a tangent of `f(x) - slope x` on [a, b]: its least end, or its largest."""
+    def _tangent(self, a: Array, b: Array, slope: Array, convex: bool, start: float) -> Array:
+        """Of a tangent of `f(x) - slope x` on [a, b], part of the piece from `start` on: its least
+        end, or its largest.
+        """
         left, right = a, b
         for _ in range(HALVINGS):
             middle = (left + right) / 2
             before = (self.slope(middle) < slope) == convex
             left, right = np.where(before, middle, left), np.where(before, right, middle)
         t = np.clip((left + right) / 2, a, b)
+        # Where a root starts it is steeper than any slope.
+        t = np.where((t == start) & (b > a), b, t)
         gap, error = self._gap(t, slope)
         steep = self.slope(t)
         tilt, off = steep - slope, UNITS * UNIT * (np.abs(steep) + np.abs(slope))
@@ -135,7 +139,7 @@ CURVES = {
     ),
     "reciprocal": Curve(
         lambda x: 1 / x,
-        lambda x: -1 / (x * x),
+        lambda x: -(1 / x) / x,
         (-inf, 0, inf),
         (False, True),
         (),

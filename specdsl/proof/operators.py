@@ -116,8 +116,10 @@ def dense_map(weight: Array) -> Map:
 def _factor(own: Fields, source: Shape, target: Shape, how: Arithmetic) -> Map:
     """Entry i of the operand, row-major, times a factor that broadcasts."""
     require(prod(source) == prod(target), "factors do not fit their operand")
+    # Of the numbers themselves: what only rounds to 1 is a product.
+    one = bool((own.tensor("factor") == 1).all())
     factor = np.broadcast_to(how.array(own.tensor("factor")), target)
-    sizes, one = np.abs(factor), bool((factor == 1).all())
+    sizes = np.abs(factor)
     return Map(
         lambda x: x.reshape(-1, *target) * factor if not one else x.reshape(-1, *target),
         lambda rows: (rows * factor if not one else rows).reshape(-1, *source),

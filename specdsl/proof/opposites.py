@@ -72,10 +72,11 @@ class Pairs:
 
     def price(self, noise: Array, apart: Array, rounding: Array) -> Array:
         """What a row of a second entry is off by, times its magnitude, once it is elsewhere: what
-        float32 makes of its value, how far the pair is from opposite, and what a multiple of the
-        first operand is rounded by.
+        float32 makes of its value and of the first, which rows that cancel pay nothing for, how far
+        the pair is from opposite, and what a multiple of the first operand is rounded by.
         """
-        return noise[:, self.second] + self.steep * apart + abs(self.sum) * rounding
+        noise = noise[:, self.first] + noise[:, self.second]
+        return noise + self.steep * apart + abs(self.sum) * rounding
 
     def folded(self, rows: Array) -> tuple[Array, Array]:
         """Rows (batch, rows, entries) without second entries, and what goes to the operand."""

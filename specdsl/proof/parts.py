@@ -86,7 +86,7 @@ class Parts:
             choices[node] = Choice(columns, sides, each.real("least"), each.real("step"))
         for each in record.objects("entries"):
             node = each.whole("node")
-            require(0 <= node < len(question.network.nodes), "entries are of no node")
+            require(0 <= node <= question.network.output, "entries are of no node")
             entries[node] = _columns(stream, question, node, each.whole("count"))
         return cls(question, rules, numbers, stream, choices, entries)
 
@@ -122,7 +122,9 @@ class Parts:
         require(kind in {LEAF, EMPTY}, f"a proof has no nodes of kind {kind}")
         self.leaves += 1
         if kind == EMPTY:
+            # Where float32 makes no number, that lies in no part, and no part is empty of it.
             closed = any((x.lower > x.upper).any() for x in bounds.found.values())
+            closed = closed and not bounds.failed
         else:
             rows = cases.rows(self.stream.take("<f4", 1, cases.named))
             start = {self.rules.network.output: cases.margins(rows)}

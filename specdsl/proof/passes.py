@@ -110,7 +110,8 @@ class Bounds:
     that hold as well. `off`: how far a node's value may be from what its op says, in float32 and by
     the rounding of one step, (batch, entries), and `noise` the first of the two. `lines`: of
     nonlinear nodes, (batch, 1, entries). `pairs`: of those that are not linear, and what putting
-    their rows together takes off, (batch, pairs).
+    their rows together takes off, (batch, pairs). `failed`: whether somewhere float32 may have made
+    no number, which intervals do not show.
     """
 
     rules: Rules
@@ -121,6 +122,7 @@ class Bounds:
     noise: dict[int, Array] = field(default_factory=dict[int, Array])
     lines: dict[int, Lines] = field(default_factory=dict[int, Lines])
     pairs: dict[int, tuple[Pairs, Array]] = field(default_factory=dict[int, tuple[Pairs, Array]])
+    failed: bool = False
 
     def propagate(self, before: Callable[[int, Nonlinear], None] | None) -> None:
         """All nodes in order; `before` is called with each nonlinear one."""
@@ -221,7 +223,26 @@ class Bounds:
         slopes = [np.where(bent, a, b) for a, b in zip(above.slopes, below.slopes, strict=True)]
         above = Line(tuple(slopes), np.where(bent, above.constant, below.constant))
         off = rules.part * size + np.where(bent, apart * 0, apart)
-        return Lines(below, above), off.max(1)
+        return Lines(below, above), np.where(self._fails(node, op, x), np.nan, off.max(1))
+
+    def _fails(self, node: int, op: Nonlinear, x: list[Interval]) -> Array:
+        """Where float32 may make no number of it, so that nothing is known: (batch, entries).
+        Raises Refused in rationals.
+        """
+        rules, none = self.rules, np.zeros(x[0].lower[:, 0].shape, bool)
+        if (
+            op.fails is None
+            or rules.network.nodes[node].evaluated != "computed"
+            or not rules.single
+        ):
+            return none
+        start, end = op.fails
+        fails = none | np.asarray(x[0].lower < rules.how.number(end), bool)[:, 0]
+        if start is not None:
+            fails &= np.asarray(x[0].upper > rules.how.number(start), bool)[:, 0]
+        require(not (fails.any() and rules.how.exact), "a function of what it has no value of")
+        self.failed |= bool(fails.any())
+        return fails
 
     def operands(self, node: int) -> list[Interval]:
         """Of what a node reads, with an axis for rows: (batch, 1, entries)."""
@@ -232,15 +253,6 @@ class Bounds:
         rules, shape = self.rules, self.rules.network.nodes[node].shape
         self.lines[node], off = self.line(node)
         x = self.operands(node)
-        computed = rules.single and rules.network.nodes[node].evaluated == "computed"
-        if computed and op.fails is not None:
-            # Where there may be no number, nothing is known of it.
-            start, end = op.fails
-            fails = np.asarray(x[0].lower < rules.how.number(end), bool)[:, 0]
-            if start is not None:
-                fails &= np.asarray(x[0].upper > rules.how.number(start), bool)[:, 0]
-            require(not (fails.any() and rules.how.exact), "a function of what it has no value of")
-            off = np.where(fails, np.nan, off)
         image = op.image(rules.how, x)
         own = Interval(*(end.reshape(-1, *shape) for end in image))
         size = op.size(rules.how, x, image).reshape(-1, *shape)

@@ -122,7 +122,7 @@ def _set(record: Fields, size: int) -> InputSet:
 def _ball(record: Fields, size: int) -> BallSet:
     positions = record.tensor("positions")
     flat: list[Any] = positions.reshape(-1).tolist()
-    inside = positions.dtype == np.int64 and set(flat) <= set(range(size))
+    inside = positions.dtype == np.int64 and bool(flat) and set(flat) <= set(range(size))
     require(inside and len(set(flat)) == len(flat), "a ball is over entries that there are not")
     center, scale = (_vector(record, n, len(flat)) for n in ("center", "scale"))
     try:

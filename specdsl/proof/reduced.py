@@ -78,9 +78,7 @@ class Reduced:
         rules, around, inner = self.around.rules, self.around, self.inner
         (operand,) = rules.network.nodes[node].operands
         merged, pairs = around.found[operand], around.open_pairs(node, op)
-        entries = np.flatnonzero(op.is_open([merged]))
-        if pairs is not None:
-            entries = np.setdiff1d(entries, pairs.without_rows)
+        entries = self._open(node, op)
         self.entries[node] = entries
         if not len(entries):
             return
@@ -96,16 +94,30 @@ class Reduced:
         around.found[operand] = Interval(*(end.reshape(merged.lower.shape) for end in flat))
         if pairs is not None:
             around.mirror(operand, pairs)
-        still = np.flatnonzero(op.is_open([Interval(*(end[entries] for end in flat))]))
-        self.entries[node] = entries[still]
-        if len(still):
-            if len(still) < len(entries):
-                known = Interval(*(end[:, still] for end in inner.found[read]))
-                read = self._read(form.take(still))
-                inner.found[read] = known
-            self.places[node] = self._add(
-                (read,), len(still), rules.network.nodes[node].evaluated, op
-            )
+        # What a pair hid is open by itself where the other one no longer is.
+        still = self._open(node, op)
+        self.entries[node] = still
+        if not len(still):
+            return
+        at = np.searchsorted(entries, still)
+        if not np.isin(still, entries).all():
+            form = self._form(operand, unit_rows(rules.how, still, rules.network.size(operand)))
+            read = self._read(form)
+            met = around.found[operand]
+            flat = Interval(*(np.array(end).reshape(-1) for end in met))
+            inner.found[read] = inner.found[read].met(Interval(*(end[still] for end in flat)))
+        elif len(still) < len(entries):
+            known = Interval(*(end[:, at] for end in inner.found[read]))
+            read = self._read(form.take(at))
+            inner.found[read] = known
+        self.places[node] = self._add((read,), len(still), rules.network.nodes[node].evaluated, op)
+
+    def _open(self, node: int, op: Nonlinear) -> Array:
+        """Entries that are open on some box, and that rows may come to."""
+        (operand,) = self.around.rules.network.nodes[node].operands
+        pairs = self.around.open_pairs(node, op)
+        entries = np.flatnonzero(op.is_open([self.around.found[operand]]))
+        return entries if pairs is None else np.setdiff1d(entries, pairs.without_rows)
 
     def _form(self, node: int, rows: Array) -> Form:
         """Of rows (rows, entries) of a node of the large network."""

@@ -119,13 +119,12 @@ class _Ball:
     @classmethod
     def of(cls, ball: BallSet, how: Arithmetic, *, apart: bool) -> _Ball:
         center, scale = (how.array(np.array(v, object)) for v in (ball.center, ball.scale))
-        radius = how.array(np.array([ball.radius], object))[0]
+        radius = ball.radius
         if not how.exact:
             # A moved center and other weights change the norm by less than this much of it all.
-            size = sum(
-                (abs(c * s) for c, s in zip(ball.center, ball.scale, strict=True)), Fraction(0)
-            )
-            radius = float((ball.radius + size) * Fraction(1, 2**48) + ball.radius) * (1 + 2**-50)
+            sizes = (abs(c * s) for c, s in zip(ball.center, ball.scale, strict=True))
+            radius += (radius + sum(sizes, Fraction(0))) * Fraction(1, 2**47)
+        radius = how.bounds([radius], [radius])[1][0]
         reach = radius / scale + how.underflow
         farthest = np.abs(center) + reach
         return cls(ball.positions, center, scale, radius, ball.norm, reach, farthest, apart)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from specdsl.proof.arithmetic import Arithmetic, Array
+from specdsl.proof.arithmetic import LEAST, Arithmetic, Array
 from specdsl.proof.curves import CURVES, Curve
 from specdsl.proof.fields import Fields
 from specdsl.proof.operators import Shape
@@ -48,8 +48,11 @@ class Interval(NamedTuple):
 
     @property
     def half(self) -> Array:
-        """Half of the width."""
-        return (self.upper - self.lower) / 2
+        """Half of the width; in floats as much more as halves of the least numbers lose."""
+        width = self.upper - self.lower
+        if width.dtype == object:
+            return width / 2
+        return width / 2 + np.where(width > 0, LEAST, 0.0)
 
     def met(self, other: Interval) -> Interval:
         """What both say."""

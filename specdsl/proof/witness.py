@@ -67,6 +67,8 @@ def _answers(question: Question, witness: Witness, rules: Rules) -> bool:
     low, high = rules.how.bounds(witness.point, witness.point)
     bounds = Bounds(rules, Region(rules.how, Interval(low[None], high[None])))
     bounds.propagate(None)
+    if bounds.failed:
+        return False
     most = bounds.found[rules.network.output].upper.reshape(-1).tolist()
     atoms = question.cases[witness.case].atoms
     return all(most[i] < 0 if strict else most[i] <= 0 for i, strict in atoms)

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
@@ -75,6 +76,14 @@ class Written:
         name = sha256(own.tobytes()).hexdigest()
         self.sections[name] = own.tobytes()
         self.tensors.append({"dtype": dtype, "shape": list(own.shape), "sha256": name})
+        return len(self.tensors) - 1
+
+    def rationals(self, values: Sequence[Fraction], shape: Sequence[int]) -> int:
+        """The position of a tensor of exact numbers."""
+        data = "\n".join(map(str, values)).encode()
+        name = sha256(data).hexdigest()
+        self.sections[name] = data
+        self.tensors.append({"dtype": "q", "shape": list(shape), "sha256": name})
         return len(self.tensors) - 1
 
     def node(

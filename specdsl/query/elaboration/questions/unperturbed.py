@@ -35,7 +35,9 @@ def unperturbed(scene: Scene, layout: Layout, sample: ExactArray) -> ExactArray 
     return np.array([found.get(place, Fraction(0)) for place in range(layout.size)], dtype=object)
 
 
-def _center(region: Region, sample: ExactArray, values: dict[Entry, Fraction]) -> ExactArray | None:
+def _center(
+    region: Region, sample: ExactArray, values: dict[Entry, Fraction]
+) -> tuple[Fraction, ...] | None:
     """The only one of the plainest kind, where centers of earlier variables have these values."""
     found = [(center.meant, _valued(center, values)) for center in region.centers]
     kinds = (
