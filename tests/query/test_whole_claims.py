@@ -74,6 +74,14 @@ def test_a_comprehension_gives_all_its_members() -> None:
     assert unsafe(query, [Fraction(0), Fraction(0)])
 
 
+def test_a_comprehension_may_hold_a_quantifier() -> None:
+    query = one(
+        "forall x in box([0, 0], [1, 1]): all((forall j in 0..1: x[j] >= i - 1/2) for i in 0..1)"
+    )
+    assert unsafe(query, [Fraction(1), Fraction(1, 4)])
+    assert not unsafe(query, [Fraction(1), Fraction(1, 2)])
+
+
 # --- entries of a choice --------------------------------------------------------------------------
 
 

@@ -362,11 +362,10 @@ class Interpreter:
         if not isinstance(function, syntax.Name):
             return None
         closure = self._closure(function.name, environment)
-        arguments = thunks(expression, environment) if isinstance(expression, syntax.Call) else []
-        if closure is None or (closure.definition.parameters is None) == isinstance(
-            expression, syntax.Call
-        ):
+        is_call = isinstance(expression, syntax.Call)
+        if closure is None or (closure.definition.parameters is None) == is_call:
             return None
+        arguments = thunks(expression, environment) if isinstance(expression, syntax.Call) else []
         return closure, body_environment(closure, arguments, environment)
 
     def _closure(self, name: str, environment: Environment) -> Closure | None:
