@@ -25,6 +25,7 @@ from specdsl.query.elaboration.values.formula import (
     truth,
 )
 from specdsl.query.elaboration.values.meaning import Claim, Meaning, Meanings, Truths, misfit
+from specdsl.query.elaboration.values.membership import contains
 from specdsl.query.elaboration.values.regions import FiniteSet, Region
 
 LARGEST_POWER = 16
@@ -145,7 +146,7 @@ def _inside(
         tensor = numeric(element, meanings.scene)
         if tensor is None:
             raise misfit("a tensor", expression)
-        return regions.contains(found, tensor, meanings.scene)
+        return contains(found, tensor, meanings.scene)
     if isinstance(found, FiniteSet):
         options = (meanings.resolve(member.value) for member in found.members)
         return disjunction(

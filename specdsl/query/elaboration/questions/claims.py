@@ -25,7 +25,6 @@ from specdsl.query.elaboration.questions.goal import (
     open_expression,
 )
 from specdsl.query.elaboration.questions.hulls import fixed_hull, has_point, is_empty
-from specdsl.query.elaboration.values import regions
 from specdsl.query.elaboration.values.environment import (
     Environment,
     Fixed,
@@ -41,6 +40,7 @@ from specdsl.query.elaboration.values.formula import (
     negate,
 )
 from specdsl.query.elaboration.values.meaning import ImageSet
+from specdsl.query.elaboration.values.membership import conditions_on
 from specdsl.query.elaboration.values.regions import FiniteSet, Region
 from specdsl.query.elaboration.values.resources import Resources
 from specdsl.query.elaboration.values.scene import Scene
@@ -273,7 +273,7 @@ class Claims:
             variable = self.scene.quantify(name, hull, binder.span)
         except SpecError as error:
             raise error.at(binder.span) from error
-        return {name: variable}, regions.conditions_on(region, variable, self.scene)
+        return {name: variable}, conditions_on(region, variable, self.scene)
 
     def _image(
         self,
