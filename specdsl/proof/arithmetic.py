@@ -22,6 +22,7 @@ LONG = 512
 # What floats lose by underflow where they are computed from others: each operation 2**-1022 at
 # most, even where what is smaller is flushed to 0, and no sum has more than 2**60 terms.
 UNDERFLOW = 2.0**-960
+# The least float64 that rounding changes by a part of it alone, and the least there is.
 LEAST_NORMAL = 2.0**-1022
 LEAST = 2.0**-1074
 # The least normal float32: what flushing an operand or a result to zero changes at most.

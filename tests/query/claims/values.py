@@ -185,6 +185,7 @@ def _of_members(random: Random, names: Names, depth: int) -> Piece:
 
 
 def _chosen(random: Random, names: Names, depth: int) -> Piece:
+    # Claims are made of numbers, and some numbers of claims.
     from tests.query.claims.truths import a_truth
 
     condition = a_truth(random, names, depth)

@@ -14,10 +14,7 @@ import numpy.typing as npt
 from specdsl.diagnostics import SpecError
 from specdsl.language.spec import ExactArray, Space
 from specdsl.query.elaboration.values.environment import Local
-from specdsl.query.elaboration.values.formula import (
-    Formula,
-    compare,
-)
+from specdsl.query.elaboration.values.formula import Formula, compare
 from specdsl.query.elaboration.values.networks import space_shape
 from specdsl.query.elaboration.values.symbolic import EntryArray, Linear, Root, Tensor
 from specdsl.query.query import Nonlinear

@@ -145,7 +145,7 @@ class Scene:
 
     def is_whole(self, value: Fraction | Linear) -> bool:
         """Whether a value is a whole number at every point, by what it is made of: whole constants
-        and whole multiples of whole variables, or of what was rounded.
+        and whole multiples of whole variables.
         """
         if isinstance(value, Fraction):
             return value.denominator == 1
@@ -156,8 +156,7 @@ class Scene:
 
     def _is_whole_entry(self, source: int, position: int) -> bool:
         if source != INPUT:
-            step = self.steps[self.source(source).step]
-            return isinstance(step, OpStep) and isinstance(step.op, ops.Rounding)
+            return False
         variable = next(v for v in reversed(self.variables) if v.start <= position)
         return position - variable.start in variable.region.whole
 
