@@ -35,6 +35,7 @@ from specdsl.verdict import CaseProof
 # Parts of a case: beyond, a search is the better way.
 MAX_PARTS = 20_000
 # What the objective must be above, in parts of the margins' spread and of what rounding may cost.
+# Where nothing is left to split, once what rounding may cost has to do.
 LEAST_PART, ROUNDINGS = 1e-7, 8.0
 # How far from a whole number an input, and from its value an entry, is taken to be there.
 WHOLE_TOLERANCE, VALUE_TOLERANCE = 1e-6, 1e-8
@@ -111,7 +112,8 @@ class _Tree:
         self.lines = LineRows.of(relaxation, self.lower, self.upper)
         self.first_line = sum(len(own) for own in relaxation.read.values())
         self.first_margin = self.first_line + self.lines.count
-        self.least, self.program = self._program()
+        self.rounding, self.program = self._program()
+        self.least = LEAST_PART + ROUNDINGS * self.rounding
 
     def grown(self) -> PartNode:
         """Every part refuted. Raises NotCertified, OutOfTime."""
@@ -126,7 +128,12 @@ class _Tree:
                 continue
             if len(parts) >= MAX_PARTS:
                 raise NotCertified(f"linear programs leave a case open in {MAX_PARTS} parts")
-            column, point, below, above = self._cut(solved)
+            cut = self._cut(solved)
+            if cut is None:
+                self._refuse_within_rounding(solved)
+                part.below = self._leaf(solved)
+                continue
+            column, point, below, above = cut
             lower, upper = self.lower[column], self.upper[column]
             halves = tuple(
                 _Part({**part.ends, column: ends}) for ends in ((lower, below), (above, upper))
@@ -149,15 +156,15 @@ class _Tree:
         return lower, upper
 
     def _program(self) -> tuple[float, LinearProgram]:
-        """What its objective must be above, and itself, for the whole set."""
+        """What rounding may cost of its objective, and itself, for the whole set."""
         reads, lines = self._read_rows(), ProgramRows(*self.lines.rows(self.first_line))
-        margins, least = self._margin_rows()
+        margins, rounding = self._margin_rows()
         cost, columns = self._columns()
         ends = tuple(
             np.concatenate([own.ends[i] for own in (reads, lines, margins)]) for i in (0, 1)
         )
         terms = joined([own.terms for own in (reads, lines, margins)])
-        return least, LinearProgram(cost, columns, (ends[0], ends[1]), terms)
+        return rounding, LinearProgram(cost, columns, (ends[0], ends[1]), terms)
 
     def _columns(self) -> tuple[FloatArray, tuple[FloatArray, FloatArray]]:
         """Cost and ends of all: those of the relaxation, the largest margin, and how far what a
@@ -191,8 +198,8 @@ class _Tree:
         return ProgramRows(joined(terms), Interval(ends, ends))
 
     def _margin_rows(self) -> tuple[ProgramRows, float]:
-        """That no margin is above the largest, each in parts of its spread; and what the largest
-        must be above, for rounding.
+        """That no margin is above the largest, each in parts of its spread; and what rounding may
+        cost of the largest.
         """
         relaxation, bounds, output = self.relaxation, self.relaxation.bounds, self.network.output
         picked = np.array([index for index, _ in self.case.atoms], np.int64)
@@ -204,8 +211,8 @@ class _Tree:
         largest = Terms(at, np.full(len(at), relaxation.columns), -spread)
         terms = joined([dense_terms(forms, self.first_margin), largest])
         slack = bounds.back({output: rows[None]}).slack[0]
-        least = LEAST_PART + ROUNDINGS * float((slack / spread).max(initial=0.0))
-        return ProgramRows(terms, Interval(np.full(len(at), -np.inf), -constant)), least
+        rounding = float((slack / spread).max(initial=0.0))
+        return ProgramRows(terms, Interval(np.full(len(at), -np.inf), -constant)), rounding
 
     def _go_to(self, part: _Part) -> None:
         """Bounds and lines of a part."""
@@ -220,9 +227,9 @@ class _Tree:
             self.program.bound_row(self.first_line + row, *ends)
         self.split = part.ends
 
-    def _cut(self, solved: Solved) -> tuple[int, float, float, float]:
-        """A column and a point in it, the largest number below and the least above. Raises
-        NotCertified where nothing is left to split.
+    def _cut(self, solved: Solved) -> tuple[int, float, float, float] | None:
+        """A column and a point in it, the largest number below and the least above; None where
+        nothing is left to split.
         """
         best, chosen = 0.0, None
         for node, gap in self.lines.gaps(solved).items():
@@ -242,11 +249,16 @@ class _Tree:
             value = solved.values[column]
             if abs(value - round(value)) > WHOLE_TOLERANCE:
                 return column, floor(value) + 0.5, floor(value), ceil(value)
+        return None
+
+    def _refuse_within_rounding(self, solved: Solved) -> None:
+        """Raises NotCertified where the checker would not accept a part that cannot be split."""
         if solved.objective < -LEAST_PART:
             raise NotCertified("a linear program finds what looks like a counterexample")
-        if solved.objective > LEAST_PART:
+        if solved.objective <= LEAST_PART:
+            raise NoMargin("at some point the margin is 0, but for rounding")
+        if solved.objective <= LEAST_PART + self.rounding:
             raise NotCertified("the margin at some point is within rounding")
-        raise NoMargin("at some point the margin is 0, but for rounding")
 
     def _cut_in(self, node: int, index: int, values: FloatArray) -> tuple[int, float] | None:
         """Where to split what an entry of a nonlinear node reads, and at which point."""

@@ -39,9 +39,9 @@ STEP_SHARE = 0.25
 keep the others from being asked.
 """
 
-SPARE = Fraction(1, 64)
+SPARE = (Fraction(1, 64), Fraction(1, 4), Fraction(4))
 """How far beyond the bounds, in parts of their distance, a bisection starts: there a proof has a
-margin.
+margin. Where rounding takes more than the first leaves, the next may do.
 """
 
 ROOT_DIGITS = 10**15
@@ -192,14 +192,17 @@ class _Optimum:
         return self._result(base)
 
     def _start(self, good: Fraction, bad: Fraction) -> Fraction:
-        """A value beyond the bounds, proven as every other one is; and if it is not, it is still
-        where a bisection starts.
+        """A value beyond the bounds, proven as every other one is; and if none is, the nearest is
+        still where a bisection starts.
         """
-        spare = max(abs(good - bad), LEAST_GAP * (1 + abs(good))) * SPARE
-        start = good + spare if self.problem.rises else good - spare
-        if self._ask(start) == "verified":
-            self.frontier.proven = start
-        return start
+        away = max(abs(good - bad), LEAST_GAP * (1 + abs(good)))
+        away = away if self.problem.rises else -away
+        for spare in SPARE:
+            start = good + spare * away
+            if self._ask(start) == "verified":
+                self.frontier.proven = start
+                return start
+        return good + SPARE[0] * away
 
     def _going(self) -> bool:
         return not self.deadline.passed

@@ -10,7 +10,7 @@ from specdsl.backend import FOREVER, Deadline, OutOfTime, Unsupported
 from specdsl.backends.milp import Milp
 from specdsl.backends.search import Search
 from specdsl.certificates import programs
-from specdsl.certificates.certify import Certified, certify
+from specdsl.certificates.certify import Certified, certify, rounding_of
 from specdsl.certificates.nodes import NoMargin, NotCertified
 from specdsl.certificates.programs import ProgramProof
 from specdsl.graph import ops
@@ -21,6 +21,7 @@ from specdsl.query.query import Atom, Case, Query, Variable
 from specdsl.query.sets import Box, exact
 from specdsl.verdict import Falsified, Semantics, Verified
 from tests.certificates.small_networks import query_of
+from tests.query.specs import obligations
 from tests.strategies import queries
 
 
@@ -99,6 +100,30 @@ def test_what_is_believed_of_rationals_is_named() -> None:
     query = query_of(1, ops.Tanh(), inputs=2)
     found = by_programs(query, "float32_any_order")
     assert check(read_certificate(found.content), EXACT).trusted == found.trusted != ()
+
+
+def above(margin: float) -> Query:
+    """Whether `1000 x + margin`, of a network, is above 0 everywhere between 0 and 1."""
+    text = f"""spec 1.0
+    network f: real[1] -> real[1] {{ layer dense(weight = [[1000]], bias = [{margin!r}]) }}
+    property p = forall x in box([0], [1]): f(x)[0] > 0
+    check p
+    """
+    (obligation,), resources = obligations(text)
+    return obligation.query(resources)
+
+
+@pytest.mark.parametrize("roundings", [2.0, 4.0, 16.0])
+def test_a_margin_that_rounding_leaves_is_enough(roundings: float) -> None:
+    rounding = rounding_of(above(1.0), "float32_any_order")
+    assert rounding > 2e-5
+    by_programs(above(roundings * rounding), "float32_any_order")
+
+
+def test_a_margin_that_rounding_takes_is_none() -> None:
+    rounding = rounding_of(above(1.0), "float32_any_order")
+    with pytest.raises(NotCertified, match="within rounding"):
+        by_programs(above(rounding), "float32_any_order")
 
 
 def test_a_case_of_several_atoms_takes_all_of_them() -> None:

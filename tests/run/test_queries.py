@@ -216,6 +216,18 @@ def test_the_proof_of_the_proven_end_is_filed(text: str, tmp_path: Path) -> None
         assert checked.semantics == "float32_any_order"
 
 
+def test_an_end_is_proven_where_rounding_leaves_room(tmp_path: Path) -> None:
+    """Over so small a set, float32 loses more than what lies between the bounds."""
+    centre, radius = [0.7, 0.4], Fraction(1, 10**8)
+    text = f"maximize f(x)[0] over x in norm_ball({centre}, {float(radius)}, linf)"
+    result = only(text, tmp_path)
+    assert result.proven is not None
+    assert result.certificate is not None
+    assert result.certificate.accepted
+    assert result.attained is not None
+    assert 0 < result.proven - result.attained < Fraction(1, 1000)
+
+
 def test_bounds_alone_prove_no_end(tmp_path: Path) -> None:
     path = tmp_path / "q.spec"
     lines = NET.replace("layer relu", "layer gelu")
