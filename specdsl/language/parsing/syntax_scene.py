@@ -176,5 +176,5 @@ def expectation(expected: Collection[str]) -> str:
 def _quoted(word: Lexeme) -> str:
     if not word.text:
         return "end of file"
-    text = word.text if len(word.text) <= 24 else word.text[:20] + "..."
-    return text if word.kind == "unit" else f"`{text}`"
+    inner = word.text.strip("`") if word.kind == "unit" else word.text
+    return f"`{inner if len(inner) <= 24 else inner[:20] + '...'}`"
