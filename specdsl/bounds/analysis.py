@@ -16,11 +16,12 @@ from specdsl.bounds.interval import Interval, NumpyInterval
 from specdsl.bounds.passes.affordable import crown_pass
 from specdsl.bounds.passes.alpha_crown import alpha_propagate
 from specdsl.bounds.passes.crown import Propagated, entry_ends, propagate, unstable_in
+from specdsl.bounds.passes.fast_lin import with_parallel_lines
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.query.sets import InputSet
 
-Method = Literal["interval", "crown", "alpha_crown"]
+Method = Literal["interval", "fast_lin", "crown", "alpha_crown"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,12 +40,15 @@ def graph_bounds(
 ) -> GraphBounds:
     """Sound bounds for the input, for every node that a nonlinear op reads, and for the output.
 
-    `crown` is intersected with intervals, so it is never looser; `alpha_crown` raises what `crown`
-    leaves unstable, in graphs where no layer is coarse. `known`: bounds of some nodes that hold
-    already; others follow from them, by CROWN. Arrays are float64 in the node's shape.
+    `crown` and `fast_lin` are intersected with intervals, so they are never looser; `alpha_crown`
+    raises what `crown` leaves unstable, in graphs where no layer is coarse. `known`: bounds of some
+    nodes that hold already; others follow from them, by CROWN. Arrays are float64 in the node's
+    shape.
     Raises Unsupported for an op without a rule, EmptyInterval where something is NaN.
     """
     compiled = compile_graph(graph)
+    if method == "fast_lin":
+        compiled = with_parallel_lines(compiled)
     region = input_region(inputs, compiled.like)
     with torch.no_grad():
         if known is None:
@@ -63,6 +67,8 @@ def graph_bounds(
 def _propagated(compiled: CompiledGraph, region: InputRegion, method: Method) -> Propagated:
     if method == "interval":
         return propagate(compiled, region, tighten=False)
+    if method == "fast_lin":
+        return propagate(compiled, region)
     crown = crown_pass(compiled, region, everywhere=True)
     if method == "crown" or crown.coarse:
         return crown

@@ -38,8 +38,8 @@ class CaseModel:
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
 
-Bounds = Literal[Method, "milp"]
-"""`milp`: by CROWN, then by the solver (`refining`)."""
+Bounds = Literal[Method, "lp", "milp"]
+"""`lp`, `milp`: by CROWN, then by the solver, without branching or with it (`refining`)."""
 
 
 def case_models(
@@ -57,7 +57,8 @@ def case_models(
         except EmptySet:
             yield from (CaseModel(member, None, empty=True) for member in group.members)
             continue
-        refinement = Refinement(graph, inputs, query.groups(), query.integers)
+        relax = method == "lp"
+        refinement = Refinement(graph, inputs, query.groups(), query.integers, relax)
         yield from _group_models(query, refinement, group, method, deadline)
 
 
@@ -72,8 +73,10 @@ def _group_models(
             yield CaseModel(member, None)
             continue
         if found is None or encoded is None:
-            found = graph_bounds(on.graph, on.inputs, "crown" if method == "milp" else method)
-            found = on.refined(found, deadline) if method == "milp" else found
+            if method in ("lp", "milp"):
+                found = on.refined(graph_bounds(on.graph, on.inputs), deadline)
+            else:
+                found = graph_bounds(on.graph, on.inputs, method)
             encoded = encode_graph(on.graph, on.inputs, found.bounds, on.variables, on.integers)
         model = encode_case(encoded, atoms, f"{query.name}_case_{member}")
         balls, enclosed, coarse = encoded.balls, encoded.enclosed, found.coarse

@@ -39,7 +39,8 @@ FORESEEN = 10.0
 class LinearMethod:
     """`relax`: let binaries be fractional; `gap`: relative gap at which HiGHS may stop.
 
-    `bounds`: how what nonlinear ops read is bounded, which every model starts from.
+    `bounds`: how what nonlinear ops read is bounded, which every model starts from. `programs`:
+    whether there is anything to solve, or those bounds alone decide.
 
     `trusted` goes into certificates, `advice` into Unknown verdicts.
     """
@@ -50,6 +51,7 @@ class LinearMethod:
     trusted: tuple[str, ...]
     advice: str
     bounds: Bounds = "crown"
+    programs: bool = True
 
 
 @dataclass(slots=True)
@@ -116,7 +118,7 @@ def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _P
         processed += 1
     if progress.unsettled is None:
         # Bounds that the solver refined rest on it as well, where they alone decide.
-        by_solver = progress.solved or method.bounds == "milp"
+        by_solver = progress.solved or method.bounds in ("lp", "milp")
         trusted = tuple(t for t in method.trusted if t != "highs" or by_solver)
         if any(isinstance(op, ops.Smooth) for _, op, _ in query.graph):
             trusted += (ELEMENTARY,)
@@ -153,6 +155,10 @@ def _settle_case(
     lowest = float(model.lower @ model.cost)
     if lowest > 0:  # bounds alone settle it
         progress.bound = min(progress.bound, lowest)
+        return None
+    if not method.programs:
+        progress.bound = min(progress.bound, lowest)
+        progress.leave(f"bounds alone do not settle it; best bound {lowest:.4g}")
         return None
     search = _CaseSearch(case_model, model, replayer, deadline, method, progress)
     witness = search.run(lowest * DEEP_PART)

@@ -7,7 +7,7 @@ margins: the case has a point exactly where it can be <= 0 (or < 0 where an atom
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import Protocol
 
@@ -78,6 +78,11 @@ class EncodedGraph:
     margins: Entries
     margin_range: Range
     enclosed: tuple[EnclosedNode, ...] = ()
+
+    def model(self, name: str) -> LinearModel:
+        """Without any case's atoms, and nothing to minimise."""
+        model = self.encoder.builder.build(name, 0, self.inputs)
+        return replace(model, cost=np.zeros(model.columns))
 
 
 def encode_graph(

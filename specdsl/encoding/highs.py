@@ -1,4 +1,4 @@
-"""Solving a `LinearModel` on HiGHS through Pyomo, and what of the answer may be believed."""
+"""Minimising a `LinearModel` on HiGHS, and what of the answer may be believed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ import numpy as np
 
 from specdsl.backend import Deadline
 from specdsl.encoding.dual_bound import safe_bound
-from specdsl.encoding.linear_model import FloatArray, LinearModel, SparseTerms
-from specdsl.encoding.pyomo_model import PyomoModel, to_pyomo
+from specdsl.encoding.linear_model import FloatArray, IndexArray, LinearModel, SparseTerms
 
 # HiGHS allows each row, reduced cost and whole number this error. Its own default is 1e-7, and 1e-6
 # for whole numbers, which a large big-M turns into visible violations; it takes no less than 1e-10.
 SOLVER_TOLERANCE = 1e-9
-# HiGHS silently drops matrix entries up to this when it is given the model (`small_matrix_value`;
-# Pyomo sets options only afterwards).
+# HiGHS silently drops matrix entries up to this (`small_matrix_value`).
 SMALLEST_COEFFICIENT = 1e-9
-
 # HiGHS refuses matrix entries above 1e15, and such numbers mean nothing beside its tolerances.
 LARGEST_NUMBER = 1e15
 
@@ -29,7 +26,7 @@ TOO_LARGE = "numbers beyond 1e15"
 # What the solver says where it found no point. Its presolve says so of models with points too,
 # where a bound lies within the tolerances of what a row implies (seen in HiGHS 1.15.1): it is asked
 # again without.
-INFEASIBLE = frozenset({"provenInfeasible", "locallyInfeasible", "infeasibleOrUnbounded"})
+INFEASIBLE = frozenset({"infeasible", "primal infeasible or unbounded"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,32 +54,156 @@ def solve(
 
     With whole columns, the search also ends at the first point whose objective is below `target`.
     """
-    if not _in_range(model):
-        return Solution(TOO_LARGE, _lowest(model), None, None, 0)
-    built = to_pyomo(absorb_tiny_terms(model))
-    goal = target if model.binaries else None
-    results = _run(built, deadline, gap, goal, presolve=True)
-    if _status(results) in INFEASIBLE:
-        results = _run(built, deadline, gap, goal, presolve=False)
-    point = _point(model, built, results)
-    status = _status(results)
-    bound = _bound(model, built, results, status)
-    nodes = getattr(results.extra_info, "mip_node_count", None)
-    return Solution(
-        status=status,
-        bound=bound,
-        objective=None if point is None else float(model.cost @ point),
-        point=point,
-        nodes=max(0, int(nodes)) if isinstance(nodes, int) else 0,
-    )
+    return Session(model).solve(deadline, gap, target)
+
+
+class Session:
+    """A model that HiGHS holds: with other bounds, another objective or further rows it is solved
+    again without being built again, a linear program from the last solution's basis.
+
+    `model`: as it is now.
+    """
+
+    def __init__(self, model: LinearModel) -> None:
+        self.model = model
+        # None until the first solution, and where what HiGHS holds can only be built anew.
+        self._highs: Any = None
+        self._absorbed = False
+
+    def bound_columns(self, columns: IndexArray, lower: FloatArray, upper: FloatArray) -> None:
+        """Other bounds of some columns."""
+        ends = self.model.lower.copy(), self.model.upper.copy()
+        ends[0][columns], ends[1][columns] = lower, upper
+        self.model = replace(self.model, lower=ends[0], upper=ends[1])
+        if self._changeable:
+            given = (end[columns] for end in _whole_ends(self.model))
+            self._must(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), *given))
+
+    def bound_rows(self, rows: IndexArray, lower: FloatArray, upper: FloatArray) -> None:
+        """Other sides of some rows."""
+        sides = self.model.row_lower.copy(), self.model.row_upper.copy()
+        sides[0][rows], sides[1][rows] = lower, upper
+        self.model = replace(self.model, row_lower=sides[0], row_upper=sides[1])
+        if self._changeable:
+            given = (side[rows] for side in sides)
+            self._must(self._highs.changeRowsBounds(len(rows), rows.astype(np.int32), *given))
+
+    def minimise(self, cost: FloatArray) -> None:
+        """Another objective. Shape: (columns,)."""
+        changed = np.flatnonzero(cost != self.model.cost)
+        self.model = replace(self.model, cost=cost)
+        if self._changeable:
+            own = changed.astype(np.int32)
+            self._must(self._highs.changeColsCost(len(own), own, cost[changed]))
+
+    def add_rows(
+        self,
+        name: str,
+        indices: IndexArray,
+        terms: SparseTerms,
+        lower: FloatArray | float,
+        upper: FloatArray | float,
+    ) -> None:
+        """Further rows, as `LinearModel.with_rows` takes them."""
+        first = self.model.rows
+        self.model = self.model.with_rows(name, indices, terms, lower, upper)
+        if self._changeable and _tiny(terms).any():
+            self._highs = None
+        if self._changeable:
+            starts, places, numbers = _compressed(terms, len(indices))
+            sides = self.model.row_lower[first:], self.model.row_upper[first:]
+            own = (len(indices), *sides, len(places), starts[:-1], places, numbers)
+            self._must(self._highs.addRows(*own))
+
+    def solve(self, deadline: Deadline, gap: float = 0.0, target: float | None = None) -> Solution:
+        """As the function of this name says."""
+        if not _in_range(self.model):
+            return Solution(TOO_LARGE, _lowest(self.model), None, None, 0)
+        highs = self._ready()
+        whole = bool(self.model.binaries)
+        for name, value in (
+            ("mip_rel_gap", gap),
+            ("objective_target", -np.inf if target is None or not whole else target),
+        ):
+            highs.setOptionValue(name, value)
+        self._run(deadline, presolve=True)
+        if self._status() in INFEASIBLE:
+            self._run(deadline, presolve=False)
+        return self._solution()
+
+    @property
+    def _changeable(self) -> bool:
+        """Whether HiGHS holds the model number by number, and takes changes."""
+        if self._absorbed:
+            self._highs = None
+        return self._highs is not None
+
+    def _ready(self) -> Any:
+        if self._highs is None:
+            given = absorb_tiny_terms(self.model)
+            self._absorbed = given is not self.model
+            self._highs = _handed_over(given)
+        return self._highs
+
+    def _must(self, status: Any) -> None:
+        """A change that HiGHS refuses would leave it with another model."""
+        import highspy
+
+        if status == highspy.HighsStatus.kError:
+            raise RuntimeError("HiGHS refused a change of its model")
+
+    def _run(self, deadline: Deadline, *, presolve: bool) -> None:
+        highs = self._highs
+        if self.model.binaries or not presolve:
+            # No branch and bound starts from what an earlier one, of other bounds, has left.
+            highs.clearSolver()
+        highs.setOptionValue("presolve", "choose" if presolve else "off")
+        # HiGHS's clock goes on from one run to the next.
+        limit = np.inf if deadline.end is None else max(deadline.remaining, MINIMAL_TIME)
+        highs.setOptionValue("time_limit", highs.getRunTime() + limit)
+        highs.run()
+
+    def _status(self) -> str:
+        import highspy
+
+        status = self._highs.getModelStatus()
+        named = {
+            highspy.HighsModelStatus.kOptimal: OPTIMAL,
+            highspy.HighsModelStatus.kTimeLimit: TIME_LIMIT,
+            highspy.HighsModelStatus.kObjectiveTarget: TARGET_REACHED,
+        }
+        return named.get(status) or self._highs.modelStatusToString(status).lower()
+
+    def _solution(self) -> Solution:
+        import highspy
+
+        info, found = self._highs.getInfo(), self._highs.getSolution()
+        point = None
+        if info.primal_solution_status == int(highspy.SolutionStatus.kSolutionStatusFeasible):
+            values = np.array(found.col_value, dtype=np.float64)
+            point = values if np.isfinite(values).all() else None
+        duals = np.zeros(self.model.rows)
+        if found.dual_valid:
+            duals = np.array(found.row_dual, dtype=np.float64)
+        status = self._status()
+        return Solution(
+            status=status,
+            bound=_bound(self.model, duals, info.mip_dual_bound, status),
+            objective=None if point is None else float(self.model.cost @ point),
+            point=point,
+            nodes=max(0, info.mip_node_count),
+        )
+
+
+# HiGHS takes a limit of 0 as an error in some versions.
+MINIMAL_TIME = 1e-3
 
 
 def absorb_tiny_terms(model: LinearModel) -> LinearModel:
     """The model without the terms that HiGHS would drop: their rows make room for all values the
     terms can take, so that the new optimum is at most the old one.
     """
-    terms = model.terms
-    tiny = np.abs(terms.coefficients) <= SMALLEST_COEFFICIENT
+    terms, tiny = model.terms, _tiny(model.terms)
     if not tiny.any():
         return model
     dropped = SparseTerms(terms.rows[tiny], terms.columns[tiny], terms.coefficients[tiny])
@@ -97,72 +218,73 @@ def absorb_tiny_terms(model: LinearModel) -> LinearModel:
     )
 
 
-def _run(
-    built: PyomoModel, deadline: Deadline, gap: float, target: float | None, presolve: bool
-) -> Any:
-    from pyomo.contrib.solver.solvers.highs import Highs
+def _tiny(terms: SparseTerms) -> Any:
+    return np.abs(terms.coefficients) <= SMALLEST_COEFFICIENT
 
-    # One solve of a fresh model: nothing to look for that might have changed since.
-    solver = Highs()
-    limit = None if deadline.end is None else max(deadline.remaining, MINIMAL_TIME)
-    return solver.solve(
-        built.model,
-        load_solutions=False,
-        raise_exception_on_nonoptimal_result=False,
-        threads=1,
-        time_limit=limit,
-        rel_gap=gap,
-        abs_gap=SOLVER_TOLERANCE,
-        solver_options={
-            "primal_feasibility_tolerance": SOLVER_TOLERANCE,
-            "dual_feasibility_tolerance": SOLVER_TOLERANCE,
-            "mip_feasibility_tolerance": SOLVER_TOLERANCE,
-            "random_seed": 0,
-            "presolve": "choose" if presolve else "off",
-            "objective_target": -np.inf if target is None else target,
-        },
+
+def _handed_over(model: LinearModel) -> Any:
+    """HiGHS with a model, at our tolerances."""
+    import highspy
+
+    highs = highspy.Highs()
+    for name, value in (
+        ("output_flag", False),
+        ("threads", 1),
+        ("random_seed", 0),
+        ("primal_feasibility_tolerance", SOLVER_TOLERANCE),
+        ("dual_feasibility_tolerance", SOLVER_TOLERANCE),
+        ("mip_feasibility_tolerance", SOLVER_TOLERANCE),
+        ("mip_abs_gap", SOLVER_TOLERANCE),
+    ):
+        highs.setOptionValue(name, value)
+    starts, places, numbers = _compressed(model.terms, model.rows)
+    lower, upper = _whole_ends(model)
+    status = highs.passModel(
+        model.columns,
+        model.rows,
+        len(places),
+        highspy.MatrixFormat.kRowwise.value,
+        highspy.ObjSense.kMinimize.value,
+        0.0,
+        model.cost,
+        lower,
+        upper,
+        model.row_lower,
+        model.row_upper,
+        starts,
+        places,
+        numbers,
+        model.integer.astype(np.int32),
+    )
+    if status == highspy.HighsStatus.kError:
+        raise RuntimeError("HiGHS does not take the model")
+    return highs
+
+
+def _compressed(
+    terms: SparseTerms, rows: int
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], FloatArray]:
+    """Row by row: where each starts, columns, coefficients."""
+    starts = np.searchsorted(terms.rows, np.arange(rows + 1))
+    return starts.astype(np.int32), terms.columns.astype(np.int32), terms.coefficients
+
+
+def _whole_ends(model: LinearModel) -> tuple[FloatArray, FloatArray]:
+    """Bounds of the columns, whole where the columns are: from others, HiGHS's presolve draws
+    wrong conclusions (seen in 1.15.1).
+    """
+    lower, upper = model.lower, model.upper
+    return np.where(model.integer, np.ceil(lower), lower), np.where(
+        model.integer, np.floor(upper), upper
     )
 
 
-# HiGHS takes a limit of 0 as an error in some versions.
-MINIMAL_TIME = 1e-3
-
-
-def _status(results: Any) -> str:
-    from pyomo.contrib.solver.common.results import TerminationCondition
-
-    condition = results.termination_condition
-    if condition == TerminationCondition.convergenceCriteriaSatisfied:
-        return OPTIMAL
-    if condition == TerminationCondition.maxTimeLimit:
-        return TIME_LIMIT
-    if condition == TerminationCondition.objectiveLimit:
-        return TARGET_REACHED
-    return str(condition.name)
-
-
-def _point(model: LinearModel, built: PyomoModel, results: Any) -> FloatArray | None:
-    """Values of all columns; columns that occur in no row stand at their lower bound."""
-    from pyomo.contrib.solver.common.results import SolutionStatus
-
-    found = (SolutionStatus.optimal, SolutionStatus.feasible)
-    if results.solution_status not in found:
-        return None
-    values = results.solution_loader.get_vars()
-    point = np.array(
-        [values.get(v, low) for v, low in zip(built.variables, model.lower, strict=True)],
-        dtype=np.float64,
-    )
-    return point if np.isfinite(point).all() else None
-
-
-def _bound(model: LinearModel, built: PyomoModel, results: Any, status: str) -> float:
+def _bound(model: LinearModel, duals: FloatArray, claimed: float, status: str) -> float:
     """The best of what column bounds, duals and the branch and bound prove."""
     lowest = _lowest(model)
     if not model.binaries:
-        return max(lowest, safe_bound(model, _duals(built, results)))
-    claimed = results.objective_bound
-    if status not in (OPTIMAL, TIME_LIMIT) or claimed is None or not np.isfinite(claimed):
+        return max(lowest, safe_bound(model, duals))
+    if status not in (OPTIMAL, TIME_LIMIT) or not np.isfinite(claimed):
         return lowest
     return max(lowest, float(claimed) - _hidden_by_tolerances(model))
 
@@ -177,18 +299,6 @@ def _in_range(model: LinearModel) -> bool:
     sides = np.concatenate([model.row_lower, model.row_upper])
     finite = (model.terms.coefficients, model.lower, model.upper, sides[~np.isinf(sides)])
     return all(bool((np.abs(numbers) < LARGEST_NUMBER).all()) for numbers in finite)
-
-
-def _duals(built: PyomoModel, results: Any) -> FloatArray:
-    from pyomo.contrib.solver.common.util import NoDualsError
-
-    try:
-        duals = results.solution_loader.get_duals()
-    except NoDualsError:
-        return np.zeros(len(built.constraints))
-    return np.array(
-        [duals.get(c, 0.0) if c is not None else 0.0 for c in built.constraints], dtype=np.float64
-    )
 
 
 def _hidden_by_tolerances(model: LinearModel) -> float:

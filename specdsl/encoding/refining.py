@@ -18,13 +18,15 @@ import numpy as np
 from specdsl.backend import Deadline
 from specdsl.bounds.analysis import GraphBounds, graph_bounds, unstable_entries
 from specdsl.bounds.interval import NumpyInterval
-from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
+from specdsl.encoding.dual_bound import ROUNDING_PART
+from specdsl.encoding.encode import EncodedGraph, encode_graph
+from specdsl.encoding.entries import Entries
 from specdsl.encoding.envelopes import BoolArray
-from specdsl.encoding.highs import INFEASIBLE, solve
+from specdsl.encoding.highs import INFEASIBLE, Session
 from specdsl.encoding.linear_model import FloatArray, IndexArray
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
-from specdsl.query.query import Atom, Variable
+from specdsl.query.query import Variable
 from specdsl.query.sets import InputSet
 
 # Seconds for one end of one neuron, and the part of the time that all may take: what branching
@@ -34,12 +36,13 @@ END_SECONDS, REFINING_PART = 1.0, 0.5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refinement:
-    """What is refined on: as of `encode_graph`."""
+    """What is refined on: as of `encode_graph`. `relax`: by linear programs, without branching."""
 
     graph: Graph
     inputs: InputSet
     variables: tuple[Variable, ...]
     integers: IndexArray
+    relax: bool = False
 
     def refined(self, found: GraphBounds, deadline: Deadline) -> GraphBounds:
         """The bounds, narrower where the solver says so, until the deadline leaves no more time.
@@ -68,33 +71,50 @@ class Refinement:
         open_entries: BoolArray,
         until: Deadline,
     ) -> NumpyInterval:
-        before, size = bounds[node], open_entries.size
-        encoded = self._both_ends(node, bounds)
+        before = bounds[node]
+        ends = _Ends.of(self._before(node, bounds), node, relax=self.relax)
         lower, upper = before.lower.reshape(-1).copy(), before.upper.reshape(-1).copy()
         for entry in np.flatnonzero(open_entries).tolist():
             if until.passed:
                 break
-            lower[entry] = max(lower[entry], _least(encoded, entry, until))
-            upper[entry] = min(upper[entry], -_least(encoded, size + entry, until))
+            lower[entry] = max(lower[entry], ends.least(entry, 1.0, until))
+            upper[entry] = min(upper[entry], -ends.least(entry, -1.0, until))
         return _interval(lower, upper, before)
 
-    def _both_ends(self, node: NodeId, bounds: Mapping[NodeId, NumpyInterval]) -> EncodedGraph:
-        """The model of what is before a node; its margins are the entries, then their opposites."""
+    def _before(self, node: NodeId, bounds: Mapping[NodeId, NumpyInterval]) -> EncodedGraph:
+        """The model of what is before a node, whose entries are its margins."""
         builder = GraphBuilder()
         source = self.graph.input
         shape = self.graph.shapes[source]
         names = builder.splice(self.graph, {source: builder.add(ops.Input(shape), name=source)})
-        opposite = builder.add(ops.Scale(np.array(-1.0), np.array(0.0)), names[node])
-        part = builder.build(builder.concat_flat(names[node], opposite))
+        part = builder.build(names[node])
         return encode_graph(part, self.inputs, bounds, self.variables, self.integers)
 
 
-def _least(encoded: EncodedGraph, entry: int, until: Deadline) -> float:
-    """A lower bound of one margin over the model."""
-    model = encode_case(encoded, (Atom(entry),), f"end_{entry}")
-    solution = solve(model, Deadline.after(min(END_SECONDS, until.remaining)))
-    # What the solver calls infeasible is left to the case's own model to prove.
-    return -np.inf if solution.status in INFEASIBLE else solution.bound
+@dataclass(frozen=True, slots=True, eq=False)
+class _Ends:
+    """Least and largest values of entries over one model, which HiGHS keeps."""
+
+    entries: Entries
+    session: Session
+
+    @classmethod
+    def of(cls, encoded: EncodedGraph, node: NodeId, *, relax: bool) -> _Ends:
+        model = encoded.model(f"ends_of_{node}")
+        return cls(encoded.margins, Session(model.relaxed() if relax else model))
+
+    def least(self, entry: int, sign: float, until: Deadline) -> float:
+        """A lower bound of one entry, or of its opposite."""
+        column, offset = int(self.entries.columns[entry]), sign * self.entries.offsets[entry]
+        if column < 0:
+            return offset
+        cost = np.zeros(self.session.model.columns)
+        cost[column] = sign * self.entries.slopes[entry]
+        self.session.minimise(cost)
+        solution = self.session.solve(Deadline.after(min(END_SECONDS, until.remaining)))
+        # What the solver calls infeasible is left to the case's own model to prove.
+        bound = -np.inf if solution.status in INFEASIBLE else solution.bound
+        return bound + offset - ROUNDING_PART * abs(offset)
 
 
 def _interval(lower: FloatArray, upper: FloatArray, before: NumpyInterval) -> NumpyInterval:

@@ -1,14 +1,27 @@
-"""The `lp` backend: the relaxation of all nonlinear ops as one linear program a case."""
+"""The `lp` backend: the relaxation of all nonlinear ops as one linear program a case.
+
+Source of the names: Salman et al. 2019, arXiv:1902.08722 (LP-All, LP-Last, LP-Greedy).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from specdsl.backend import Capabilities, Deadline
+from specdsl.encoding.cases import Bounds as ModelBounds
 from specdsl.encoding.decide import LinearMethod, decide
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
+
+Bounds = Literal["greedy", "last", "crown", "alpha_crown", "all"]
+_BOUNDS: dict[Bounds, ModelBounds] = {
+    "greedy": "fast_lin",
+    "last": "fast_lin",
+    "crown": "crown",
+    "alpha_crown": "alpha_crown",
+    "all": "lp",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +30,14 @@ class Lp:
 
     A bound is computed from HiGHS's duals by our own arithmetic, so that Verified does not rest on
     the solver.
+
+    `bounds`: of the neurons, which every program starts from. `all` is LP-All: a linear program for
+    each end of every neuron that CROWN leaves unstable, layer by layer. `last` is LP-Last: Fast-Lin
+    inside, programs for the margins alone. `greedy` is LP-Greedy: Fast-Lin everywhere, no program.
     """
 
     timeout: float | None = None
+    bounds: Bounds = "crown"
     name: ClassVar[str] = "lp"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=True,
@@ -28,6 +46,12 @@ class Lp:
         norms=frozenset({"l1", "l2"}),
         nonlinear=True,
     )
+
+    def __post_init__(self) -> None:
+        if self.bounds not in _BOUNDS:
+            *others, last = _BOUNDS
+            listed = f"{', '.join(others)} or {last}"
+            raise ValueError(f"the bounds are {listed}, not {self.bounds}")
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified where the relaxation settles every case; Falsified where its minimiser happens
@@ -40,5 +64,7 @@ class Lp:
             gap=0.0,
             trusted=("float64 rounding",),
             advice="use `milp`, which branches on what the relaxation leaves open, or `search`",
+            bounds=_BOUNDS[self.bounds],
+            programs=self.bounds != "greedy",
         )
         return decide(query, deadline, method)
