@@ -63,7 +63,7 @@ class OuterBall:
         missing = point[self.units] ** 2 - point[self.shares]
         return np.flatnonzero(missing > WORTH_PART * BALL_GAP / max(1, missing.size))
 
-    def tangents(self, entries: IndexArray, at: FloatArray) -> _Rows:
+    def tangents(self, entries: IndexArray, at: FloatArray) -> Tangents:
         """`steepness * unit - share <= side` for `entries`; `at`: where the tangents touch.
 
         Any steepness a gives a valid row when its side is the largest value of
@@ -80,12 +80,12 @@ class OuterBall:
             np.concatenate([self.units[entries], self.shares[entries]]),
             np.concatenate([steepness, -np.ones(entries.size)]),
         )
-        return _Rows(entries, terms, round_up(sides))
+        return Tangents(entries, terms, round_up(sides))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Rows:
-    """`terms <= upper`, one row for each of `indices`."""
+class Tangents:
+    """Rows `terms <= upper`, one for each entry `indices` of the ball; `add_rows` takes them."""
 
     indices: IndexArray
     terms: SparseTerms
@@ -115,17 +115,24 @@ def excess(balls: Sequence[OuterBall], point: FloatArray) -> float:
     return max((ball.excess(point) for ball in balls), default=0.0)
 
 
-def cut_off(
-    model: LinearModel, balls: Sequence[OuterBall], point: FloatArray
-) -> LinearModel | None:
-    """The model with tangents that cut the point off; None where it lies within `BALL_GAP`."""
-    result = model
+def tangents_at(balls: Sequence[OuterBall], point: FloatArray) -> list[Tangents]:
+    """Tangents that cut a point of all columns off; none where it lies within `BALL_GAP`."""
+    found: list[Tangents] = []
     for ball in balls:
         entries = ball.worthwhile(point)
         if ball.excess(point) > BALL_GAP and entries.size:
-            rows = ball.tangents(entries, point[ball.units[entries]])
-            result = result.with_rows("tangent", rows.indices, rows.terms, -np.inf, rows.upper)
-    return None if result is model else result
+            found.append(ball.tangents(entries, point[ball.units[entries]]))
+    return found
+
+
+def cut_off(
+    model: LinearModel, balls: Sequence[OuterBall], point: FloatArray
+) -> LinearModel | None:
+    """The model with such tangents; None where there are none."""
+    found = tangents_at(balls, point)
+    for rows in found:
+        model = model.with_rows("tangent", rows.indices, rows.terms, -np.inf, rows.upper)
+    return model if found else None
 
 
 def _encode_l1(ball: Ball, columns: IndexArray, builder: ModelBuilder) -> None:

@@ -1,4 +1,4 @@
-"""The models of a query, one for each case; bounds and encoding are shared by equal input sets."""
+"""The models of a query: cases over the same input set share bounds and encoding."""
 
 from __future__ import annotations
 
@@ -8,32 +8,27 @@ from typing import Literal
 
 from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds.analysis import GraphBounds, Method, graph_bounds
-from specdsl.encoding.balls import OuterBall
-from specdsl.encoding.enclosed import EnclosedNode
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
 from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
 from specdsl.encoding.refining import Refinement
-from specdsl.graph.graph import NodeId
+from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.rewrites import restate, simplify
-from specdsl.query.groups import CaseGroup, group_cases
+from specdsl.query.groups import group_cases
 from specdsl.query.query import Query
-from specdsl.query.sets import EmptySet
+from specdsl.query.sets import EmptySet, InputSet
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CaseModel:
-    """`model` is None for a case without atoms: it has a point where its inputs have one.
+class EncodedGroup:
+    """Cases over one input set: their positions in the query, and the network on that set.
 
-    `balls`: the l2 balls that `model` holds from outside; `enclosed`: the nodes that it does not
-    state exactly. `empty`: the inputs have no point. `coarse`: the layers on looser bounds than
-    CROWN's, and how many of their neurons were unstable.
+    `encoded` is None where the set has no point (`empty`), or where no case has atoms. `coarse`:
+    the layers on looser bounds than CROWN's, and how many of their neurons were unstable.
     """
 
-    case: int
-    model: LinearModel | None
-    balls: tuple[OuterBall, ...] = ()
-    enclosed: tuple[EnclosedNode, ...] = ()
+    members: tuple[int, ...]
+    encoded: EncodedGraph | None = None
     empty: bool = False
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
 
@@ -42,42 +37,49 @@ Bounds = Literal[Method, "lp", "milp"]
 """`lp`, `milp`: by CROWN, then by the solver, without branching or with it (`refining`)."""
 
 
-def case_models(
+def encoded_groups(
     query: Query, method: Bounds = "crown", deadline: Deadline = FOREVER
-) -> Iterator[CaseModel]:
-    """Mixed-integer models of all cases on such bounds, in the order of their input sets.
+) -> Iterator[EncodedGroup]:
+    """All cases on such bounds, by their input sets, encoded one at a time, when asked for.
 
-    They are made one at a time, when asked for. Raises Unsupported (from the first step on) for an
-    op or input set without a rule.
+    Raises Unsupported (from the first step on) for an op or input set without a rule.
     """
     graph = simplify(restate(query.graph).graph)
     for group in group_cases(query):
+        members = group.members
         try:
             inputs = round_inward(group.inputs, query.integers)
         except EmptySet:
-            yield from (CaseModel(member, None, empty=True) for member in group.members)
+            yield EncodedGroup(members, empty=True)
             continue
-        relax = method == "lp"
-        refinement = Refinement(graph, inputs, query.groups(), query.integers, relax)
-        yield from _group_models(query, refinement, group, method, deadline)
+        if not any(query.cases[member].atoms for member in members):
+            yield EncodedGroup(members)
+            continue
+        found = _bounds(query, graph, inputs, method, deadline)
+        variables, integers = query.groups(), query.integers
+        encoded = encode_graph(graph, inputs, found.bounds, variables, integers)
+        yield EncodedGroup(members, encoded, coarse=found.coarse)
 
 
-def _group_models(
-    query: Query, on: Refinement, group: CaseGroup, method: Bounds, deadline: Deadline
-) -> Iterator[CaseModel]:
-    found: GraphBounds | None = None
-    encoded: EncodedGraph | None = None
-    for member in group.members:
-        atoms = query.cases[member].atoms
-        if not atoms:
-            yield CaseModel(member, None)
-            continue
-        if found is None or encoded is None:
-            if method in ("lp", "milp"):
-                found = on.refined(graph_bounds(on.graph, on.inputs), deadline)
-            else:
-                found = graph_bounds(on.graph, on.inputs, method)
-            encoded = encode_graph(on.graph, on.inputs, found.bounds, on.variables, on.integers)
-        model = encode_case(encoded, atoms, f"{query.name}_case_{member}")
-        balls, enclosed, coarse = encoded.balls, encoded.enclosed, found.coarse
-        yield CaseModel(member, model, balls, enclosed, coarse=coarse)
+def case_models(
+    query: Query, method: Bounds = "crown", deadline: Deadline = FOREVER
+) -> Iterator[tuple[int, LinearModel | None]]:
+    """Every case and a mixed-integer model of its own.
+
+    None for a case without atoms, which has a point where its inputs have one, and for one whose
+    inputs have none. Raises Unsupported as `encoded_groups` does.
+    """
+    for group in encoded_groups(query, method, deadline):
+        for member in group.members:
+            atoms, name = query.cases[member].atoms, f"{query.name}_case_{member}"
+            encoded = group.encoded if atoms else None
+            yield member, None if encoded is None else encode_case(encoded, atoms, name)
+
+
+def _bounds(
+    query: Query, graph: Graph, inputs: InputSet, method: Bounds, deadline: Deadline
+) -> GraphBounds:
+    if method not in ("lp", "milp"):
+        return graph_bounds(graph, inputs, method)
+    on = Refinement(graph, inputs, query.groups(), query.integers, relax=method == "lp")
+    return on.refined(graph_bounds(graph, inputs), deadline)

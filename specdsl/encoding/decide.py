@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,29 +11,24 @@ import numpy as np
 
 from specdsl.backend import Deadline
 from specdsl.bounds.passes.affordable import count_coarse, describe_coarse
-from specdsl.encoding.balls import cut_off, excess
-from specdsl.encoding.cases import Bounds, CaseModel, case_models
+from specdsl.encoding.balls import excess
+from specdsl.encoding.case_search import CaseSearch
+from specdsl.encoding.cases import Bounds, EncodedGroup, encoded_groups
 from specdsl.encoding.emptiness import hidden_by_rounding, proven_empty
 from specdsl.encoding.enclosed import widest_gap
-from specdsl.encoding.highs import INFEASIBLE, OPTIMAL, TARGET_REACHED, TIME_LIMIT, Solution, solve
-from specdsl.encoding.linear_model import FloatArray, LinearModel
-from specdsl.evidence import Replayer, Suspected
+from specdsl.encoding.encode import EncodedGraph, worst_range
+from specdsl.encoding.group_program import GroupProgram
+from specdsl.encoding.highs import INFEASIBLE, OPTIMAL, TIME_LIMIT, Solution
+from specdsl.encoding.linear_model import LinearModel
+from specdsl.evidence import Replayer
 from specdsl.evidence.atoms import ELEMENTARY
 from specdsl.graph import ops
 from specdsl.graph.rewrites import restate, simplify
-from specdsl.query.query import Query
+from specdsl.query.query import Atom, Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 
 # Of the way from 0 down to the proven lower bound: deep enough that rounding decides nothing.
 DEEP_PART = 1e-3
-# Each round of tangents about halves the errors in the entries that matter: to 1e-6 of a radius it
-# takes some 10 to 20 rounds.
-MOST_ROUNDS = 40
-# Within this part of the radius, further rounds are taken to add at most this many times what the
-# last one added to the bound, and to change the margin by at most that part of its range: where
-# neither is enough for a verdict, the rounds end.
-NEAR_PART = 1e-2
-FORESEEN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +66,9 @@ class _Progress:
         """Whether some case needed a solver; bounds settled the others."""
         return "columns" in self.statistics
 
-    def note(self, case_model: CaseModel) -> None:
-        """What looser bounds than CROWN's a case's model stands on."""
-        for name, value in count_coarse(case_model.coarse).items():
+    def note(self, group: EncodedGroup) -> None:
+        """What looser bounds than CROWN's some cases' model stands on."""
+        for name, value in count_coarse(group.coarse).items():
             self.statistics[name] = max(self.statistics.get(name, 0.0), value)
 
     def leave(self, reason: str, timeout: bool = False) -> None:
@@ -108,14 +104,17 @@ def _method_name(method: LinearMethod, progress: _Progress) -> str:
 def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _Progress) -> Verdict:
     replayer = Replayer(query)
     processed = 0
-    for case_model in case_models(query, method.bounds, deadline):
-        if deadline.passed:
-            progress.leave(_timeout(deadline), timeout=True)
-            break
-        witness = _settle_case(case_model, replayer, deadline, method, progress)
-        if witness is not None:
-            return Falsified(witness)
-        processed += 1
+    for group in encoded_groups(query, method.bounds, deadline):
+        progress.note(group)
+        cases = _Cases(group, replayer, deadline, method, progress)
+        for member in group.members:
+            if deadline.passed:
+                progress.leave(_timeout(deadline), timeout=True)
+                break
+            witness = cases.settle(member)
+            if witness is not None:
+                return Falsified(witness)
+            processed += 1
     if progress.unsettled is None:
         # Bounds that the solver refined rest on it as well, where they alone decide.
         by_solver = progress.solved or method.bounds in ("lp", "milp")
@@ -133,158 +132,96 @@ def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _P
     )
 
 
-def _settle_case(
-    case_model: CaseModel,
-    replayer: Replayer,
-    deadline: Deadline,
-    method: LinearMethod,
-    progress: _Progress,
-) -> Witness | None:
-    """Settle one case or note why it stays open; a confirmed witness comes back."""
-    case, model = case_model.case, case_model.model
-    progress.note(case_model)
-    if case_model.empty:
-        return None
-    if model is None:
-        inputs = replayer.query.cases[case].inputs.box
-        outcome = replayer.confirm((inputs.lower + inputs.upper) / 2, [case])
-        if isinstance(outcome, Witness):
-            return outcome
-        progress.leave("a case without atoms, but no point of its inputs could be confirmed")
-        return None
-    lowest = float(model.lower @ model.cost)
-    if lowest > 0:  # bounds alone settle it
-        progress.bound = min(progress.bound, lowest)
-        return None
-    if not method.programs:
-        progress.bound = min(progress.bound, lowest)
-        progress.leave(f"bounds alone do not settle it; best bound {lowest:.4g}")
-        return None
-    search = _CaseSearch(case_model, model, replayer, deadline, method, progress)
-    witness = search.run(lowest * DEEP_PART)
-    solution = search.solution
-    if witness is not None or solution is None:
-        return witness
-    if solution.status in INFEASIBLE and _is_empty(search, replayer.query, deadline):
-        return None
-    progress.bound = min(progress.bound, solution.bound)
-    if solution.bound <= 0:
-        timeout = solution.status == TIME_LIMIT
-        progress.leave(_reason(search, solution, deadline, method), timeout)
-    return None
-
-
-def _is_empty(search: _CaseSearch, query: Query, deadline: Deadline) -> bool:
-    """Whether the case has no point, since its model has none by more than rounding hides."""
-    asked = restate(query.graph).graph
-    hidden = hidden_by_rounding((asked, simplify(asked)), query.cases[search.case].inputs)
-    return proven_empty(search.model, deadline, hidden)
-
-
-class _CaseSearch:
-    """One case's model, solved until it is settled; l2 balls get tangents where points leave them.
-
-    After `run`: `model` as solved last, its `solution`, and what was `suspected` at its point.
-    """
+class _Cases:
+    """The cases over one input set; one program serves all that need one."""
 
     def __init__(
         self,
-        case_model: CaseModel,
-        model: LinearModel,
+        group: EncodedGroup,
         replayer: Replayer,
         deadline: Deadline,
         method: LinearMethod,
         progress: _Progress,
     ) -> None:
-        self.case = case_model.case
-        self.balls = case_model.balls
-        self.enclosed = case_model.enclosed
-        self.coarse = case_model.coarse
-        self.model = model.relaxed() if method.relax else model
-        self.solution: Solution | None = None
-        self.suspected: Suspected | None = None
+        self._group = group
         self._replayer = replayer
         self._deadline = deadline
         self._method = method
         self._progress = progress
+        self._program: GroupProgram | None = None
 
-    def run(self, deep: float) -> Witness | None:
-        """Solve; a confirmed witness comes back. A point below `deep` is confirmed nearly always:
-        only if not, the search goes on to the optimum.
-        """
-        if self.balls and self.model.binaries:
-            witness = self._cut_relaxation()
-            if witness is not None or self.solution is not None:
-                return witness
-        for target in (deep, None):
-            witness = self._cut_and_solve(target)
-            if witness is not None:
-                return witness
-            if self.solution is None or self.solution.status != TARGET_REACHED:
-                return None
+    def settle(self, case: int) -> Witness | None:
+        """Settle one case or note why it stays open; a confirmed witness comes back."""
+        if self._group.empty:
+            return None
+        atoms = self._replayer.query.cases[case].atoms
+        encoded = self._group.encoded
+        if encoded is None or not atoms:
+            return self._center(case)
+        lowest, _ = worst_range(encoded, atoms)
+        if lowest > 0:  # bounds alone settle it
+            self._progress.bound = min(self._progress.bound, lowest)
+            return None
+        if not self._method.programs:
+            self._progress.bound = min(self._progress.bound, lowest)
+            self._progress.leave(f"bounds alone do not settle it; best bound {lowest:.4g}")
+            return None
+        return self._solve(case, self._turned_to(encoded, atoms), lowest)
+
+    def _center(self, case: int) -> Witness | None:
+        """A case without atoms has any point of its inputs."""
+        inputs = self._replayer.query.cases[case].inputs.box
+        outcome = self._replayer.confirm((inputs.lower + inputs.upper) / 2, [case])
+        if isinstance(outcome, Witness):
+            return outcome
+        no_point = "a case without atoms, but no point of its inputs could be confirmed"
+        self._progress.leave(no_point)
         return None
 
-    def _cut_and_solve(self, target: float | None) -> Witness | None:
-        before = -np.inf
-        for _ in range(MOST_ROUNDS):
-            solution = solve(self.model, self._deadline, self._method.gap, target)
-            self.solution = solution
-            self._progress.count(self.model, solution.nodes)
-            if solution.point is None or solution.bound > 0:
-                return None
-            outcome = self._confirm(solution.point)
-            if isinstance(outcome, Witness):
-                return outcome
-            self.suspected = outcome
-            tightened = cut_off(self.model, self.balls, solution.point)
-            if tightened is None or self._deadline.passed:
-                return None
-            if self._hopeless(solution, before):
-                return None
-            self.model, before = tightened, solution.bound
+    def _turned_to(self, encoded: EncodedGraph, atoms: Sequence[Atom]) -> GroupProgram:
+        if self._program is None:
+            query = self._replayer.query
+            cases = [query.cases[member].atoms for member in self._group.members]
+            relax = self._method.relax
+            self._program = GroupProgram(encoded, cases, query.name, relax=relax)
+        self._program.turn_to(atoms)
+        return self._program
+
+    def _solve(self, case: int, program: GroupProgram, lowest: float) -> Witness | None:
+        search = CaseSearch(case, program, self._replayer, self._deadline, self._method.gap)
+        witness = search.run(lowest * DEEP_PART)
+        solution = search.solution
+        self._progress.count(program.model, search.nodes)
+        if witness is not None or solution is None:
+            return witness
+        if solution.status in INFEASIBLE and self._is_empty(search):
+            return None
+        self._progress.bound = min(self._progress.bound, solution.bound)
+        if solution.bound <= 0:
+            timeout = solution.status == TIME_LIMIT
+            reason = _reason(search, solution, self._deadline, self._method, self._group)
+            self._progress.leave(reason, timeout)
         return None
 
-    def _hopeless(self, solution: Solution, before: float) -> bool:
-        """Whether more tangents can neither lift the bound to 0 nor move the point so much that it
-        becomes a witness.
-        """
-        assert solution.point is not None
-        outside = excess(self.balls, solution.point)
-        reach = outside * float((self.model.upper - self.model.lower) @ self.model.cost)
-        foreseen = solution.bound + FORESEEN * (solution.bound - before)
-        return outside <= NEAR_PART and reach < -solution.bound and foreseen < 0
-
-    def _cut_relaxation(self) -> Witness | None:
-        """Tangents that the linear relaxation asks for are found without branching. Where it proves
-        the case, its solution stands.
-        """
-        for _ in range(MOST_ROUNDS):
-            solution = solve(self.model.relaxed(), self._deadline)
-            self._progress.count(self.model, nodes=0)
-            if solution.bound > 0:
-                self.solution = solution
-                return None
-            if solution.point is None or self._deadline.passed:
-                return None
-            outcome = self._confirm(solution.point)
-            if isinstance(outcome, Witness):
-                return outcome
-            tightened = cut_off(self.model, self.balls, solution.point)
-            if tightened is None or excess(self.balls, solution.point) <= NEAR_PART:
-                return None
-            self.model = tightened
-        return None
-
-    def _confirm(self, point: FloatArray) -> Witness | Suspected | None:
-        return self._replayer.confirm(point[self.model.inputs], [self.case])
+    def _is_empty(self, search: CaseSearch) -> bool:
+        """Whether the case has no point, since its model has none by more than rounding hides."""
+        query = self._replayer.query
+        asked = restate(query.graph).graph
+        inputs = query.cases[search.case].inputs
+        hidden = hidden_by_rounding((asked, simplify(asked)), inputs)
+        return proven_empty(search.program.model, self._deadline, hidden)
 
 
 def _reason(
-    search: _CaseSearch, solution: Solution, deadline: Deadline, method: LinearMethod
+    search: CaseSearch,
+    solution: Solution,
+    deadline: Deadline,
+    method: LinearMethod,
+    group: EncodedGroup,
 ) -> str:
     bound = f"best bound {solution.bound:.4g}"
-    if search.balls and solution.point is not None:
-        outside = max(0.0, excess(search.balls, solution.point))
+    if search.program.balls and solution.point is not None:
+        outside = max(0.0, excess(search.program.balls, solution.point))
         bound += f", its point outside the l2 ball by {outside:.1g} of the radius"
     if search.suspected is not None:
         return f"{search.suspected.reason}; {bound}"
@@ -293,11 +230,10 @@ def _reason(
     if solution.status != OPTIMAL or solution.objective is None:
         return f"HiGHS ended with `{solution.status}`, which proves nothing here; {bound}"
     if method.relax and solution.objective <= 0:
-        coarse = search.coarse
-        loose = f"; {describe_coarse(coarse)}" if coarse else ""
+        loose = f"; {describe_coarse(group.coarse)}" if group.coarse else ""
         return f"the linear relaxation does not settle it; {bound}{loose}"
     if solution.objective <= 0 and solution.point is not None:
-        gap = widest_gap(search.enclosed, solution.point)
+        gap = widest_gap(search.program.enclosed, solution.point)
         if gap is not None:
             least = f"the model's least margin is {solution.objective:.3g}"
             return f"solver's point not confirmed: {least}, but there {gap}; {bound}"

@@ -132,9 +132,20 @@ def _before_steps(graph: Graph) -> frozenset[NodeId]:
     return frozenset(found)
 
 
+def worst_range(encoded: EncodedGraph, atoms: Sequence[Atom]) -> tuple[float, float]:
+    """Bounds of the largest margin of some atoms. The lower one may decide the case, so it makes
+    room for rounding.
+    """
+    indices = [a.index for a in atoms]
+    lower, upper = encoded.margin_range.lower[indices], encoded.margin_range.upper[indices]
+    lower = lower - BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper)) - WORST_ROOM
+    return float(lower.max()), float(upper.max())
+
+
 def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> LinearModel:
     """Minimise `worst` subject to `margin_k <= worst` for every atom.
 
+    The rows of the margins are the last ones, by rising index, `worst` is the last column.
     Raises ValueError without atoms: such a case is its input set, and nothing is to be decided.
     """
     if not atoms:
@@ -142,13 +153,9 @@ def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> Line
     builder = encoded.encoder.builder.copy()
     indices = np.unique(np.array([a.index for a in atoms], dtype=np.int64))
     margins = encoded.margins.at(indices)
-    lower, upper = encoded.margin_range.lower[indices], encoded.margin_range.upper[indices]
     single = np.zeros(1, dtype=np.int64)
-    # The column's own lower bound may decide the case, so it makes room for rounding.
-    lower = lower - BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper)) - WORST_ROOM
-    worst = builder.add_columns(
-        "worst", single, lower.max(keepdims=True), upper.max(keepdims=True), whole=False
-    )
+    lower, upper = (np.array([end]) for end in worst_range(encoded, atoms))
+    worst = builder.add_columns("worst", single, lower, upper, whole=False)
     count = indices.size
     linked = np.flatnonzero(margins.columns >= 0)
     terms = SparseTerms.of(

@@ -19,13 +19,10 @@ from itertools import pairwise, product
 import numpy as np
 import numpy.typing as npt
 
+from specdsl.encoding.linear_model import BoolArray, FloatArray, IndexArray
 from specdsl.graph import ops
 from specdsl.graph.enclosure import ELEMENTARY_ERROR, TINY, smooth_range
 from specdsl.graph.ops import as_float
-
-FloatArray = npt.NDArray[np.float64]
-IndexArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 # Touches are added until both functions are this part of their range apart at most, or until there
 # are so many: a cut costs a binary of `milp` and a case of `smt`.

@@ -9,7 +9,13 @@ import numpy as np
 
 from specdsl.backend import Deadline
 from specdsl.encoding.dual_bound import safe_bound
-from specdsl.encoding.linear_model import FloatArray, IndexArray, LinearModel, SparseTerms
+from specdsl.encoding.linear_model import (
+    BoolArray,
+    FloatArray,
+    IndexArray,
+    LinearModel,
+    SparseTerms,
+)
 
 # HiGHS allows each row, reduced cost and whole number this error. Its own default is 1e-7, and 1e-6
 # for whole numbers, which a large big-M turns into visible violations; it takes no less than 1e-10.
@@ -22,6 +28,7 @@ LARGEST_NUMBER = 1e15
 OPTIMAL = "optimal"
 TIME_LIMIT = "time limit"
 TARGET_REACHED = "target reached"
+ENOUGH = "bound is enough"
 TOO_LARGE = "numbers beyond 1e15"
 # What the solver says where it found no point. Its presolve says so of models with points too,
 # where a bound lies within the tolerances of what a row implies (seen in HiGHS 1.15.1): it is asked
@@ -33,7 +40,8 @@ INFEASIBLE = frozenset({"infeasible", "primal infeasible or unbounded"})
 class Solution:
     """What came of minimising a model.
 
-    `status`: `optimal`, `time limit`, `target reached`, or the solver's word for anything else.
+    `status`: `optimal`, `time limit`, `target reached`, `bound is enough`, or the solver's word for
+    anything else.
     `bound`: a lower bound on the optimum that holds whatever the status; for a linear program it
     rests on our own arithmetic (see `dual_bound`), with whole columns on HiGHS's branch and bound,
     less what its tolerances can hide. `objective` and `point` (every column) are the best found,
@@ -47,14 +55,25 @@ class Solution:
     nodes: int
 
 
-def solve(
-    model: LinearModel, deadline: Deadline, gap: float = 0.0, target: float | None = None
-) -> Solution:
-    """Minimise on HiGHS with one thread, until the deadline or a relative gap of `gap`.
+@dataclass(frozen=True, slots=True)
+class Until:
+    """Where a branch and bound may end before it has the optimum.
 
-    With whole columns, the search also ends at the first point whose objective is below `target`.
+    `gap`: the bound is within this part of the best point's objective; `target`: there is a point
+    with an objective below; `enough`: a proven lower bound, less what tolerances hide, is above.
     """
-    return Session(model).solve(deadline, gap, target)
+
+    gap: float = 0.0
+    target: float = -np.inf
+    enough: float = np.inf
+
+
+OPTIMUM = Until()
+
+
+def solve(model: LinearModel, deadline: Deadline, until: Until = OPTIMUM) -> Solution:
+    """Minimise on HiGHS with one thread; `until` is for models with whole columns."""
+    return Session(model).solve(deadline, until)
 
 
 class Session:
@@ -69,6 +88,7 @@ class Session:
         # None until the first solution, and where what HiGHS holds can only be built anew.
         self._highs: Any = None
         self._absorbed = False
+        self._enough = np.inf
 
     def bound_columns(self, columns: IndexArray, lower: FloatArray, upper: FloatArray) -> None:
         """Other bounds of some columns."""
@@ -87,6 +107,17 @@ class Session:
         if self._changeable:
             given = (side[rows] for side in sides)
             self._must(self._highs.changeRowsBounds(len(rows), rows.astype(np.int32), *given))
+
+    def whole(self, integer: BoolArray) -> None:
+        """Other columns that must be whole. Shape: (columns,)."""
+        changed = np.flatnonzero(integer != self.model.integer)
+        self.model = replace(self.model, integer=integer)
+        if self._changeable and changed.size:
+            own = changed.astype(np.int32)
+            kinds = integer[changed].astype(np.uint8)
+            self._must(self._highs.changeColsIntegrality(len(own), own, kinds))
+            ends = (end[changed] for end in _whole_ends(self.model))
+            self._must(self._highs.changeColsBounds(len(own), own, *ends))
 
     def minimise(self, cost: FloatArray) -> None:
         """Another objective. Shape: (columns,)."""
@@ -115,17 +146,18 @@ class Session:
             own = (len(indices), *sides, len(places), starts[:-1], places, numbers)
             self._must(self._highs.addRows(*own))
 
-    def solve(self, deadline: Deadline, gap: float = 0.0, target: float | None = None) -> Solution:
+    def solve(self, deadline: Deadline, until: Until = OPTIMUM) -> Solution:
         """As the function of this name says."""
         if not _in_range(self.model):
             return Solution(TOO_LARGE, _lowest(self.model), None, None, 0)
         highs = self._ready()
         whole = bool(self.model.binaries)
         for name, value in (
-            ("mip_rel_gap", gap),
-            ("objective_target", -np.inf if target is None or not whole else target),
+            ("mip_rel_gap", until.gap),
+            ("objective_target", until.target if whole else -np.inf),
         ):
             highs.setOptionValue(name, value)
+        self._enough = until.enough + (_hidden_by_tolerances(self.model) if whole else 0.0)
         self._run(deadline, presolve=True)
         if self._status() in INFEASIBLE:
             self._run(deadline, presolve=False)
@@ -143,7 +175,13 @@ class Session:
             given = absorb_tiny_terms(self.model)
             self._absorbed = given is not self.model
             self._highs = _handed_over(given)
+            self._highs.cbMipInterrupt.subscribe(self._end_where_enough)
         return self._highs
+
+    def _end_where_enough(self, event: Any) -> None:
+        bound = event.data_out.mip_dual_bound
+        if np.isfinite(bound) and bound > self._enough:
+            event.interrupt()
 
     def _must(self, status: Any) -> None:
         """A change that HiGHS refuses would leave it with another model."""
@@ -171,6 +209,8 @@ class Session:
             highspy.HighsModelStatus.kOptimal: OPTIMAL,
             highspy.HighsModelStatus.kTimeLimit: TIME_LIMIT,
             highspy.HighsModelStatus.kObjectiveTarget: TARGET_REACHED,
+            # Nobody else interrupts.
+            highspy.HighsModelStatus.kInterrupt: ENOUGH,
         }
         return named.get(status) or self._highs.modelStatusToString(status).lower()
 
@@ -284,7 +324,7 @@ def _bound(model: LinearModel, duals: FloatArray, claimed: float, status: str) -
     lowest = _lowest(model)
     if not model.binaries:
         return max(lowest, safe_bound(model, duals))
-    if status not in (OPTIMAL, TIME_LIMIT) or not np.isfinite(claimed):
+    if status not in (OPTIMAL, TIME_LIMIT, ENOUGH) or not np.isfinite(claimed):
         return lowest
     return max(lowest, float(claimed) - _hidden_by_tolerances(model))
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 IndexArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +87,7 @@ class LinearModel:
     row_upper: FloatArray
     lower: FloatArray
     upper: FloatArray
-    integer: npt.NDArray[np.bool_]
+    integer: BoolArray
     cost: FloatArray
     inputs: IndexArray
     column_blocks: tuple[Block, ...]
@@ -161,7 +162,7 @@ class ModelBuilder:
         self._row_blocks: list[Block] = []
         self._lower: list[FloatArray] = []
         self._upper: list[FloatArray] = []
-        self._integer: list[npt.NDArray[np.bool_]] = []
+        self._integer: list[BoolArray] = []
         self._terms: list[SparseTerms] = []
         self._row_lower: list[FloatArray] = []
         self._row_upper: list[FloatArray] = []
@@ -181,7 +182,7 @@ class ModelBuilder:
         indices: IndexArray,
         lower: FloatArray,
         upper: FloatArray,
-        whole: bool | npt.NDArray[np.bool_],
+        whole: bool | BoolArray,
     ) -> IndexArray:
         """New columns for neurons `indices`; their positions. `whole`: integers only."""
         self._column_blocks.append(Block(_fresh(name, self._column_blocks), self._columns, indices))

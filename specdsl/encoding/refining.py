@@ -21,9 +21,8 @@ from specdsl.bounds.interval import NumpyInterval
 from specdsl.encoding.dual_bound import ROUNDING_PART
 from specdsl.encoding.encode import EncodedGraph, encode_graph
 from specdsl.encoding.entries import Entries
-from specdsl.encoding.envelopes import BoolArray
 from specdsl.encoding.highs import INFEASIBLE, Session
-from specdsl.encoding.linear_model import FloatArray, IndexArray
+from specdsl.encoding.linear_model import BoolArray, FloatArray, IndexArray
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
 from specdsl.query.query import Variable

@@ -181,11 +181,11 @@ def _mps(query: Query) -> Iterator[tuple[str, str]]:
 def _models(query: Query, write: Callable[..., str]) -> Iterator[tuple[str, str]]:
     from specdsl.encoding.cases import case_models
 
-    for made in case_models(query):
-        suffix = f".case_{made.case}" if len(query.cases) > 1 else ""
-        if made.model is None:
-            raise SpecError.of("E0858", f"case {made.case} of `{query.name}` has no constraint")
-        yield suffix, write(made.model)
+    for case, model in case_models(query):
+        suffix = f".case_{case}" if len(query.cases) > 1 else ""
+        if model is None:
+            raise SpecError.of("E0858", f"case {case} of `{query.name}` has no constraint")
+        yield suffix, write(model)
 
 
 _WRITERS: Mapping[str, Callable[[Query], Iterator[tuple[str, str]]]] = {

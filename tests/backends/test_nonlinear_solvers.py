@@ -378,8 +378,8 @@ def test_the_smt2_file_of_nonlinear_ops(golden: Golden) -> None:
 
 
 def test_linear_files_of_nonlinear_ops_are_written_through_the_pipeline() -> None:
-    (case,) = case_models(mixed_query())
-    assert case.model is not None
-    for text in (write_lp(case.model), write_mps(case.model)):
+    ((_, model),) = case_models(mixed_query())
+    assert model is not None
+    for text in (write_lp(model), write_mps(model)):
         for name in ("pool_largest(0)", "gate_part_0(0)", "quantised(0)", "side_zero(0)"):
             assert name in text

@@ -28,15 +28,15 @@ OPS = (ops.Relu(), ops.LeakyRelu(0.1), ops.Clip(-1.0, 1.0))
 def least(asked: Query, bounds: Bounds, *, relax: bool) -> list[float]:
     """Of each case's largest margin, on models that start from such bounds."""
     found: list[float] = []
-    for each in case_models(asked, bounds):
-        assert each.model is not None
-        found.append(solve(each.model.relaxed() if relax else each.model, FOREVER).bound)
+    for _, model in case_models(asked, bounds):
+        assert model is not None
+        found.append(solve(model.relaxed() if relax else model, FOREVER).bound)
     return found
 
 
 def greedy(asked: Query) -> list[float]:
     """By Fast-Lin alone."""
-    return [float(m.model.lower @ m.model.cost) for m in case_models(asked, "fast_lin") if m.model]
+    return [float(m.lower @ m.cost) for _, m in case_models(asked, "fast_lin") if m]
 
 
 def met(asked: Query, seed: int) -> list[float]:

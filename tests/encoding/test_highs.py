@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from specdsl.backend import Deadline
 from specdsl.encoding.cases import case_models
 from specdsl.encoding.dual_bound import safe_bound
-from specdsl.encoding.highs import OPTIMAL, TOO_LARGE, solve
+from specdsl.encoding.highs import OPTIMAL, TOO_LARGE, Until, solve
 from specdsl.encoding.linear_model import LinearModel, ModelBuilder, SparseTerms
 from tests.strategies import generators, queries
 
@@ -22,7 +22,7 @@ quick = settings(max_examples=25, deadline=None)
 
 
 def first_model(data: st.DataObject) -> LinearModel:
-    model = next(iter(case_models(data.draw(queries())))).model
+    _, model = next(iter(case_models(data.draw(queries()))))
     assert model is not None
     return model
 
@@ -63,7 +63,7 @@ def test_the_dual_bound_of_a_linear_program_is_tight(data: st.DataObject) -> Non
 def test_a_gap_never_raises_the_bound_above_the_optimum(data: st.DataObject) -> None:
     model = first_model(data)
     optimum = solve(model, FOREVER).objective
-    loose = solve(model, FOREVER, gap=0.9)
+    loose = solve(model, FOREVER, Until(gap=0.9))
     assert optimum is not None
     assert loose.bound <= optimum + TOLERANCE
 

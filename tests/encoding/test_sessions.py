@@ -42,7 +42,7 @@ def narrowed(
 @given(st.data(), st.booleans())
 @quick
 def test_changes_are_those_of_a_new_model(data: st.DataObject, relaxed: bool) -> None:
-    model = next(iter(case_models(data.draw(queries())))).model
+    _, model = next(iter(case_models(data.draw(queries()))))
     assert model is not None
     rng = data.draw(generators())
     session = Session(model.relaxed() if relaxed else model)
@@ -60,7 +60,7 @@ def test_changes_are_those_of_a_new_model(data: st.DataObject, relaxed: bool) ->
 @given(st.data(), st.booleans())
 @quick
 def test_rows_are_those_of_a_new_model(data: st.DataObject, relaxed: bool) -> None:
-    model = next(iter(case_models(data.draw(queries())))).model
+    _, model = next(iter(case_models(data.draw(queries()))))
     assert model is not None
     rng = data.draw(generators())
     session = Session(model.relaxed() if relaxed else model)

@@ -49,11 +49,11 @@ def optimum_of_file(path: Path) -> float:
 def test_a_file_read_back_has_the_same_optimum(
     writer: Callable[[LinearModel], str], ending: str, tmp_path: Path, data: st.DataObject
 ) -> None:
-    for case_model in case_models(data.draw(queries())):
-        assert case_model.model is not None
+    for _, model in case_models(data.draw(queries())):
+        assert model is not None
         path = tmp_path / f"model.{ending}"
-        path.write_text(writer(case_model.model))
-        expected = solve(case_model.model, FOREVER).objective
+        path.write_text(writer(model))
+        expected = solve(model, FOREVER).objective
         assert optimum_of_file(path) == pytest.approx(expected, abs=TOLERANCE)
 
 
