@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -9,6 +10,18 @@ from typing import ClassVar, Protocol
 from specdsl.query.query import Query
 from specdsl.source import Span
 from specdsl.verdict import Answer
+
+
+def threads() -> int:
+    """How many threads a backend may use: OMP_NUM_THREADS, which `--jobs` sets for every worker,
+    or else the processors that this process may run on.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    if said.isdecimal() and int(said) > 0:
+        return int(said)
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class Unsupported(Exception):

@@ -11,11 +11,12 @@ bounds hold whenever a solve is stopped, so that a limit costs tightness, never 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from specdsl.backend import Deadline
+from specdsl.backend import Deadline, threads
 from specdsl.bounds.analysis import GraphBounds, graph_bounds, unstable_entries
 from specdsl.bounds.interval import NumpyInterval
 from specdsl.encoding.dual_bound import ROUNDING_PART
@@ -31,6 +32,9 @@ from specdsl.query.sets import InputSet
 # Seconds for one end of one neuron, and the part of the time that all may take: what branching
 # saves afterwards has to pay for it.
 END_SECONDS, REFINING_PART = 1.0, 0.5
+# Sessions that share the neurons of a layer, however many threads there are: where a session starts
+# from may move an end by rounding, and ends should not depend on the machine.
+SESSIONS = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +74,23 @@ class Refinement:
         open_entries: BoolArray,
         until: Deadline,
     ) -> NumpyInterval:
-        before = bounds[node]
-        ends = _Ends.of(self._before(node, bounds), node, relax=self.relax)
+        before, encoded = bounds[node], self._before(node, bounds)
         lower, upper = before.lower.reshape(-1).copy(), before.upper.reshape(-1).copy()
-        for entry in np.flatnonzero(open_entries).tolist():
-            if until.passed:
-                break
-            lower[entry] = max(lower[entry], ends.least(entry, 1.0, until))
-            upper[entry] = min(upper[entry], -ends.least(entry, -1.0, until))
+
+        def narrow(entries: list[int]) -> None:
+            ends = _Ends.of(encoded, node, relax=self.relax)
+            for entry in entries:
+                if until.passed:
+                    break
+                lower[entry] = max(lower[entry], ends.least(entry, 1.0, until))
+                upper[entry] = min(upper[entry], -ends.least(entry, -1.0, until))
+
+        # HiGHS lets other threads run while it solves.
+        entries = np.flatnonzero(open_entries).tolist()
+        parts = [entries[first::SESSIONS] for first in range(min(SESSIONS, len(entries)))]
+        with ThreadPoolExecutor(min(SESSIONS, threads())) as pool:
+            for done in [pool.submit(narrow, part) for part in parts]:
+                done.result()
         return _interval(lower, upper, before)
 
     def _before(self, node: NodeId, bounds: Mapping[NodeId, NumpyInterval]) -> EncodedGraph:

@@ -179,7 +179,18 @@ BACKENDS = table(
             choices=("interval", "crown", "best"),
         ),
     ),
-    _backend("lp", "linear relaxation, solved exactly as a linear program"),
+    _backend(
+        "lp",
+        "linear relaxation, solved exactly as a linear program",
+        Option(
+            "bounds",
+            "word",
+            "of the neurons: Fast-Lin's, without any program (greedy) or with one for every margin"
+            " (last); CROWN's; or by a program for each end of every neuron (all)",
+            default="crown",
+            choices=("greedy", "last", "crown", "alpha_crown", "all"),
+        ),
+    ),
     _backend(
         "milp",
         "mixed-integer encoding, complete",
