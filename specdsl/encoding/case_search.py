@@ -7,8 +7,8 @@ import numpy as np
 from specdsl.backend import Deadline
 from specdsl.encoding.balls import excess
 from specdsl.encoding.group_program import GroupProgram
-from specdsl.encoding.highs import TARGET_REACHED, Solution, Until
 from specdsl.encoding.linear_model import FloatArray
+from specdsl.encoding.session import TARGET_REACHED, Solution, Until
 from specdsl.evidence import Replayer, Suspected
 from specdsl.verdict import Witness
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,8 +19,10 @@ from specdsl.encoding.emptiness import hidden_by_rounding, proven_empty
 from specdsl.encoding.enclosed import widest_gap
 from specdsl.encoding.encode import EncodedGraph, worst_range
 from specdsl.encoding.group_program import GroupProgram
-from specdsl.encoding.highs import INFEASIBLE, OPTIMAL, TIME_LIMIT, Solution
+from specdsl.encoding.highs import HighsSession
 from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.other_solvers import OtherName, OtherSession
+from specdsl.encoding.session import INFEASIBLE, OPTIMAL, TIME_LIMIT, Session, Solution
 from specdsl.evidence import Replayer
 from specdsl.evidence.atoms import ELEMENTARY
 from specdsl.graph import ops
@@ -27,6 +30,8 @@ from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.query import Atom, Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 
+ROUNDING = "float64 rounding"
+SolverName = Literal["highs", OtherName]
 # Of the way from 0 down to the proven lower bound: deep enough that rounding decides nothing.
 DEEP_PART = 1e-3
 
@@ -36,7 +41,8 @@ class LinearMethod:
     """`relax`: let binaries be fractional; `gap`: relative gap at which HiGHS may stop.
 
     `bounds`: how what nonlinear ops read is bounded, which every model starts from. `programs`:
-    whether there is anything to solve, or those bounds alone decide.
+    whether there is anything to solve, or those bounds alone decide. `solver`: of the cases'
+    programs; neurons' bounds and proofs of emptiness are HiGHS's in any case.
 
     `trusted` goes into certificates, `advice` into Unknown verdicts.
     """
@@ -48,6 +54,7 @@ class LinearMethod:
     advice: str
     bounds: Bounds = "crown"
     programs: bool = True
+    solver: SolverName = "highs"
 
 
 @dataclass(slots=True)
@@ -98,7 +105,7 @@ def decide(query: Query, deadline: Deadline, method: LinearMethod) -> Answer:
 
 def _method_name(method: LinearMethod, progress: _Progress) -> str:
     """What decided: the solver, or the bounds that every model starts from."""
-    return f"{method.name}/{'highs' if progress.solved else 'bounds'}"
+    return f"{method.name}/{method.solver if progress.solved else 'bounds'}"
 
 
 def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _Progress) -> Verdict:
@@ -118,7 +125,7 @@ def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _P
     if progress.unsettled is None:
         # Bounds that the solver refined rest on it as well, where they alone decide.
         by_solver = progress.solved or method.bounds in ("lp", "milp")
-        trusted = tuple(t for t in method.trusted if t != "highs" or by_solver)
+        trusted = tuple(t for t in method.trusted if t == ROUNDING or by_solver)
         if any(isinstance(op, ops.Smooth) for _, op, _ in query.graph):
             trusted += (ELEMENTARY,)
         name = _method_name(method, progress)
@@ -182,8 +189,8 @@ class _Cases:
         if self._program is None:
             query = self._replayer.query
             cases = [query.cases[member].atoms for member in self._group.members]
-            relax = self._method.relax
-            self._program = GroupProgram(encoded, cases, query.name, relax=relax)
+            relax, start = self._method.relax, partial(_session, self._method.solver)
+            self._program = GroupProgram(encoded, cases, query.name, start, relax=relax)
         self._program.turn_to(atoms)
         return self._program
 
@@ -212,6 +219,10 @@ class _Cases:
         return proven_empty(search.program.model, self._deadline, hidden)
 
 
+def _session(solver: SolverName, model: LinearModel) -> Session:
+    return HighsSession(model) if solver == "highs" else OtherSession(model, solver)
+
+
 def _reason(
     search: CaseSearch,
     solution: Solution,
@@ -228,7 +239,8 @@ def _reason(
     if solution.status == TIME_LIMIT:
         return f"{_timeout(deadline)}; {bound}"
     if solution.status != OPTIMAL or solution.objective is None:
-        return f"HiGHS ended with `{solution.status}`, which proves nothing here; {bound}"
+        name = "HiGHS" if method.solver == "highs" else method.solver
+        return f"{name} ended with `{solution.status}`, which proves nothing here; {bound}"
     if method.relax and solution.objective <= 0:
         loose = f"; {describe_coarse(group.coarse)}" if group.coarse else ""
         return f"the linear relaxation does not settle it; {bound}{loose}"

@@ -5,15 +5,15 @@ The model has the rows of every case; those of other cases are without sides whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from specdsl.encoding.balls import OuterBall, tangents_at
 from specdsl.encoding.enclosed import EnclosedNode
 from specdsl.encoding.encode import EncodedGraph, encode_case, worst_range
-from specdsl.encoding.highs import Session
 from specdsl.encoding.linear_model import FloatArray, LinearModel
+from specdsl.encoding.session import Session
 from specdsl.query.query import Atom
 
 
@@ -24,13 +24,19 @@ class GroupProgram:
     """
 
     def __init__(
-        self, encoded: EncodedGraph, cases: Sequence[Sequence[Atom]], name: str, *, relax: bool
+        self,
+        encoded: EncodedGraph,
+        cases: Sequence[Sequence[Atom]],
+        name: str,
+        start: Callable[[LinearModel], Session],
+        *,
+        relax: bool,
     ) -> None:
         self._encoded = encoded
         atoms = [atom for case in cases for atom in case]
         model = encode_case(encoded, atoms, name)
         self._integer = np.zeros_like(model.integer) if relax else model.integer
-        self.session = Session(model.relaxed() if relax else model)
+        self.session = start(model.relaxed() if relax else model)
         self._indices = np.unique([atom.index for atom in atoms])
         self._rows = model.rows - self._indices.size + np.arange(self._indices.size)
         self._sides = model.row_lower[self._rows]

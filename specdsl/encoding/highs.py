@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,21 @@ from specdsl.encoding.linear_model import (
     LinearModel,
     SparseTerms,
 )
+from specdsl.encoding.session import (
+    ENOUGH,
+    INFEASIBLE,
+    OPTIMAL,
+    OPTIMUM,
+    TARGET_REACHED,
+    TIME_LIMIT,
+    TOO_LARGE,
+    Session,
+    Solution,
+    Until,
+    hidden_by_tolerances,
+    lowest,
+    with_whole_ends,
+)
 
 # HiGHS allows each row, reduced cost and whole number this error. Its own default is 1e-7, and 1e-6
 # for whole numbers, which a large big-M turns into visible violations; it takes no less than 1e-10.
@@ -25,104 +40,46 @@ SMALLEST_COEFFICIENT = 1e-9
 # HiGHS refuses matrix entries above 1e15, and such numbers mean nothing beside its tolerances.
 LARGEST_NUMBER = 1e15
 
-OPTIMAL = "optimal"
-TIME_LIMIT = "time limit"
-TARGET_REACHED = "target reached"
-ENOUGH = "bound is enough"
-TOO_LARGE = "numbers beyond 1e15"
-# What the solver says where it found no point. Its presolve says so of models with points too,
-# where a bound lies within the tolerances of what a row implies (seen in HiGHS 1.15.1): it is asked
-# again without.
-INFEASIBLE = frozenset({"infeasible", "primal infeasible or unbounded"})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Solution:
-    """What came of minimising a model.
-
-    `status`: `optimal`, `time limit`, `target reached`, `bound is enough`, or the solver's word for
-    anything else.
-    `bound`: a lower bound on the optimum that holds whatever the status; for a linear program it
-    rests on our own arithmetic (see `dual_bound`), with whole columns on HiGHS's branch and bound,
-    less what its tolerances can hide. `objective` and `point` (every column) are the best found,
-    None where nothing was; nothing is proven about them. `nodes`: of the search tree.
-    """
-
-    status: str
-    bound: float
-    objective: float | None
-    point: FloatArray | None
-    nodes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Until:
-    """Where a branch and bound may end before it has the optimum.
-
-    `gap`: the bound is within this part of the best point's objective; `target`: there is a point
-    with an objective below; `enough`: a proven lower bound, less what tolerances hide, is above.
-    """
-
-    gap: float = 0.0
-    target: float = -np.inf
-    enough: float = np.inf
-
-
-OPTIMUM = Until()
-
 
 def solve(model: LinearModel, deadline: Deadline, until: Until = OPTIMUM) -> Solution:
     """Minimise on HiGHS with one thread; `until` is for models with whole columns."""
-    return Session(model).solve(deadline, until)
+    return HighsSession(model).solve(deadline, until)
 
 
-class Session:
-    """A model that HiGHS holds: with other bounds, another objective or further rows it is solved
-    again without being built again, a linear program from the last solution's basis.
-
-    `model`: as it is now.
+class HighsSession(Session):
+    """A model that HiGHS holds: changed, it is solved again without being built again, a linear
+    program from the last solution's basis.
     """
 
     def __init__(self, model: LinearModel) -> None:
-        self.model = model
+        super().__init__(model)
         # None until the first solution, and where what HiGHS holds can only be built anew.
         self._highs: Any = None
         self._absorbed = False
         self._enough = np.inf
 
     def bound_columns(self, columns: IndexArray, lower: FloatArray, upper: FloatArray) -> None:
-        """Other bounds of some columns."""
-        ends = self.model.lower.copy(), self.model.upper.copy()
-        ends[0][columns], ends[1][columns] = lower, upper
-        self.model = replace(self.model, lower=ends[0], upper=ends[1])
+        super().bound_columns(columns, lower, upper)
         if self._changeable:
-            given = (end[columns] for end in _whole_ends(self.model))
-            self._must(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), *given))
+            self._give_ends(columns)
 
     def bound_rows(self, rows: IndexArray, lower: FloatArray, upper: FloatArray) -> None:
-        """Other sides of some rows."""
-        sides = self.model.row_lower.copy(), self.model.row_upper.copy()
-        sides[0][rows], sides[1][rows] = lower, upper
-        self.model = replace(self.model, row_lower=sides[0], row_upper=sides[1])
+        super().bound_rows(rows, lower, upper)
         if self._changeable:
-            given = (side[rows] for side in sides)
+            given = self.model.row_lower[rows], self.model.row_upper[rows]
             self._must(self._highs.changeRowsBounds(len(rows), rows.astype(np.int32), *given))
 
     def whole(self, integer: BoolArray) -> None:
-        """Other columns that must be whole. Shape: (columns,)."""
         changed = np.flatnonzero(integer != self.model.integer)
-        self.model = replace(self.model, integer=integer)
+        super().whole(integer)
         if self._changeable and changed.size:
-            own = changed.astype(np.int32)
-            kinds = integer[changed].astype(np.uint8)
+            own, kinds = changed.astype(np.int32), integer[changed].astype(np.uint8)
             self._must(self._highs.changeColsIntegrality(len(own), own, kinds))
-            ends = (end[changed] for end in _whole_ends(self.model))
-            self._must(self._highs.changeColsBounds(len(own), own, *ends))
+            self._give_ends(changed)
 
     def minimise(self, cost: FloatArray) -> None:
-        """Another objective. Shape: (columns,)."""
         changed = np.flatnonzero(cost != self.model.cost)
-        self.model = replace(self.model, cost=cost)
+        super().minimise(cost)
         if self._changeable:
             own = changed.astype(np.int32)
             self._must(self._highs.changeColsCost(len(own), own, cost[changed]))
@@ -135,9 +92,8 @@ class Session:
         lower: FloatArray | float,
         upper: FloatArray | float,
     ) -> None:
-        """Further rows, as `LinearModel.with_rows` takes them."""
         first = self.model.rows
-        self.model = self.model.with_rows(name, indices, terms, lower, upper)
+        super().add_rows(name, indices, terms, lower, upper)
         if self._changeable and _tiny(terms).any():
             self._highs = None
         if self._changeable:
@@ -147,9 +103,8 @@ class Session:
             self._must(self._highs.addRows(*own))
 
     def solve(self, deadline: Deadline, until: Until = OPTIMUM) -> Solution:
-        """As the function of this name says."""
         if not _in_range(self.model):
-            return Solution(TOO_LARGE, _lowest(self.model), None, None, 0)
+            return Solution(TOO_LARGE, lowest(self.model), None, None, 0)
         highs = self._ready()
         whole = bool(self.model.binaries)
         for name, value in (
@@ -157,7 +112,11 @@ class Session:
             ("objective_target", until.target if whole else -np.inf),
         ):
             highs.setOptionValue(name, value)
-        self._enough = until.enough + (_hidden_by_tolerances(self.model) if whole else 0.0)
+        self._enough = until.enough + (
+            hidden_by_tolerances(self.model, SOLVER_TOLERANCE) if whole else 0.0
+        )
+        # Its presolve calls models with points infeasible, too, where a bound lies within the
+        # tolerances of what a row implies (seen in HiGHS 1.15.1): it is asked again without.
         self._run(deadline, presolve=True)
         if self._status() in INFEASIBLE:
             self._run(deadline, presolve=False)
@@ -169,6 +128,11 @@ class Session:
         if self._absorbed:
             self._highs = None
         return self._highs is not None
+
+    def _give_ends(self, columns: IndexArray) -> None:
+        model = with_whole_ends(self.model)
+        given = model.lower[columns], model.upper[columns]
+        self._must(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), *given))
 
     def _ready(self) -> Any:
         if self._highs is None:
@@ -278,7 +242,8 @@ def _handed_over(model: LinearModel) -> Any:
     ):
         highs.setOptionValue(name, value)
     starts, places, numbers = _compressed(model.terms, model.rows)
-    lower, upper = _whole_ends(model)
+    # From other bounds of whole columns, HiGHS's presolve draws wrong conclusions (seen in 1.15.1).
+    model = with_whole_ends(model)
     status = highs.passModel(
         model.columns,
         model.rows,
@@ -287,8 +252,8 @@ def _handed_over(model: LinearModel) -> Any:
         highspy.ObjSense.kMinimize.value,
         0.0,
         model.cost,
-        lower,
-        upper,
+        model.lower,
+        model.upper,
         model.row_lower,
         model.row_upper,
         starts,
@@ -309,29 +274,14 @@ def _compressed(
     return starts.astype(np.int32), terms.columns.astype(np.int32), terms.coefficients
 
 
-def _whole_ends(model: LinearModel) -> tuple[FloatArray, FloatArray]:
-    """Bounds of the columns, whole where the columns are: from others, HiGHS's presolve draws
-    wrong conclusions (seen in 1.15.1).
-    """
-    lower, upper = model.lower, model.upper
-    return np.where(model.integer, np.ceil(lower), lower), np.where(
-        model.integer, np.floor(upper), upper
-    )
-
-
 def _bound(model: LinearModel, duals: FloatArray, claimed: float, status: str) -> float:
     """The best of what column bounds, duals and the branch and bound prove."""
-    lowest = _lowest(model)
+    least = lowest(model)
     if not model.binaries:
-        return max(lowest, safe_bound(model, duals))
+        return max(least, safe_bound(model, duals))
     if status not in (OPTIMAL, TIME_LIMIT, ENOUGH) or not np.isfinite(claimed):
-        return lowest
-    return max(lowest, float(claimed) - _hidden_by_tolerances(model))
-
-
-def _lowest(model: LinearModel) -> float:
-    """What the bounds of the objective's columns imply."""
-    return float(np.where(model.cost > 0, model.lower, model.upper) @ model.cost)
+        return least
+    return max(least, float(claimed) - hidden_by_tolerances(model, SOLVER_TOLERANCE))
 
 
 def _in_range(model: LinearModel) -> bool:
@@ -339,14 +289,3 @@ def _in_range(model: LinearModel) -> bool:
     sides = np.concatenate([model.row_lower, model.row_upper])
     finite = (model.terms.coefficients, model.lower, model.upper, sides[~np.isinf(sides)])
     return all(bool((np.abs(numbers) < LARGEST_NUMBER).all()) for numbers in finite)
-
-
-def _hidden_by_tolerances(model: LinearModel) -> float:
-    """How far above the true optimum an optimum within the tolerances can lie.
-
-    Errors in primal values only widen the feasible set; an error in a reduced cost can hide that
-    part of its column's (or row's) range.
-    """
-    farthest = np.maximum(np.abs(model.lower), np.abs(model.upper))
-    rows = model.terms.magnitude().times(farthest, model.rows).sum()
-    return SOLVER_TOLERANCE * float(1.0 + (model.upper - model.lower).sum() + rows)

@@ -22,8 +22,9 @@ from specdsl.bounds.interval import NumpyInterval
 from specdsl.encoding.dual_bound import ROUNDING_PART
 from specdsl.encoding.encode import EncodedGraph, encode_graph
 from specdsl.encoding.entries import Entries
-from specdsl.encoding.highs import INFEASIBLE, Session
+from specdsl.encoding.highs import HighsSession
 from specdsl.encoding.linear_model import BoolArray, FloatArray, IndexArray
+from specdsl.encoding.session import INFEASIBLE
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder, NodeId
 from specdsl.query.query import Variable
@@ -108,12 +109,12 @@ class _Ends:
     """Least and largest values of entries over one model, which HiGHS keeps."""
 
     entries: Entries
-    session: Session
+    session: HighsSession
 
     @classmethod
     def of(cls, encoded: EncodedGraph, node: NodeId, *, relax: bool) -> _Ends:
         model = encoded.model(f"ends_of_{node}")
-        return cls(encoded.margins, Session(model.relaxed() if relax else model))
+        return cls(encoded.margins, HighsSession(model.relaxed() if relax else model))
 
     def least(self, entry: int, sign: float, until: Deadline) -> float:
         """A lower bound of one entry, or of its opposite."""

@@ -202,6 +202,13 @@ BACKENDS = table(
             default="crown",
             choices=("crown", "alpha_crown", "milp"),
         ),
+        Option(
+            "solver",
+            "word",
+            "what branches: HiGHS, or another that is installed",
+            default="highs",
+            choices=("highs", "scip", "cbc", "glpk", "gurobi", "cplex"),
+        ),
     ),
     _backend("smt", "exact rationals in Z3, complete, for small networks"),
     _backend(

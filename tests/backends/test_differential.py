@@ -24,9 +24,10 @@ from specdsl.backends.smt.formula import number
 from specdsl.bounds import pre_activation_bounds
 from specdsl.encoding.balls import OuterBall, cut_off
 from specdsl.encoding.encode import encode_case, encode_graph
-from specdsl.encoding.highs import OPTIMAL, Solution, solve
+from specdsl.encoding.highs import solve
 from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.session import OPTIMAL, Solution
 from specdsl.evidence import settle
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.rewrites import restate

@@ -15,7 +15,8 @@ import pytest
 from specdsl.backend import Deadline, Unsupported
 from specdsl.backends.lp import Lp
 from specdsl.backends.milp import Milp
-from specdsl.encoding.highs import OPTIMAL, OPTIMUM, Session, Solution, Until
+from specdsl.encoding.highs import HighsSession
+from specdsl.encoding.session import OPTIMAL, OPTIMUM, Solution, Until
 from specdsl.evidence import settle
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
@@ -184,7 +185,7 @@ def test_no_time_gives_unknown_at_once(method: Lp | Milp) -> None:
 
 
 def lying_solver(**changes: object) -> object:
-    def solve(session: Session, deadline: Deadline, until: Until = OPTIMUM) -> Solution:
+    def solve(session: HighsSession, deadline: Deadline, until: Until = OPTIMUM) -> Solution:
         point = np.zeros(session.model.columns)
         said = {"status": OPTIMAL, "bound": -1.0, "objective": -1.0, "point": point, "nodes": 0}
         return Solution(**(said | changes))  # type: ignore[arg-type]
@@ -195,7 +196,7 @@ def lying_solver(**changes: object) -> object:
 def test_a_point_that_does_not_confirm_is_never_a_falsification(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(Session, "solve", lying_solver())
+    monkeypatch.setattr(HighsSession, "solve", lying_solver())
     answer = Milp().answer(query(-1.0, 2.5), FOREVER)  # margin 2.5 at the point 0
     assert isinstance(answer.verdict, Unknown)
     assert "not confirmed" in answer.verdict.reason
@@ -206,7 +207,7 @@ def test_a_status_that_proves_nothing_gives_unknown(
     monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     nothing = lying_solver(status=status, objective=None, point=None)
-    monkeypatch.setattr(Session, "solve", nothing)
+    monkeypatch.setattr(HighsSession, "solve", nothing)
     answer = Milp().answer(query(-1.0, 2.5), FOREVER)
     assert isinstance(answer.verdict, Unknown)
     assert f"`{status}`" in answer.verdict.reason

@@ -12,8 +12,9 @@ from hypothesis import settings
 from specdsl.backend import Deadline
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
 from specdsl.encoding.entries import Range
-from specdsl.encoding.highs import OPTIMAL, solve
+from specdsl.encoding.highs import solve
 from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.session import OPTIMAL
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import Graph, GraphBuilder

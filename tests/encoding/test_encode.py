@@ -14,8 +14,9 @@ from specdsl.backend import Deadline
 from specdsl.bounds import pre_activation_bounds
 from specdsl.encoding.encode import EncodedGraph, HasBounds, encode_case, encode_graph
 from specdsl.encoding.entries import Range
-from specdsl.encoding.highs import OPTIMAL, solve
+from specdsl.encoding.highs import solve
 from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.session import OPTIMAL
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import Graph, GraphBuilder

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from specdsl.backend import FOREVER
 from specdsl.encoding.cases import case_models
-from specdsl.encoding.highs import OPTIMAL, Session, Solution, solve
+from specdsl.encoding.highs import HighsSession, solve
 from specdsl.encoding.linear_model import LinearModel, SparseTerms
+from specdsl.encoding.session import OPTIMAL, Solution
 from tests.encoding.test_highs import small_model
 from tests.strategies import generators, queries
 
@@ -45,7 +46,7 @@ def test_changes_are_those_of_a_new_model(data: st.DataObject, relaxed: bool) ->
     _, model = next(iter(case_models(data.draw(queries()))))
     assert model is not None
     rng = data.draw(generators())
-    session = Session(model.relaxed() if relaxed else model)
+    session = HighsSession(model.relaxed() if relaxed else model)
     assert_same(session.solve(FOREVER), solve(session.model, FOREVER))
     for _ in range(3):
         session.bound_columns(*narrowed(session.model, rng))
@@ -63,7 +64,7 @@ def test_rows_are_those_of_a_new_model(data: st.DataObject, relaxed: bool) -> No
     _, model = next(iter(case_models(data.draw(queries()))))
     assert model is not None
     rng = data.draw(generators())
-    session = Session(model.relaxed() if relaxed else model)
+    session = HighsSession(model.relaxed() if relaxed else model)
     found = session.solve(FOREVER)
     for _ in range(3):
         if found.point is None:
@@ -85,14 +86,14 @@ def test_what_was_absorbed_makes_room_anew() -> None:
     model = small_model()
     coefficients = np.where(model.terms.columns == 0, -5e-10, 1.0)
     tiny = replace(model, terms=replace(model.terms, coefficients=coefficients))
-    session = Session(replace(tiny, lower=np.array([0.0, -9.0]), upper=np.array([1e9, 9.0])))
+    session = HighsSession(replace(tiny, lower=np.array([0.0, -9.0]), upper=np.array([1e9, 9.0])))
     for upper in (1e9, 1e6, 2e9):
         session.bound_columns(np.array([0]), np.array([0.0]), np.array([upper]))
         assert_same(session.solve(FOREVER), solve(session.model, FOREVER))
 
 
 def test_whole_columns_keep_to_whole_numbers() -> None:
-    session = Session(small_model(integer=True))
+    session = HighsSession(small_model(integer=True))
     for lower, upper, least in ((0.5, 3.0, 0.0), (1.5, 2.5, 1.0), (0.25, 0.75, None)):
         session.bound_columns(np.array([0]), np.array([lower]), np.array([upper]))
         found = session.solve(FOREVER)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from specdsl.backend import Capabilities, Deadline
 from specdsl.encoding.cases import Bounds as ModelBounds
-from specdsl.encoding.decide import LinearMethod, decide
+from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 
@@ -62,7 +62,7 @@ class Lp:
             name="lp",
             relax=True,
             gap=0.0,
-            trusted=("float64 rounding",),
+            trusted=(ROUNDING,),
             advice="use `milp`, which branches on what the relaxation leaves open, or `search`",
             bounds=_BOUNDS[self.bounds],
             programs=self.bounds != "greedy",

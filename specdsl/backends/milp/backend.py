@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 from specdsl.backend import Capabilities, Deadline
-from specdsl.encoding.decide import LinearMethod, decide
+from specdsl.encoding.decide import ROUNDING, LinearMethod, SolverName, decide
+from specdsl.encoding.other_solvers import OTHER_SOLVERS, require_solver
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 
 Bounds = Literal["crown", "alpha_crown", "milp"]
 _BOUNDS: tuple[Bounds, ...] = get_args(Bounds)
+_SOLVERS: tuple[SolverName, ...] = ("highs", *OTHER_SOLVERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +28,13 @@ class Milp:
     rest on the bound and on confirmed points alone, so a gap costs answers but never soundness.
     `bounds`: of the neurons. Tighter ones leave fewer binaries, and take longer; `milp` asks the
     solver for every neuron that CROWN leaves unstable (`encoding.refining`).
+    `solver`: others are programs of their own that Pyomo starts; they take no gap.
     """
 
     timeout: float | None = None
     gap: float = 0.0
     bounds: Bounds = "crown"
+    solver: SolverName = "highs"
     name: ClassVar[str] = "milp"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
@@ -39,20 +43,30 @@ class Milp:
     def __post_init__(self) -> None:
         if not 0 <= self.gap < 1:
             raise ValueError(f"the gap is a part from 0 to below 1, not {self.gap:g}")
-        if self.bounds not in _BOUNDS:
-            *others, last = _BOUNDS
-            listed = f"{', '.join(others)} or {last}"
-            raise ValueError(f"the bounds are {listed}, not {self.bounds}")
+        _require_one_of(_BOUNDS, "bounds are", self.bounds)
+        _require_one_of(_SOLVERS, "solver is", self.solver)
+        if self.gap > 0 and self.solver != "highs":
+            raise ValueError(f"a gap is for HiGHS: {self.solver} goes on to the optimum")
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified by the solver's dual bound, Falsified by a confirmed minimiser, else Unknown."""
         self.capabilities.require(self.name, query)
+        other = None if self.solver == "highs" else self.solver
+        if other is not None:
+            require_solver(other)
         method = LinearMethod(
             name="milp",
             relax=False,
             gap=self.gap,
-            trusted=("highs", "float64 rounding"),
+            trusted=("highs", *(() if other is None else (other,)), ROUNDING),
             advice="raise the timeout, or use `search`; `smt` decides exact ties on small networks",
             bounds=self.bounds,
+            solver=self.solver,
         )
         return decide(query, deadline, method)
+
+
+def _require_one_of(words: tuple[str, ...], what: str, said: str) -> None:
+    if said not in words:
+        *others, last = words
+        raise ValueError(f"the {what} {', '.join(others)} or {last}, not {said}")

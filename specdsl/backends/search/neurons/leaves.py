@@ -19,7 +19,7 @@ from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.regions.region import ROUNDING_PART, InputRegion
 from specdsl.bounds.rounding import region_slack
 from specdsl.encoding.emptiness import ROUNDED_NUMBERS, proven_empty
-from specdsl.encoding.highs import INFEASIBLE, solve
+from specdsl.encoding.highs import solve
 from specdsl.encoding.linear_model import (
     FloatArray,
     IndexArray,
@@ -27,6 +27,7 @@ from specdsl.encoding.linear_model import (
     ModelBuilder,
     SparseTerms,
 )
+from specdsl.encoding.session import INFEASIBLE
 
 
 @dataclass(frozen=True, slots=True, eq=False)
