@@ -35,6 +35,9 @@ VARIANTS = (
 )
 """With techniques left out or others chosen: one of them for each question, in turns."""
 
+PROGRAMS = ("lp(bounds = all)", "lp(bounds = last)", "lp(bounds = greedy)")
+"""Linear programs whose neurons are bounded otherwise: one of them for each question, in turns."""
+
 
 def some(number: int, count: int = 2) -> tuple[str, ...]:
     """Some of METHODS, others for every number: what the fast tests have time for."""
@@ -46,6 +49,11 @@ def variant(number: int) -> str:
     return VARIANTS[number % len(VARIANTS)]
 
 
+def program(number: int) -> str:
+    """One of PROGRAMS."""
+    return PROGRAMS[number % len(PROGRAMS)]
+
+
 # Z3 decides so many units within a second or two, on few inputs.
 SMALL_INPUTS, SMALL_PARAMETERS = 8, 400
 
@@ -54,4 +62,4 @@ def methods_for(question: Question, number: int) -> tuple[str, ...]:
     """What is asked about the question of that number."""
     few = question.lower.size <= SMALL_INPUTS
     small = few and question.network.parameters <= SMALL_PARAMETERS
-    return (*METHODS, *(("smt",) if small else ()), variant(number))
+    return (*METHODS, *(("smt",) if small else ()), variant(number), program(number))
