@@ -144,8 +144,8 @@ class HighsSession(Session):
 
     def _end_where_enough(self, event: Any) -> None:
         bound = event.data_out.mip_dual_bound
-        if np.isfinite(bound) and bound > self._enough:
-            event.interrupt()
+        # Said each time: what one run was told stays with HiGHS in the next.
+        event.interrupt(bool(np.isfinite(bound) and bound > self._enough))
 
     def _must(self, status: Any) -> None:
         """A change that HiGHS refuses would leave it with another model."""

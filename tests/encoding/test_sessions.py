@@ -13,7 +13,8 @@ from specdsl.backend import FOREVER
 from specdsl.encoding.cases import case_models
 from specdsl.encoding.highs import HighsSession, solve
 from specdsl.encoding.linear_model import LinearModel, SparseTerms
-from specdsl.encoding.session import OPTIMAL, Solution
+from specdsl.encoding.session import ENOUGH, INFEASIBLE, OPTIMAL, Solution, Until, lowest
+from specdsl.query.query import Query
 from tests.encoding.test_highs import small_model
 from tests.strategies import generators, queries
 
@@ -98,3 +99,16 @@ def test_whole_columns_keep_to_whole_numbers() -> None:
         session.bound_columns(np.array([0]), np.array([lower]), np.array([upper]))
         found = session.solve(FOREVER)
         assert found.objective == (None if least is None else pytest.approx(least))
+
+
+@given(queries())
+@quick
+def test_an_early_end_is_one_solve_s(query: Query) -> None:
+    """A bound that is enough ends a search; the next one goes on to the optimum."""
+    for _, model in case_models(query):
+        if model is None:
+            continue
+        session, least = HighsSession(model), lowest(model)
+        early = session.solve(FOREVER, Until(enough=least - 1))
+        assert early.status in (OPTIMAL, ENOUGH, *INFEASIBLE)
+        assert_same(session.solve(FOREVER), solve(model, FOREVER))
