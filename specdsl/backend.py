@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -135,3 +136,10 @@ class Backend(Protocol):
         Raises Unsupported before solving where a rule is missing.
         """
         ...
+
+
+def require_one_of(words: Sequence[str], what: str, said: str) -> None:
+    """Raise ValueError for an option's value that is none of `words`: `the bounds are ...`."""
+    if said not in words:
+        *others, last = words
+        raise ValueError(f"the {what} {', '.join(others)} or {last}, not {said}")

@@ -18,6 +18,7 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "incomplete": ("specdsl.backends.incomplete", "Incomplete"),
     "lp": ("specdsl.backends.lp", "Lp"),
     "milp": ("specdsl.backends.milp", "Milp"),
+    "sdp": ("specdsl.backends.sdp", "Sdp"),
     "smt": ("specdsl.backends.smt", "Smt"),
     "search": ("specdsl.backends.search", "Search"),
     "portfolio": ("specdsl.backends.portfolio", "Portfolio"),

@@ -19,6 +19,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from specdsl.encoding.entries import Entries
 from specdsl.encoding.linear_model import (
     FloatArray,
     IndexArray,
@@ -26,6 +27,7 @@ from specdsl.encoding.linear_model import (
     ModelBuilder,
     SparseTerms,
 )
+from specdsl.encoding.quadratics import Forms
 from specdsl.query.sets import Ball, ExactArray, exact, round_down, round_up
 
 # Tangents are added until the solution's norm is within this part of the radius.
@@ -44,11 +46,12 @@ class OuterBall:
 
     `units[i]`: columns `slope_i x_i - shift_i`, which is `u_i` up to float64 rounding of the slope
     and the shift; `shares[i]`: columns at least `u_i^2`. `slopes`, `shifts`: those float64 numbers,
-    exactly; `scale`: `scale_i / radius`.
+    exactly, and `columns` those of x; `scale`: `scale_i / radius`.
     """
 
     units: IndexArray
     shares: IndexArray
+    columns: IndexArray
     slopes: ExactArray
     shifts: ExactArray
     center: ExactArray
@@ -57,6 +60,12 @@ class OuterBall:
     def excess(self, point: FloatArray) -> float:
         """By which part of the radius a point of all columns lies outside; negative inside."""
         return float(np.sqrt((point[self.units] ** 2).sum())) - 1.0
+
+    @property
+    def forms(self) -> Forms:
+        """All `u_i` as forms of x."""
+        entries = Entries(self.columns, _nearest(self.slopes), -_nearest(self.shifts))
+        return Forms.of([(entries, 1.0)])
 
     def worthwhile(self, point: FloatArray) -> IndexArray:
         """The entries whose shares lie far below their squares."""
@@ -182,7 +191,7 @@ def _encode_l2(ball: Ball, columns: IndexArray, builder: ModelBuilder) -> OuterB
     )
     builder.add_rows("unit", indices, terms, -shifts, -shifts)
     _add_total("share", shares, 1.0, builder)
-    outer = OuterBall(units, shares, exact(slopes), exact(shifts), ball.center, scale)
+    outer = OuterBall(units, shares, columns, exact(slopes), exact(shifts), ball.center, scale)
     _add_first_tangents(outer, builder)
     return outer
 

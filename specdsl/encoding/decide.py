@@ -1,11 +1,10 @@
-"""Deciding a query case by case on linear models: what `lp` and `milp` have in common."""
+"""Deciding a query case by case on linear models: what `lp`, `milp` and `sdp` have in common."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -21,7 +20,7 @@ from specdsl.encoding.encode import EncodedGraph, worst_range
 from specdsl.encoding.group_program import GroupProgram
 from specdsl.encoding.highs import HighsSession
 from specdsl.encoding.linear_model import LinearModel
-from specdsl.encoding.other_solvers import OtherName, OtherSession
+from specdsl.encoding.quadratics import Quadratics
 from specdsl.encoding.session import INFEASIBLE, OPTIMAL, TIME_LIMIT, Session, Solution
 from specdsl.evidence import Replayer
 from specdsl.evidence.atoms import ELEMENTARY
@@ -31,7 +30,7 @@ from specdsl.query.query import Atom, Query
 from specdsl.verdict import Answer, Certificate, Falsified, Unknown, Verdict, Verified, Witness
 
 ROUNDING = "float64 rounding"
-SolverName = Literal["highs", OtherName]
+Start = Callable[[LinearModel, Quadratics], Session]
 # Of the way from 0 down to the proven lower bound: deep enough that rounding decides nothing.
 DEEP_PART = 1e-3
 
@@ -42,19 +41,21 @@ class LinearMethod:
 
     `bounds`: how what nonlinear ops read is bounded, which every model starts from. `programs`:
     whether there is anything to solve, or those bounds alone decide. `solver`: of the cases'
-    programs; neurons' bounds and proofs of emptiness are HiGHS's in any case.
+    programs, and how one starts on a model; neurons' bounds and proofs of emptiness are HiGHS's in
+    any case.
 
     `trusted` goes into certificates, `advice` into Unknown verdicts.
     """
 
-    name: Literal["lp", "milp"]
+    name: Literal["lp", "milp", "sdp"]
     relax: bool
     gap: float
     trusted: tuple[str, ...]
     advice: str
     bounds: Bounds = "crown"
     programs: bool = True
-    solver: SolverName = "highs"
+    solver: str = "highs"
+    start: Start = lambda model, _: HighsSession(model)
 
 
 @dataclass(slots=True)
@@ -189,8 +190,11 @@ class _Cases:
         if self._program is None:
             query = self._replayer.query
             cases = [query.cases[member].atoms for member in self._group.members]
-            relax, start = self._method.relax, partial(_session, self._method.solver)
-            self._program = GroupProgram(encoded, cases, query.name, start, relax=relax)
+            known = encoded.encoder.quadratics
+            relax, start = self._method.relax, self._method.start
+            self._program = GroupProgram(
+                encoded, cases, query.name, lambda model: start(model, known), relax=relax
+            )
         self._program.turn_to(atoms)
         return self._program
 
@@ -219,10 +223,6 @@ class _Cases:
         return proven_empty(search.program.model, self._deadline, hidden)
 
 
-def _session(solver: SolverName, model: LinearModel) -> Session:
-    return HighsSession(model) if solver == "highs" else OtherSession(model, solver)
-
-
 def _reason(
     search: CaseSearch,
     solution: Solution,
@@ -243,7 +243,8 @@ def _reason(
         return f"{name} ended with `{solution.status}`, which proves nothing here; {bound}"
     if method.relax and solution.objective <= 0:
         loose = f"; {describe_coarse(group.coarse)}" if group.coarse else ""
-        return f"the linear relaxation does not settle it; {bound}{loose}"
+        kind = "semidefinite" if method.name == "sdp" else "linear"
+        return f"the {kind} relaxation does not settle it; {bound}{loose}"
     if solution.objective <= 0 and solution.point is not None:
         gap = widest_gap(search.program.enclosed, solution.point)
         if gap is not None:

@@ -17,7 +17,8 @@ from specdsl.backend import Unsupported
 from specdsl.encoding.affine import sparse_affine
 from specdsl.encoding.balls import OuterBall, encode_balls
 from specdsl.encoding.enclosed import EnclosedNode
-from specdsl.encoding.entries import Encoder, Entries, Range
+from specdsl.encoding.encoder import Encoder
+from specdsl.encoding.entries import Entries, Range
 from specdsl.encoding.linear_model import (
     FloatArray,
     IndexArray,
@@ -29,6 +30,7 @@ from specdsl.encoding.magnitudes import magnitudes
 from specdsl.encoding.maximum import encode_maximum
 from specdsl.encoding.piecewise import encode_piecewise
 from specdsl.encoding.products import Factor, encode_product, encode_square
+from specdsl.encoding.quadratics import Forms, Sums
 from specdsl.encoding.smooth import encode_smooth
 from specdsl.encoding.steps import JUMP_ROOM_PART, Argument, encode_step
 from specdsl.graph import ops
@@ -102,6 +104,7 @@ def encode_graph(
     encoder = Encoder(ModelBuilder(), flat)
     columns = _encode_inputs(inputs, _parts(graph, variables), integers, encoder.builder)
     balls = encode_balls(inputs.balls, columns, encoder.builder)
+    encoder.quadratics.squares.extend(ball.forms for ball in balls)
     values: dict[NodeId, Entries] = {}
     enclosed: list[EnclosedNode] = []
     before_steps = _before_steps(graph)
@@ -300,11 +303,11 @@ def _add_sums(
     kept = position[terms.rows] >= 0
     rows, columns = position[terms.rows[kept]], terms.columns[kept]
     coefficients = terms.coefficients[kept]
+    sums = SparseTerms(rows, columns, coefficients)
     if node in encoder.bounds:
         known = encoder.bounds[node]
         bounds = Range(known.lower[indices], known.upper[indices])
     else:
-        sums = SparseTerms(rows, columns, coefficients)
         bounds = _sum_range(sums, offsets[indices], encoder)
     y = encoder.builder.add_columns(node, indices, bounds.lower, bounds.upper, whole=False)
     equations = SparseTerms.of(
@@ -313,6 +316,7 @@ def _add_sums(
         np.concatenate([coefficients, -np.ones(indices.size)]),
     )
     encoder.builder.add_rows(node, indices, equations, -offsets[indices], -offsets[indices])
+    encoder.quadratics.sums.append(Sums(y, Forms(sums, offsets[indices])))
     return y
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from specdsl.encoding.entries import Encoder, Entries, Range
+from specdsl.encoding.encoder import Encoder
+from specdsl.encoding.entries import Entries, Range
 from specdsl.encoding.linear_model import FloatArray, IndexArray, SparseTerms
 from specdsl.encoding.rows import Neurons
 from specdsl.graph import ops

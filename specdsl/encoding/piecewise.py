@@ -20,8 +20,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from specdsl.encoding.entries import Encoder, Entries, Range
+from specdsl.encoding.encoder import Encoder
+from specdsl.encoding.entries import Entries, Range
 from specdsl.encoding.linear_model import FloatArray, IndexArray, SparseTerms
+from specdsl.encoding.quadratics import Forms, Products
 from specdsl.graph import ops
 from specdsl.graph.evaluate import knot_values
 from specdsl.graph.graph import NodeId
@@ -166,7 +168,18 @@ def _one_breakpoint(neurons: _Neurons, encoder: Encoder) -> IndexArray:
         near_left, near_right = (offset_left, free), (offset_right + reach_right, free)
     neurons.add_rows("near_left", [*over_left, (z, -reach_left)], *near_left, encoder)
     neurons.add_rows("near_right", [*over_right, (z, reach_right)], *near_right, encoder)
+    encoder.quadratics.products.append(_two_lines(neurons, y))
     return y
+
+
+def _two_lines(neurons: _Neurons, y: IndexArray) -> Products:
+    """The value is on the left line or on the right one: `(y - left) (y - right) = 0`."""
+    value, count, pieces = Entries.of_columns(y), y.size, neurons.pieces
+    left, right = (
+        Forms.of([(value, 1.0), (neurons.x, -pieces.slopes[i])]).plus(-pieces.intercepts[i])
+        for i in (neurons.left, neurons.right)
+    )
+    return Products(left, right, Forms.of([(Entries.of_constants(np.zeros(count)), 1.0)]))
 
 
 def _incremental(neurons: _Neurons, encoder: Encoder) -> IndexArray:

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specdsl.encoding.entries import Encoder, Entries, Range
+from specdsl.encoding.encoder import Encoder
+from specdsl.encoding.entries import Entries, Range
 from specdsl.encoding.linear_model import FloatArray, IndexArray, SparseTerms
+from specdsl.encoding.quadratics import Forms, Products
 from specdsl.graph.graph import NodeId
 
 # Sides and ends are products of two numbers and sums of four: they make room for rounding by this
@@ -65,7 +67,7 @@ def encode_product(node: NodeId, x: Factor, y: Factor, encoder: Encoder) -> Entr
         slack = PRODUCT_ROUNDING_PART * sizes
         sides = (constant - slack, np.inf) if above else (-np.inf, constant + slack)
         encoder.builder.add_rows(f"{node}_{name}", indices, terms, *sides)
-    return Entries.of_columns(z)
+    return _known_product(Entries.of_columns(z), x, y, encoder)
 
 
 def encode_square(node: NodeId, x: Factor, encoder: Encoder) -> Entries:
@@ -92,7 +94,13 @@ def encode_square(node: NodeId, x: Factor, encoder: Encoder) -> Entries:
         slack = PRODUCT_ROUNDING_PART * sizes
         sides = (constant - slack, np.inf) if above else (-np.inf, constant + slack)
         encoder.builder.add_rows(f"{node}_{name}", indices, terms, *sides)
-    return Entries.of_columns(z)
+    return _known_product(Entries.of_columns(z), x, x, encoder)
+
+
+def _known_product(z: Entries, x: Factor, y: Factor, encoder: Encoder) -> Entries:
+    forms = (Forms.of([(each, 1.0)]) for each in (x.value, y.value, z))
+    encoder.quadratics.products.append(Products(*forms))
+    return z
 
 
 def _terms(parts: list[tuple[IndexArray, FloatArray]]) -> SparseTerms:

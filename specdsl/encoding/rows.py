@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specdsl.encoding.entries import Encoder, Entries
+from specdsl.encoding.encoder import Encoder
+from specdsl.encoding.entries import Entries
 from specdsl.encoding.linear_model import FloatArray, IndexArray, SparseTerms
 from specdsl.graph.graph import NodeId
 

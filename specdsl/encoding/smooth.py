@@ -14,7 +14,8 @@ from itertools import pairwise
 import numpy as np
 
 from specdsl.backend import Unsupported
-from specdsl.encoding.entries import Encoder, Entries, Range
+from specdsl.encoding.encoder import Encoder
+from specdsl.encoding.entries import Entries, Range
 from specdsl.encoding.envelopes import Envelopes, envelopes, has_values, straight_lines
 from specdsl.encoding.linear_model import FloatArray
 from specdsl.encoding.rows import Neurons

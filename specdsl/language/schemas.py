@@ -210,6 +210,24 @@ BACKENDS = table(
             choices=("highs", "scip", "cbc", "glpk", "gurobi", "cplex"),
         ),
     ),
+    _backend(
+        "sdp",
+        "semidefinite relaxation: the rows of `lp`, and products of inputs and neurons",
+        Option(
+            "bounds",
+            "word",
+            "of the neurons, as for `lp`",
+            default="crown",
+            choices=("crown", "alpha_crown", "all"),
+        ),
+        Option(
+            "solver",
+            "word",
+            "a method of interior points, or one of first order",
+            default="clarabel",
+            choices=("clarabel", "scs"),
+        ),
+    ),
     _backend("smt", "exact rationals in Z3, complete, for small networks"),
     _backend(
         "search",
@@ -237,7 +255,7 @@ BACKENDS = table(
             choices=("box", "symbolic"),
         ),
     ),
-    later=("sdp", "sampling", "dual", "lagrangian", "statistical"),
+    later=("sampling", "dual", "lagrangian", "statistical"),
     to_come=("reach",),
 )
 

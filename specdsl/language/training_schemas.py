@@ -389,7 +389,7 @@ CERTIFIERS: Table = replace(
         "stage of a cascade",
         *(replace(schema, options=()) for schema in SOUND_BOUNDS.schemas.values()),
         Schema("alpha_crown", "tighter still: lines that every row chooses for itself"),
-        *(BACKENDS.schemas[name] for name in ("lp", "milp", "smt", "search", "portfolio")),
+        *(BACKENDS.schemas[name] for name in ("lp", "milp", "sdp", "smt", "search", "portfolio")),
     ),
     refused={
         **SOUND_BOUNDS.refused,

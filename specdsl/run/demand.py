@@ -10,7 +10,7 @@ from specdsl.diagnostics import SpecError, suggestion
 if TYPE_CHECKING:
     from specdsl.verdict import Answer, Semantics
 
-TRUSTED = ("incomplete", "search", "lp", "milp", "smt", "z3", "all")
+TRUSTED = ("incomplete", "search", "lp", "milp", "sdp", "smt", "z3", "all")
 """What may be believed without a certificate: methods, the solver that one of them asks, or all."""
 
 

@@ -19,7 +19,7 @@ from specdsl.graph.to_onnx import export
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = (
     *("torch", "pyomo", "z3", "matplotlib", "onnx", "onnxruntime", "highspy", "sklearn", "scipy"),
-    "optuna",
+    *("optuna", "cvxpy", "scs", "clarabel"),
 )
 
 SHOW = "import sys; print(*sys.modules)"

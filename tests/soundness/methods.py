@@ -14,7 +14,10 @@ METHODS = (
     "portfolio",
     *CERTIFIED,
 )
-"""All that can prove something, but `smt`."""
+"""All that can prove something, but those of SMALL."""
+
+SMALL = ("smt", "sdp")
+"""For small questions only."""
 
 VARIANTS = (
     "incomplete(method = interval)",
@@ -62,4 +65,4 @@ def methods_for(question: Question, number: int) -> tuple[str, ...]:
     """What is asked about the question of that number."""
     few = question.lower.size <= SMALL_INPUTS
     small = few and question.network.parameters <= SMALL_PARAMETERS
-    return (*METHODS, *(("smt",) if small else ()), variant(number), program(number))
+    return (*METHODS, *(SMALL if small else ()), variant(number), program(number))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.soundness.methods import METHODS, some, variant
+from tests.soundness.methods import METHODS, SMALL, program, some, variant
 from tests.soundness.tiny import COUNT, tiny_question
 from tests.soundness.trials import SUITES, Trial, tiny_truth
 
@@ -33,7 +33,7 @@ def test_no_method_contradicts_z3(start: int) -> None:
 @pytest.mark.parametrize("start", range(0, COUNT, CHUNK))
 def test_no_method_contradicts_z3_on_any(start: int) -> None:
     for number in range(start, start + CHUNK):
-        check(number, (*METHODS, "smt", variant(number)), AMPLE)
+        check(number, (*METHODS, *SMALL, variant(number), program(number)), AMPLE)
 
 
 def test_both_answers_are_common() -> None:
@@ -57,4 +57,4 @@ def test_exact_methods_decide_nearly_all() -> None:
     said = [Trial("tiny", "tiny", number, "smt").run(AMPLE).said for number in range(30)]
     # The others are ties that float32 decides the other way.
     assert said.count("unknown") <= 2
-    assert len(list(SUITES["tiny"].trials())) == COUNT * (len(METHODS) + 2)
+    assert len(list(SUITES["tiny"].trials())) == COUNT * (len(METHODS) + len(SMALL) + 2)

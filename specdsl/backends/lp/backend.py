@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from specdsl.backend import Capabilities, Deadline
+from specdsl.backend import Capabilities, Deadline, require_one_of
 from specdsl.encoding.cases import Bounds as ModelBounds
 from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
 from specdsl.query.query import Query
@@ -48,10 +48,7 @@ class Lp:
     )
 
     def __post_init__(self) -> None:
-        if self.bounds not in _BOUNDS:
-            *others, last = _BOUNDS
-            listed = f"{', '.join(others)} or {last}"
-            raise ValueError(f"the bounds are {listed}, not {self.bounds}")
+        require_one_of(tuple(_BOUNDS), "bounds are", self.bounds)
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified where the relaxation settles every case; Falsified where its minimiser happens

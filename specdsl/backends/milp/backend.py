@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
-from specdsl.backend import Capabilities, Deadline
-from specdsl.encoding.decide import ROUNDING, LinearMethod, SolverName, decide
-from specdsl.encoding.other_solvers import OTHER_SOLVERS, require_solver
+from specdsl.backend import Capabilities, Deadline, require_one_of
+from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
+from specdsl.encoding.other_solvers import OTHER_SOLVERS, OtherName, OtherSession, require_solver
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 
+SolverName = Literal["highs", OtherName]
 Bounds = Literal["crown", "alpha_crown", "milp"]
 _BOUNDS: tuple[Bounds, ...] = get_args(Bounds)
 _SOLVERS: tuple[SolverName, ...] = ("highs", *OTHER_SOLVERS)
@@ -43,8 +44,8 @@ class Milp:
     def __post_init__(self) -> None:
         if not 0 <= self.gap < 1:
             raise ValueError(f"the gap is a part from 0 to below 1, not {self.gap:g}")
-        _require_one_of(_BOUNDS, "bounds are", self.bounds)
-        _require_one_of(_SOLVERS, "solver is", self.solver)
+        require_one_of(_BOUNDS, "bounds are", self.bounds)
+        require_one_of(_SOLVERS, "solver is", self.solver)
         if self.gap > 0 and self.solver != "highs":
             raise ValueError(f"a gap is for HiGHS: {self.solver} goes on to the optimum")
 
@@ -54,6 +55,10 @@ class Milp:
         other = None if self.solver == "highs" else self.solver
         if other is not None:
             require_solver(other)
+        method = self._method(other)
+        return decide(query, deadline, method)
+
+    def _method(self, other: OtherName | None) -> LinearMethod:
         method = LinearMethod(
             name="milp",
             relax=False,
@@ -61,12 +66,7 @@ class Milp:
             trusted=("highs", *(() if other is None else (other,)), ROUNDING),
             advice="raise the timeout, or use `search`; `smt` decides exact ties on small networks",
             bounds=self.bounds,
-            solver=self.solver,
         )
-        return decide(query, deadline, method)
-
-
-def _require_one_of(words: tuple[str, ...], what: str, said: str) -> None:
-    if said not in words:
-        *others, last = words
-        raise ValueError(f"the {what} {', '.join(others)} or {last}, not {said}")
+        if other is None:
+            return method
+        return replace(method, solver=other, start=lambda model, _: OtherSession(model, other))
