@@ -109,12 +109,27 @@ class OpenCases:
     closed_bound: float
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What samples say of a claim that they cannot prove.
+
+    `confidence`: whoever draws anew comes to say such a thing of a claim that is not so with a
+    probability of at most `1 - confidence`. `share`: the claim may fail at up to this share of the
+    points drawn, which is then all that is said of it; None where it is the claim itself that
+    holds with this confidence.
+    """
+
+    confidence: Fraction
+    share: float | None = None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Unknown:
     """Not decided. `reason` is one sentence part ("timeout after 30 s; 412 domains open");
     `bound` the best proven lower bound on the deciding margin; `advice` what to try. `left`: which
     cases may have a point, None where all may. `crashed`: the solver broke down, which says nothing
-    about the question: asked again it may be decided.
+    about the question: asked again it may be decided. `estimate`: what samples say of it; of a
+    smoothed classifier `bound` is then the radius they give, less the one that was asked for.
     """
 
     reason: str
@@ -123,6 +138,7 @@ class Unknown:
     timeout: bool = False
     left: OpenCases | None = None
     crashed: bool = False
+    estimate: Estimate | None = None
 
 
 Verdict = Verified | Falsified | Unknown

@@ -269,11 +269,14 @@ def _written(name: str, doc: str) -> Schema:
     return Schema(name, doc, _FILE, positional=1)
 
 
-_SHARES = (
+_FIGURES = (
     Schema("certified_accuracy", "share of all samples classified correctly and proven robust"),
     Schema("clean_accuracy", "share of all samples classified correctly"),
     Schema("pgd_accuracy", "share of all samples that no attack could break"),
     Schema("verified_fraction", "share of all obligations that are verified"),
+    Schema("confident_fraction", "share of all obligations that are verified or have a confidence"),
+    Schema("confidence", "the least confidence of an obligation: 1 if verified, 0 without any"),
+    Schema("violating_share", "the largest share of points at which one may fail: 1 if not known"),
 )
 
 REPORTS = table(
@@ -281,7 +284,7 @@ REPORTS = table(
     _WITNESS,
     _written("table", "one row a property, as CSV"),
     _written("per_sample", "one row a sample, as CSV"),
-    *_SHARES,
+    *_FIGURES,
     _written("reach_tube", "the reachable sets of a closed loop step by step, as NumPy archive"),
     _written("plot", "a picture of the reachable sets of a closed loop, as SVG"),
     later=("curve",),
@@ -289,7 +292,7 @@ REPORTS = table(
 )
 """What may follow `report` in a `check`."""
 
-FIGURES: tuple[str, ...] = tuple(share.name for share in _SHARES)
+FIGURES: tuple[str, ...] = tuple(figure.name for figure in _FIGURES)
 """Reports of a `check` that are one number, and so can stand in its `expect`."""
 
 ACCURACIES: tuple[str, ...] = FIGURES[:3]

@@ -18,6 +18,7 @@ from specdsl.language.spec import Value
 from specdsl.report.queries import queries_table
 from specdsl.report.queries import reasons as query_reasons
 from specdsl.report.wording import amount, figure, number, plural, spent, values_of
+from specdsl.run.figures import SHARES_OF_RESULTS
 from specdsl.run.outcomes import ShownVariable, ShownWitness
 from specdsl.run.query_result import QueryOutcome, QueryResult
 from specdsl.run.result import CheckOutcome, Report, Result
@@ -246,15 +247,17 @@ def _queries(report: Report) -> Iterator[RenderableType]:
 
 def _reasons(check: CheckOutcome) -> Iterator[RenderableType]:
     """Each reason once, under the first result it was given for."""
-    groups: dict[tuple[str, str | None, str | None], list[Result]] = {}
+    groups: dict[tuple[str, str | None, str | None, Fraction | None], list[Result]] = {}
     for result in check.results:
         if result.verdict == "unknown":
-            key = (result.word, result.reason, result.advice)
+            sure = result.estimate and result.estimate.confidence
+            key = (result.word, result.reason, result.advice, sure)
             groups.setdefault(key, []).append(result)
     shown = list(groups.items())[:REASONS]
-    for (word, reason, advice), (first, *others) in shown:
+    for (word, reason, advice, sure), (first, *others) in shown:
         name = short_id(first) + (f" and {plural(len(others), 'other', 'others')}" * bool(others))
-        yield Text.assemble("\n", (name, "bold"), " ", (word, STYLES[word]), f": {reason}")
+        said = f"{word}, with a confidence of {number(sure)}" if sure is not None else word
+        yield Text.assemble("\n", (name, "bold"), " ", (said, STYLES[word]), f": {reason}")
         if advice:
             yield Text(f"  try: {advice}")
     rest = sum(len(results) for results in groups.values())
@@ -272,7 +275,9 @@ def _figures(check: CheckOutcome | QueryOutcome) -> Iterator[RenderableType]:
         word = (check.verdict, STYLES[check.verdict])
         yield Text.assemble("  as a whole: ", word, f" ({len(check.results)} samples)")
     for name, value in check.figures.items():
-        yield Text(f"  {name} = {figure(value, len(check.results))}")
+        counts = name in SHARES_OF_RESULTS
+        shown = figure(value, len(check.results)) if counts else number(value)
+        yield Text(f"  {name} = {shown}")
     for expect in check.expects:
         if expect.met is None:
             yield Text.assemble(

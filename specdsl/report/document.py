@@ -128,7 +128,7 @@ def _expectations(asked: Sequence[CheckOutcome | QueryOutcome]) -> list[Json]:
 
 
 def _result(result: Result, check: CheckOutcome) -> Json:
-    span = result.span
+    span, estimate = result.span, result.estimate
     place = {"file": span.source.name, "line": span.line, "column": span.column} if span else None
     return {
         "id": result.id,
@@ -142,7 +142,8 @@ def _result(result: Result, check: CheckOutcome) -> Json:
         "semantics": result.semantics,
         "bound": _number(result.bound),
         "trusted": list(result.trusted),
-        "confidence": None,
+        "confidence": _number(estimate and estimate.confidence),
+        "violating_share": estimate and estimate.share,
         "seconds": _number(result.seconds),
         "cached": result.cached,
         "certificate": result.certificate_file and str(result.certificate_file),

@@ -111,8 +111,9 @@ def _with_answer(base: Result, query: Query, answered: Answered) -> Result:
                 "verdict": "verified" if claimed else "falsified",
                 "witness": show_witness(query, witness),
             }
-        case Unknown(reason, bound, advice):
+        case Unknown(reason, bound, advice, estimate=estimate):
             known = {"verdict": "unknown", "reason": reason, "bound": bound, "advice": advice}
+            known["estimate"] = estimate
     return replace(
         base,
         method=answer.method,

@@ -6,6 +6,9 @@
 | `verified_fraction` | share of obligations verified | all obligations |
 | `clean_accuracy` | share of samples where the claim holds unperturbed | all samples |
 | `pgd_accuracy` | share of samples neither wrong unperturbed nor falsified | all samples |
+| `confident_fraction` | share of obligations verified, or with a confidence | all obligations |
+| `confidence` | least confidence of an obligation: 1 verified, 0 without any | |
+| `violating_share` | largest share of points at which one may fail: 1 without estimate | |
 
 Samples that are misclassified, unknown or could not be asked stay in every denominator. Where none
 could be asked no figure is known.
@@ -50,12 +53,52 @@ def _attacked(results: Sequence[Result]) -> Fraction | None:
     return _share(results, lambda r: r.sample_holds is True and r.verdict != "falsified")
 
 
+def _confidence(results: Sequence[Result]) -> Fraction | None:
+    """The least. Each is said of one obligation, and of all together less."""
+    if all(r.diagnostics for r in results):
+        return None
+    return min(_confidence_of(r) for r in results)
+
+
+def _confidence_of(result: Result) -> Fraction:
+    if result.estimate is not None:
+        return result.estimate.confidence
+    return Fraction(result.verdict == "verified")
+
+
+def _confident(results: Sequence[Result]) -> Fraction | None:
+    return _share(results, lambda r: _confidence_of(r) > 0)
+
+
+def _violating(results: Sequence[Result]) -> Fraction | None:
+    if all(r.diagnostics for r in results):
+        return None
+    return max(_violating_of(r) for r in results)
+
+
+def _violating_of(result: Result) -> Fraction:
+    if result.verdict == "verified":
+        return Fraction(0)
+    # Where nothing is known it may fail anywhere.
+    return Fraction(1) if result.estimate is None else Fraction(result.estimate.share or 0)
+
+
 FIGURES: Mapping[str, Figure] = {
     "certified_accuracy": _certified,
     "verified_fraction": _certified,
     "clean_accuracy": _clean,
     "pgd_accuracy": _attacked,
+    "confident_fraction": _confident,
+    "confidence": _confidence,
+    "violating_share": _violating,
 }
+SHARES_OF_RESULTS = frozenset(
+    {
+        *("certified_accuracy", "verified_fraction", "clean_accuracy", "pgd_accuracy"),
+        "confident_fraction",
+    }
+)
+"""Figures that count results; their numbers are shown beside them."""
 NEEDS_SAMPLES = frozenset({"clean_accuracy", "pgd_accuracy"})
 
 

@@ -15,7 +15,7 @@ from specdsl.run.exit_codes import ExitCode, first_of
 from specdsl.run.outcomes import ExpectOutcome, Proven, ShownWitness
 from specdsl.run.query_result import QueryOutcome
 from specdsl.source import Span
-from specdsl.verdict import Certificate
+from specdsl.verdict import Certificate, Estimate
 
 VerdictWord = Literal["verified", "falsified", "unknown"]
 
@@ -30,7 +30,8 @@ class Result(Proven):
     could not be asked at all; the verdict is then `unknown`. `warnings`: what is odd about it, for
     example that nothing satisfies its conditions. `sample_holds`: whether the claim
     holds at the unperturbed sample, where that was asked for. `cached`: the answer was kept from an
-    earlier run, and so were its `seconds`. `certificate_file`: where the independent checker reads
+    earlier run, and so were its `seconds`. `estimate`: what samples say of it, where it is unknown
+    and they do. `certificate_file`: where the independent checker reads
     why it holds, or fails; `content`: bytes of a witness on their way there.
     """
 
@@ -45,6 +46,7 @@ class Result(Proven):
     reason: str | None = None
     advice: str | None = None
     bound: float | None = None
+    estimate: Estimate | None = None
     certificate: Certificate | None = None
     witness: ShownWitness | None = None
     statistics: Mapping[str, float] = field(default_factory=dict)

@@ -18,6 +18,7 @@ import numpy as np
 from specdsl.verdict import (
     Answer,
     Certificate,
+    Estimate,
     Falsified,
     OpenCases,
     Semantics,
@@ -120,7 +121,12 @@ def _verdict(verdict: Verdict) -> tuple[str, Json]:
                 "timeout": verdict.timeout,
                 "left": left and {"cases": list(left.cases), "bound": float(left.closed_bound)},
                 "crashed": verdict.crashed,
+                "estimate": verdict.estimate and _estimate(verdict.estimate),
             }
+
+
+def _estimate(estimate: Estimate) -> Json:
+    return {"confidence": str(estimate.confidence), "share": _plain(estimate.share)}
 
 
 def _witness(witness: Witness) -> Json:
@@ -172,7 +178,13 @@ def _read_unknown(said: _Record) -> Unknown:
         said.get("timeout", bool),
         left and OpenCases(left.list("cases", int), left.number("bound")),
         said.get("crashed", bool),
+        None if said.maybe("estimate", dict) is None else _read_estimate(said.record("estimate")),
     )
+
+
+def _read_estimate(said: _Record) -> Estimate:
+    share = said.maybe("share", int, float)
+    return Estimate(_rational(said.get("confidence", str)), share)
 
 
 def _read_witness(said: _Record) -> Witness:

@@ -16,6 +16,7 @@ from specdsl.run.store.encoding import Undecodable, decode, encode
 from specdsl.verdict import (
     Answer,
     Certificate,
+    Estimate,
     Falsified,
     OpenCases,
     Unknown,
@@ -54,6 +55,12 @@ UNKNOWNS = st.builds(
     timeout=st.booleans(),
     left=st.none() | LEFT,
     crashed=st.booleans(),
+    estimate=st.none()
+    | st.builds(
+        Estimate,
+        confidence=st.fractions(0, 1),
+        share=st.none() | st.floats(0, 1),
+    ),
 )
 ANSWERS = st.builds(
     Answer,
