@@ -46,7 +46,10 @@ STYLES = {"verified": "green", "falsified": "bold red", "unknown": "yellow", "er
 
 def to_text(reports: Sequence[Report]) -> str:
     """The console report without colour, for files and golden tests."""
-    console = Console(width=WIDTH, color_system=None, force_terminal=False)
+    # Names hold brackets, `p(d[first])`, which are no markup, and colons, which are no emoji.
+    console = Console(
+        width=WIDTH, color_system=None, force_terminal=False, markup=False, emoji=False
+    )
     with console.capture() as capture:
         for report in reports:
             console.print(render(report))
@@ -59,7 +62,7 @@ def write(reports: Sequence[Report], stream: IO[str]) -> None:
     if not stream.isatty():
         stream.write(to_text(reports))
         return
-    console = Console(file=stream, highlight=False)
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
     for report in reports:
         console.print(render(report))
 

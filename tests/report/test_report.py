@@ -153,6 +153,12 @@ def test_requested_tables_are_written_beside_the_spec(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["robust.csv", "table.csv"]
 
 
+def test_names_are_shown_as_they_are_written() -> None:
+    name = "near(d[first], :smile:)"
+    check = CheckOutcome(name, 0, (result(name, "verified"),), {}, ())
+    assert "near(d[first], :smile:)" in console.to_text([Report(Path("f.spec"), {}, (check,))])
+
+
 @pytest.mark.parametrize("name", ["../out.csv", "/out.csv", "missing/out.csv"])
 def test_a_table_outside_the_specs_folder_is_refused(tmp_path: Path, name: str) -> None:
     request = ReportRequest("table", (name,), SPAN)
