@@ -48,12 +48,22 @@ class Unsupported(Exception):
         super().__init__(f"{method} does not support {what}")
 
 
+def require_plain(method: str, query: Query) -> None:
+    """Raise Unsupported for a question about a smoothed classifier, whose graph is that of the
+    network itself.
+    """
+    if query.smoothing is not None:
+        advice = "use `sampling`: what is known of them is known from samples"
+        raise Unsupported(method, "smoothed classifiers", advice)
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What a backend can answer. `verifies`/`falsifies`: which verdicts it can reach.
 
     `complete`: given time it decides every query it accepts. `norms`: balls it takes beside boxes.
-    `nonlinear`: whether it takes products of varying terms.
+    `nonlinear`: whether it takes products of varying terms. `smoothed`: whether it takes smoothed
+    classifiers.
     """
 
     verifies: bool
@@ -61,9 +71,12 @@ class Capabilities:
     complete: bool
     norms: frozenset[str] = frozenset()
     nonlinear: bool = False
+    smoothed: bool = False
 
     def require(self, method: str, query: Query) -> None:
         """Raise Unsupported where the query is outside the capabilities."""
+        if not self.smoothed:
+            require_plain(method, query)
         for case in query.cases:
             for ball in case.inputs.balls:
                 if ball.norm not in self.norms:

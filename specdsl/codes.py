@@ -254,6 +254,16 @@ CODES: dict[str, Code] = {
         "A box of two scalars takes any shape; where nothing else fixes one, intersect it with "
         "a set that has one, or give its corners as lists.",
     ),
+    "E0315": Code(
+        "only the class of a smoothed classifier is known",
+        "A smoothed classifier gives the class that its network gives most often under noise. It "
+        "has no scores: `argmax` is all that may be asked of it.",
+    ),
+    "E0316": Code(
+        "cannot be smoothed",
+        "`smooth(net, sigma)` adds Gaussian noise of the positive standard deviation `sigma` to "
+        "every entry of the only input: real numbers, in one unit.",
+    ),
     # --- E04 units, sets and numbers ---
     "E0401": Code(
         "units differ",
@@ -611,6 +621,12 @@ CODES: dict[str, Code] = {
         "unbounded variable",
         "Every quantified number needs a lower and an upper bound, from its space, its region or "
         "the `where` of the property.",
+    ),
+    "E0755": Code(
+        "not a question about a smoothed classifier",
+        "What samples can say of `g = smooth(net, sigma)` is that it gives one class all over a "
+        "set: `forall x in norm_ball(x0, r, l2): argmax(g(x)) == c`, the variable itself in it, "
+        "and nothing else beside it.",
     ),
     # --- E08 settings and options ---
     "E0801": Code(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from specdsl.certificates.files import write_container
-from specdsl.certificates.nodes import NodeTable, add_graph
+from specdsl.certificates.nodes import NodeTable, NotCertified, add_graph
 from specdsl.certificates.tensors import TensorTable
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.proof.container import canonical, digest
@@ -50,6 +50,8 @@ class Statement:
 
 def state(query: Query, semantics: Semantics) -> Statement:
     """The question that a query asks, about its graph as it stands. Raises NotCertified."""
+    if query.smoothing is not None:
+        raise NotCertified("a certificate says nothing of smoothed classifiers")
     tensors = TensorTable()
     nodes = NodeTable(tensors)
     add_graph(nodes, query.graph, evaluated(query.graph, query.calls))

@@ -21,6 +21,8 @@ def settle(query: Query, answer: Answer) -> Answer:
     prove anything. A bound that is no number is none.
     """
     match answer.verdict:
+        case Falsified() | Verified() if query.smoothing is not None:
+            objection = "no evidence decides a question about a smoothed classifier"
         case Falsified(witness):
             found = witness_again(query, witness)
             objection = found if isinstance(found, str) else None

@@ -151,6 +151,19 @@ class NetworkType:
 
 
 @dataclass(frozen=True, slots=True)
+class VotesType:
+    """What a smoothed classifier gives: how often noise leads to which class. `argmax` of it is a
+    class; the shares themselves are not known.
+    """
+
+    count: int
+    labels: EnumType | None = None
+
+    def __str__(self) -> str:
+        return f"votes for {self.labels.name if self.labels else f'{self.count} classes'}"
+
+
+@dataclass(frozen=True, slots=True)
 class FunctionType:
     """A user's `let`, `region` or `property` with parameters, or a built-in: typed at each call."""
 
@@ -188,6 +201,7 @@ Type = (
     | TupleType
     | SetType
     | NetworkType
+    | VotesType
     | FunctionType
     | UnknownType
 )

@@ -49,13 +49,15 @@ class Digests:
         """As `digest`."""
         encoder = _Encoder(self._arrays)
         graph = query.graph
-        asked = (
+        asked: tuple[object, ...] = (
             query.kind,
             graph.shapes[graph.input],
             encoder.computed(graph),
             query.integers,
             tuple(encoder.cases(query)),
         )
+        if query.smoothing is not None:
+            asked = (*asked, ("smoothed", query.smoothing.sigma))
         found = sha256(encoder.encoded((FORMAT, asked)))
         self._arrays = encoder.met
         return found.hexdigest()

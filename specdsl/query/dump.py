@@ -18,6 +18,9 @@ MAX_ENTRIES = 16
 def dump(query: Query) -> str:
     """Name, variables, cases with their exact input sets and atoms, network calls, graph."""
     lines = [f"query {query.name} ({query.kind})", *_variables(query), *_cases(query)]
+    if query.smoothing is not None:
+        sigma = exact(query.smoothing.sigma)
+        lines.append(f"smoothed by Gaussian noise of standard deviation {sigma}")
     for call in query.calls:
         labels = f" ({', '.join(call.labels)})" if call.labels else ""
         ends = (", ".join(nodes) for nodes in (call.inputs, call.outputs))

@@ -10,6 +10,7 @@ property already: nobody else needs to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from math import prod
 from typing import Literal
 
@@ -95,6 +96,15 @@ class NetworkCall:
     original: Original | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Smoothing:
+    """That a question is about the class a network gives most often under Gaussian noise of the
+    standard deviation `sigma` on every entry of the flat input, in the user's units.
+    """
+
+    sigma: Fraction
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Query:
     """A union of cases over one graph.
@@ -105,7 +115,9 @@ class Query:
     whole numbers only. `nonlinear`: where the graph multiplies, for those who cannot.
     `warnings`: what the user should know beside the verdict, for example that the claim is vacuous.
     `center`: of a query about a sample, the flat input at which nothing is perturbed, if that is
-    plain.
+    plain. `smoothing`: where set, the cases say that a class is not the one asked for, at one draw
+    of the noise, and the question is whether the noise makes that class the most frequent one at
+    every point of their inputs, which are one set. Nobody may answer it who does not know that.
     """
 
     name: str
@@ -120,6 +132,7 @@ class Query:
     integers: IndexArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     nonlinear: tuple[Nonlinear, ...] = ()
     center: ExactArray | None = None
+    smoothing: Smoothing | None = None
 
     def groups(self) -> tuple[Variable, ...]:
         """The variables without what an earlier one holds: each flat entry once, or `input`."""

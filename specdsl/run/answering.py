@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from specdsl.backend import Backend, Deadline, Unsupported
+from specdsl.backend import Backend, Deadline, Unsupported, require_plain
 from specdsl.diagnostics import SpecError
 from specdsl.query.query import Query
 from specdsl.run.memory import more_memory, out_of_memory, ran_out
@@ -35,8 +35,12 @@ def answer_query(query: Query, backend: Backend, timeout: float | None) -> Answe
         # The property holds for no better reason than that nothing satisfies its conditions.
         nothing = Certificate("no cases", margin=None, trusted=(), leaves=0)
         return Answer(Verified(nothing), "no cases", 0.0)
+    if not backend.capabilities.smoothed:
+        require_plain(backend.name, query)
     try:
         answer = settle(query, backend.answer(query, Deadline.after(timeout)))
+        if query.smoothing is not None:
+            return answer
         restated = restate(query.graph)
         answer = _above_rounding(query, restated.graph, answer)
         return answer if restated.keeps_values else _without_bounds(answer)

@@ -122,14 +122,14 @@ def compute(names: Iterable[str], results: Sequence[Result]) -> dict[str, Fracti
 
 def holds_unperturbed(query: Query) -> bool | None:
     """Whether the claim holds where nothing is perturbed, computed in float64; None where it is not
-    plain where that is (`Query.center`).
+    plain where that is (`Query.center`), and of a smoothed classifier.
 
     Conditions belong to the claim: a point that does not meet those of a `forall` violates nothing.
     """
     from specdsl.graph.evaluate import evaluate
 
     graph, center = query.graph, query.center
-    if center is None:
+    if center is None or query.smoothing is not None:
         return None
     shaped = np.array([float(v) for v in center]).reshape(1, *graph.shapes[graph.input])
     margins = evaluate(graph, {graph.input: shaped})[graph.output].reshape(-1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from specdsl.backend import Unsupported
+from specdsl.backend import Unsupported, require_plain
 from specdsl.diagnostics import SpecError
 from specdsl.files import read_source
 from specdsl.language.checking.combinations import Combination
@@ -28,6 +28,9 @@ SUFFIXES: Mapping[str, str] = {
     "onnx": ".onnx",
 }
 """Stage to the ending of its files."""
+
+FOR_SOLVERS = frozenset({"lp", "mps", "smt2", "vnnlib"})
+"""Stages that state a question for others, who know of no noise."""
 
 COMMENTS: Mapping[str, str] = {"query": "# ", "graph": "# "}
 """Stages several of whose texts may follow one another on one stream, each under its name."""
@@ -80,10 +83,13 @@ def stage_texts(
         if selection is not None and not selection.matches(obligation.id):
             continue
         try:
+            query = obligation.query(resources)
+            if stage in FOR_SOLVERS:
+                require_plain(stage, query)
             if stage == "vnnlib":
-                yield _vnnlib(obligation.query(resources), obligation.id, models)
+                yield _vnnlib(query, obligation.id, models)
                 continue
-            for suffix, text in _WRITERS[stage](obligation.query(resources)):
+            for suffix, text in _WRITERS[stage](query):
                 name = file_name(obligation.id) + suffix + SUFFIXES[stage]
                 yield StageText(name, obligation.id, text)
         except Unsupported as error:

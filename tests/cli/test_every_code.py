@@ -168,6 +168,11 @@ SCENES: dict[str, Callable[[], tuple[str, ...]]] = {
     "E0751": lambda: claim(
         "forall x in norm_ball([0, 0], f([0, 0])[0] - 1, linf) show f(x)[0] <= 1"
     ),
+    "E0755": lambda: spec(
+        "let g = smooth(f, 1/4)\n"
+        "check forall x in norm_ball([1, 0], 1/10, l2): argmax(g(x)) != 0\n"
+        "check forall x in norm_ball([1, 0], 1/10, l2): argmax(g(2 * x)) == 0"
+    ),
     "E0850": lambda: (*spec("check p"), "-D", "eps"),
     "E0851": lambda: (*spec("check p"), "-k", "(a"),
     "E0852": lambda: (

@@ -17,11 +17,18 @@ from specdsl.language.types import (
     TensorType,
     TupleType,
     UnknownType,
+    VotesType,
 )
 from specdsl.language.typing.labels import check_label
 from specdsl.language.typing.names import NOTHING, Context, SetFacts, Typed, quote
 from specdsl.language.typing.networks import hidden_entry
-from specdsl.language.typing.operands import describe, sorted_variables, text_of, whole
+from specdsl.language.typing.operands import (
+    describe,
+    only_class,
+    sorted_variables,
+    text_of,
+    whole,
+)
 from specdsl.language.typing.temporal import check_moment
 from specdsl.language.typing.types import as_tensor, extent
 
@@ -107,6 +114,8 @@ def _network_part(expression: syntax.Attribute, context: Context) -> Typed:
 
 def _partless(expression: syntax.Attribute, base: Typed, context: Context) -> Typed:
     kind = base.type
+    if isinstance(kind, VotesType):
+        return only_class(expression.base, context)
     help = None
     if isinstance(kind, SetType) and isinstance(kind.element, LabelType):
         label = expression.name
@@ -150,6 +159,8 @@ def index(expression: syntax.Index, context: Context) -> Typed:
         return _tuple_item(expression, base, kind, context)
     if isinstance(kind, NetworkType):
         return _network_entry(expression, kind, context)
+    if isinstance(kind, VotesType):
+        return only_class(expression.base, context)
     tensor = as_tensor(kind)
     if tensor is not None and tensor.shape:
         return _entries(expression, base, tensor, context)

@@ -37,6 +37,7 @@ from specdsl.language.typing.reductions import (
     reduction,
 )
 from specdsl.language.typing.sets import box, one_of
+from specdsl.language.typing.smoothing import smooth
 from specdsl.language.typing.temporal import at, over_steps
 
 LATER_FUNCTIONS: Mapping[str, str | None] = MappingProxyType(
@@ -183,6 +184,7 @@ BUILTINS: Mapping[str, BuiltIn] = MappingProxyType(
         "argmax": BuiltIn(("scores",), best("argmax")),
         "argmin": BuiltIn(("scores",), best("argmin")),
         "margin": BuiltIn(("scores", "label"), margin),
+        "smooth": BuiltIn(("network", "sigma"), smooth),
         "all": BuiltIn(("claims",), whole=_truth("all")),
         "any": BuiltIn(("claims",), whole=_truth("any")),
         "box": BuiltIn(("lower", "upper"), named=_box, options=("shape",)),

@@ -10,7 +10,7 @@ import numpy as np
 
 from specdsl.language import syntax
 from specdsl.language.spec import Value
-from specdsl.language.types import BoolType, FunctionType, NetworkType
+from specdsl.language.types import BoolType, FunctionType, NetworkType, VotesType
 from specdsl.language.typing.arguments import count, not_by_comprehension, not_by_name
 from specdsl.language.typing.builtins import BUILTINS, LATER_FUNCTIONS, built_in
 from specdsl.language.typing.fit import Argument, accepts
@@ -45,6 +45,10 @@ def call(expression: syntax.Call, context: Context) -> Typed:
     if isinstance(function, syntax.Attribute) and function.name == "hidden":
         base = context.type_of(function.base)
         if isinstance(base.type, NetworkType):
+            if isinstance(base.type.output, VotesType):
+                message = f"{quote(function.base)} is smoothed: only its class is known"
+                help = "ask the network itself for hidden values"
+                return context.error("E0315", message, function.base.span, help=help)
             arguments = positional(expression, "hidden", context)
             return NOTHING if arguments is None else hidden(expression, base, arguments, context)
     return _apply(expression, context.type_of(function), None, context)

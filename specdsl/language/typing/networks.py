@@ -15,6 +15,7 @@ from specdsl.language.types import (
     TensorType,
     TupleType,
     Type,
+    VotesType,
 )
 from specdsl.language.typing.arguments import count
 from specdsl.language.typing.fit import Argument, accepts
@@ -155,6 +156,13 @@ def composition(expression: syntax.Binary, context: Context) -> Typed:
     if not (left.known and right.known):
         return NOTHING
     for side, typed in ((expression.left, left), (expression.right, right)):
+        if isinstance(typed.type, NetworkType) and isinstance(typed.type.output, VotesType):
+            return context.error(
+                "E0315",
+                f"{quote(side)} is smoothed: only its class is known, which goes into no network",
+                side.span,
+                help="compose first: `smooth(f >> g, 1/4)`",
+            )
         if not isinstance(typed.type, NetworkType):
             return context.error(
                 "E0302",

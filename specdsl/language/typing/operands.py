@@ -19,6 +19,7 @@ from specdsl.language.types import (
     SetType,
     TensorType,
     UnknownType,
+    VotesType,
 )
 from specdsl.language.typing.names import Context, Typed, Variable, quote
 from specdsl.language.typing.types import as_tensor
@@ -67,6 +68,8 @@ def operand(expression: syntax.Expr, typed: Typed, context: Context) -> Operand 
             f"{quote(expression)} is a {noun}; these are compared with `==` and `!=` only",
             expression.span,
         )
+    elif isinstance(kind, VotesType):
+        only_class(expression, context)
     else:
         context.error(
             "E0302",
@@ -74,6 +77,16 @@ def operand(expression: syntax.Expr, typed: Typed, context: Context) -> Operand 
             expression.span,
         )
     return None
+
+
+def only_class(expression: syntax.Expr, context: Context) -> Typed:
+    """E0315: more is asked of a smoothed classifier than its class."""
+    return context.error(
+        "E0315",
+        f"{quote(expression)} is what a smoothed classifier gives: only its class is known",
+        expression.span,
+        help=f"ask for the class: `argmax({text_of(expression)}) == c`",
+    )
 
 
 def describe(typed: Typed) -> str:

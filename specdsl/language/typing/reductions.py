@@ -9,7 +9,7 @@ from fractions import Fraction
 from specdsl.diagnostics import SpecError
 from specdsl.language import constants, syntax, units
 from specdsl.language.spec import Value
-from specdsl.language.types import LabelType, NormType, RecordType, TensorType
+from specdsl.language.types import LabelType, NormType, RecordType, TensorType, VotesType
 from specdsl.language.typing.comprehensions import each_argument
 from specdsl.language.typing.labels import check_label
 from specdsl.language.typing.names import NOTHING, Context, Typed, quote
@@ -220,6 +220,9 @@ def best(function: str) -> Apply:
     """`argmax`, `argmin`: the class whose score is strictly the best."""
 
     def apply(call: syntax.Call, arguments: Arguments, context: Context) -> Typed:
+        votes = context.type_of(arguments[0])
+        if function == "argmax" and isinstance(votes.type, VotesType):
+            return Typed(LabelType(votes.type.count, votes.type.labels), None, votes.variables)
         x = _scores(function, arguments[0], context)
         if x is None:
             return NOTHING

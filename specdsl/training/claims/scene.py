@@ -84,6 +84,18 @@ class ClaimScene(Scene):
         super().__init__()
         self.parameters: list[Parameter] = []
 
+    def call(
+        self,
+        network: LoadedNetwork,
+        arguments: Sequence[EntryArray],
+        noise: Fraction | None = None,
+    ) -> tuple[Tensor, ...]:
+        """As for queries. Raises SpecError E0730 for a smoothed classifier."""
+        if noise is not None:
+            text = f"`{network.name}` is smoothed there, and nothing bounds what samples say"
+            raise untrainable(text, help="train the network under noise, and `check` it smoothed")
+        return super().call(network, arguments)
+
     def declare(self, parameter: Parameter, space: Space | None) -> Tensor:
         """A parameter as entries. All are declared before anything is quantified."""
         size = prod(parameter.shape)

@@ -26,10 +26,16 @@ from specdsl.query.elaboration.values.meaning import (
     Meanings,
     misfit,
 )
-from specdsl.query.elaboration.values.networks import Composition, HiddenValue, LoadedNetwork
+from specdsl.query.elaboration.values.networks import (
+    Composition,
+    HiddenValue,
+    LoadedNetwork,
+    Smoothed,
+)
 from specdsl.query.elaboration.values.regions import FiniteSet, Region
 from specdsl.query.elaboration.values.resources import Resources
 from specdsl.query.elaboration.values.samples import sliced
+from specdsl.query.elaboration.values.smoothed import require_variable
 from specdsl.query.elaboration.values.symbolic import Linear, Tensor, scalar
 
 
@@ -173,13 +179,20 @@ def _samples(
 
 
 def apply_network(
-    network: LoadedNetwork | Composition | HiddenValue,
+    network: LoadedNetwork | Composition | HiddenValue | Smoothed,
     arguments: Sequence[Tensor],
     meanings: Accessor,
+    noise: Fraction | None = None,
 ) -> Meaning:
-    """A network on arguments in user units; on constants its exact output, if that is rational."""
+    """A network on arguments in user units; on constants its exact output, if that is rational.
+
+    `noise`: the standard deviation of what is added to the arguments.
+    """
+    if isinstance(network, Smoothed):
+        require_variable(arguments)
+        return apply_network(network.network, arguments, meanings, network.sigma)
     if isinstance(network, Composition):
-        inner = apply_network(network.first, arguments, meanings)
+        inner = apply_network(network.first, arguments, meanings, noise)
         passed = list(inner.values) if isinstance(inner, Group) else [_as_tensor(inner, meanings)]
         return apply_network(network.second, passed, meanings)
     flat = [argument.flat for argument in arguments]
@@ -187,7 +200,7 @@ def apply_network(
         return _hidden(network, flat, meanings)
     network.check_arguments(flat)
     if not network.exact() or any(isinstance(v, Linear) for values in flat for v in values):
-        said = meanings.scene.call(network, flat)
+        said = meanings.scene.call(network, flat, noise)
     else:
         exact = meanings.resources.evaluate(network, flat)
         said = tuple(

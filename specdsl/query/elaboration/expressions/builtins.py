@@ -30,7 +30,8 @@ from specdsl.query.elaboration.expressions.set_builtins import SET_BUILTINS
 from specdsl.query.elaboration.expressions.unrolling import each_argument
 from specdsl.query.elaboration.values.environment import Environment, thunks
 from specdsl.query.elaboration.values.formula import Formula, conjunction, disjunction
-from specdsl.query.elaboration.values.meaning import Claim, Meaning, Truths
+from specdsl.query.elaboration.values.meaning import Claim, Meaning, Truths, misfit
+from specdsl.query.elaboration.values.networks import Composition, LoadedNetwork, Smoothed
 from specdsl.query.elaboration.values.symbolic import (
     Extreme,
     Linear,
@@ -71,6 +72,17 @@ def _margin(interpreter: Interpreter, call: syntax.Call, environment: Environmen
 
 def _value(found: Extreme | Fraction | Linear) -> Meaning:
     return found if isinstance(found, Extreme) else scalar(found)
+
+
+def _smooth(interpreter: Interpreter, call: syntax.Call, environment: Environment) -> Meaning:
+    network, noise = arguments_of(call, environment, 2)
+    found = interpreter.meaning(network, environment)
+    sigma = interpreter.number(noise, environment)
+    if not isinstance(found, LoadedNetwork | Composition):
+        raise misfit("a network", network)
+    if sigma <= 0:
+        raise SpecError.of("E0316", f"the noise is positive, not {sigma}", noise.span)
+    return Smoothed(found, sigma)
 
 
 # --- numbers -------------------------------------------------------------------------------------
@@ -224,6 +236,7 @@ BUILTINS: Mapping[str, BuiltIn] = MappingProxyType(
         "argmax": _prediction("argmax"),
         "argmin": _prediction("argmin"),
         "margin": _margin,
+        "smooth": _smooth,
         "min": _smallest_or_largest("min"),
         "max": _smallest_or_largest("max"),
         "sum": _sum,

@@ -57,7 +57,12 @@ from specdsl.query.elaboration.values.meaning import (
     misfit,
     value_meaning,
 )
-from specdsl.query.elaboration.values.networks import Composition, HiddenValue, LoadedNetwork
+from specdsl.query.elaboration.values.networks import (
+    Composition,
+    HiddenValue,
+    LoadedNetwork,
+    Smoothed,
+)
 from specdsl.query.elaboration.values.regions import FiniteSet, Member, Region
 from specdsl.query.elaboration.values.resources import Resources
 from specdsl.query.elaboration.values.samples import members, sample_part
@@ -345,7 +350,7 @@ class Interpreter:
         found = self.meaning(function, environment)
         if isinstance(found, Closure):
             return self.enter(found, thunks(expression, environment), environment)
-        if isinstance(found, LoadedNetwork | Composition | HiddenValue):
+        if isinstance(found, LoadedNetwork | Composition | HiddenValue | Smoothed):
             arguments = [t.expression for t in thunks(expression, environment)]
             tensors = [self.tensor(argument, environment) for argument in arguments]
             return apply_network(found, tensors, self)

@@ -17,6 +17,7 @@ from specdsl.query.elaboration.questions.layout import (
     lay_out,
     shown_variables,
 )
+from specdsl.query.elaboration.questions.smoothed import smoothing_of
 from specdsl.query.elaboration.questions.unperturbed import unperturbed
 from specdsl.query.elaboration.values.environment import Sample
 from specdsl.query.elaboration.values.formula import Formula, TooManyClauses, conjunction
@@ -105,6 +106,7 @@ class Assembler:
         """The query over cases that were made with this assembly."""
         scene, rows = self.claims.scene, tuple(self.assembly.rows)
         check_domains(scene, self.layout, rows, cases)
+        smoothing = smoothing_of(self.question, self.layout, rows, cases, self.span)
         emitted = emit(scene, self.layout, rows)
         return Query(
             name=name,
@@ -119,6 +121,7 @@ class Assembler:
             integers=self.layout.integers,
             nonlinear=self._nonlinear(emitted),
             center=self._center(),
+            smoothing=smoothing,
         )
 
     def _center(self) -> ExactArray | None:

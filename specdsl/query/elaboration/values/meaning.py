@@ -11,7 +11,12 @@ from specdsl.language import syntax
 from specdsl.language.spec import Value
 from specdsl.query.elaboration.values.environment import Closure, Environment, Local, Sample
 from specdsl.query.elaboration.values.formula import Formula, truth
-from specdsl.query.elaboration.values.networks import Composition, HiddenValue, LoadedNetwork
+from specdsl.query.elaboration.values.networks import (
+    Composition,
+    HiddenValue,
+    LoadedNetwork,
+    Smoothed,
+)
 from specdsl.query.elaboration.values.regions import FiniteSet, Region
 from specdsl.query.elaboration.values.scene import Scene
 from specdsl.query.elaboration.values.symbolic import Extreme, Prediction, Root, Tensor, constant
@@ -87,6 +92,7 @@ Meaning = (
     | LoadedNetwork
     | Composition
     | HiddenValue
+    | Smoothed
     | Closure
     | Sample
     | str

@@ -152,6 +152,16 @@ class HiddenValue:
     index: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Smoothed:
+    """`smooth(network, sigma)`: the class it gives most often under Gaussian noise of that standard
+    deviation on every entry of its input, in the user's units.
+    """
+
+    network: LoadedNetwork | Composition
+    sigma: Fraction
+
+
 def _closest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     listed = ", ".join(f"`{n}`" for n in names[:MAX_LISTED])

@@ -58,10 +58,15 @@ class Quantified:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CallStep:
-    """A network applied to arguments in user units, one flat vector for each of its inputs."""
+    """A network applied to arguments in user units, one flat vector for each of its inputs.
+
+    `noise`: the standard deviation of the Gaussian noise on them, of a smoothed classifier. What
+    the step gives are then the scores at one draw of it.
+    """
 
     network: LoadedNetwork
     arguments: tuple[EntryArray, ...]
+    noise: Fraction | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -162,12 +167,17 @@ class Scene:
 
     # --- steps -----------------------------------------------------------------------------------
 
-    def call(self, network: LoadedNetwork, arguments: Sequence[EntryArray]) -> tuple[Tensor, ...]:
+    def call(
+        self,
+        network: LoadedNetwork,
+        arguments: Sequence[EntryArray],
+        noise: Fraction | None = None,
+    ) -> tuple[Tensor, ...]:
         """The network's outputs in their declared shapes and the user's units.
 
         Raises SpecError E0752 where an argument has another size than the network takes.
         """
-        step = self._call(network, arguments)
+        step = self._call(network, arguments, noise)
         return tuple(
             Tensor(
                 self._entries(step, number, port.size).reshape(port.shape), port.space, port.labels
@@ -181,10 +191,16 @@ class Scene:
         shape = network.hidden_shape(name)
         return Tensor(self._entries(step, name, prod(shape)).reshape(shape))
 
-    def _call(self, network: LoadedNetwork, arguments: Sequence[EntryArray]) -> int:
+    def _call(
+        self,
+        network: LoadedNetwork,
+        arguments: Sequence[EntryArray],
+        noise: Fraction | None = None,
+    ) -> int:
         network.check_arguments(arguments)
         flat = tuple(argument.reshape(-1) for argument in arguments)
-        return self._step((id(network), tuple(map(tuple, flat))), CallStep(network, flat))
+        key = (id(network), tuple(map(tuple, flat)), noise)
+        return self._step(key, CallStep(network, flat, noise))
 
     def apply(self, op: ops.Op, *operands: EntryArray, span: Span | None = None) -> EntryArray:
         """An elementwise op on flat vectors of one length."""
