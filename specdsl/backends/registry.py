@@ -21,6 +21,7 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "sdp": ("specdsl.backends.sdp", "Sdp"),
     "smt": ("specdsl.backends.smt", "Smt"),
     "search": ("specdsl.backends.search", "Search"),
+    "sampling": ("specdsl.backends.sampling", "Sampling"),
     "portfolio": ("specdsl.backends.portfolio", "Portfolio"),
 }
 """Name in `using` to (module, class)."""

@@ -235,6 +235,15 @@ BACKENDS = table(
         *_SEARCH,
     ),
     _backend(
+        "sampling",
+        "random draws: how sure they make a claim, and no proof; the one for smoothed classifiers",
+        Option("samples", "int", "draws that count", default=100_000, minimum=1),
+        Option("alpha", "real", "how likely it may be wrong", "1/1000", minimum=0),
+        Option("selection", "int", "draws that tell if these are worth while", 100, minimum=1),
+        Option("batch", "int", "points computed at once", default=1_000, minimum=1),
+        Option("seed", "int", "seed of the draws", default=0, minimum=0),
+    ),
+    _backend(
         "portfolio",
         "attack, then bounds, then search with these options, then milp",
         *_SEARCH,
@@ -255,7 +264,7 @@ BACKENDS = table(
             choices=("box", "symbolic"),
         ),
     ),
-    later=("sampling", "dual", "lagrangian", "statistical"),
+    later=("dual", "lagrangian", "statistical"),
     to_come=("reach",),
 )
 

@@ -27,7 +27,10 @@ from specdsl.query.sets import Box, exact
 SECONDS = 5.0
 
 # Options with which a backend gives up soon on what it cannot find; others have no such options.
-LITTLE_EFFORT: Mapping[str, Mapping[str, object]] = {"attack": {"steps": 1, "restarts": 1}}
+LITTLE_EFFORT: Mapping[str, Mapping[str, object]] = {
+    "attack": {"steps": 1, "restarts": 1},
+    "sampling": {"samples": 10},
+}
 
 # No sample has values anywhere near this.
 FAR_ABOVE = 10_000.0

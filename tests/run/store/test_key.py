@@ -36,6 +36,8 @@ def other(value: object, hint: object) -> object:
         return not value
     if isinstance(value, float):
         return value / 2 + 0.25
+    if isinstance(value, Fraction):
+        return value / 2
     if isinstance(value, int):
         return value + 1
     return "cuda" if isinstance(value, str) else 1
