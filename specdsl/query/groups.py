@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,14 +32,28 @@ def group_cases(query: Query) -> tuple[CaseGroup, ...]:
     Bounds only see the float64 hull of an input set, so cases with equal hulls may share them
     although their exact sets may differ in the last place; witnesses are judged case by case.
     """
+    return tuple(_group(query, positions) for positions in _positions(query, _hull_key))
+
+
+def exact_groups(query: Query) -> tuple[tuple[int, ...], ...]:
+    """Positions of the cases that have one and the same input set, to the last rational digit; in
+    order of their first member.
+    """
+    return tuple(_positions(query, _exact_key))
+
+
+def _positions(query: Query, key: Callable[[InputSet], object]) -> Iterator[tuple[int, ...]]:
+    """Positions of cases whose inputs have equal keys. Inputs are shared objects most of the time,
+    so that each key is made once.
+    """
     keys: dict[int, object] = {}
     members: dict[object, list[int]] = {}
     for position, case in enumerate(query.cases):
         identity = id(case.inputs)
         if identity not in keys:
-            keys[identity] = _hull_key(case.inputs)
+            keys[identity] = key(case.inputs)
         members.setdefault(keys[identity], []).append(position)
-    return tuple(_group(query, tuple(positions)) for positions in members.values())
+    yield from map(tuple, members.values())
 
 
 def _group(query: Query, members: tuple[int, ...]) -> CaseGroup:
@@ -54,3 +69,8 @@ def _group(query: Query, members: tuple[int, ...]) -> CaseGroup:
 def _hull_key(inputs: InputSet) -> object:
     lower, upper = inputs.box.float_bounds()
     return (lower.tobytes(), upper.tobytes(), *(ball.key() for ball in inputs.balls))
+
+
+def _exact_key(inputs: InputSet) -> object:
+    box, balls = inputs.box, (ball.key() for ball in inputs.balls)
+    return (tuple(box.lower), tuple(box.upper), *balls)

@@ -19,8 +19,7 @@ from specdsl.backends.lp import Lp
 from specdsl.backends.milp import Milp
 from specdsl.backends.search import Search
 from specdsl.backends.smt import Smt, write_smt2
-from specdsl.backends.smt.formula import encode_case as encode_formula
-from specdsl.backends.smt.formula import number
+from specdsl.backends.smt.formula import encode_network, number
 from specdsl.bounds import pre_activation_bounds
 from specdsl.encoding.balls import OuterBall, cut_off
 from specdsl.encoding.encode import encode_case, encode_graph
@@ -102,10 +101,10 @@ def minima(query: Query, case: int) -> Minima:
 
 def z3_has_a_point(query: Query, case: int, limit: float) -> bool:
     """Whether some input has all margins of the case at or below the limit, exactly."""
-    formula = encode_formula(query, case)
+    formula = encode_network(query, [case])
     solver = z3.SolverFor("QF_LRA")
     solver.add(formula.network)
-    solver.add([margin <= number(Fraction(limit)) for margin in formula.margins])
+    solver.add([margin <= number(Fraction(limit)) for margin in formula.margins.values()])
     result = solver.check()
     assert result != z3.unknown
     return result == z3.sat

@@ -20,7 +20,7 @@ from specdsl.backend import Deadline, Unsupported
 from specdsl.backends.lp import Lp
 from specdsl.backends.milp import Milp
 from specdsl.backends.smt import Smt, write_smt2
-from specdsl.backends.smt.formula import encode_case
+from specdsl.backends.smt.formula import encode_network
 from specdsl.backends.smt.terms import number
 from specdsl.encoding.cases import case_models
 from specdsl.encoding.write import write_lp, write_mps
@@ -175,7 +175,7 @@ def test_the_formula_of_a_step_is_its_function(name: str, data: st.DataObject) -
     ends = sorted(data.draw(st.lists(st.integers(-20, 20), min_size=2, max_size=2)))
     x = Fraction(data.draw(st.integers(*ends)), 8)
     inputs = Box(exact([Fraction(ends[0], 8)]), exact([Fraction(ends[1], 8)]))
-    formula = encode_case(query_of(one_step(op, 2.0, 1.0), inputs), 0)
+    formula = encode_network(query_of(one_step(op, 2.0, 1.0), inputs), [0])
     solver = z3.Solver()
     solver.add([*formula.network, formula.inputs[0] == number(x)])
     value = 2 * op.exact(x) + 1
@@ -195,7 +195,9 @@ def test_the_formula_of_a_maximum_is_its_function(seed: int) -> None:
     x = builder.add(ops.Input((4,)), name="x")
     node = builder.add(ops.GroupMax(groups), x)
     graph = builder.build(builder.add(ops.Scale(np.array(2.0), np.array(1.0)), node))
-    formula = encode_case(query_of(graph, Box(exact(lower.tolist()), exact(upper.tolist()))), 0)
+    formula = encode_network(
+        query_of(graph, Box(exact(lower.tolist()), exact(upper.tolist()))), [0]
+    )
     solver = z3.Solver()
     entries = zip(formula.inputs, point, strict=True)
     solver.add([*formula.network, *(symbol == value for symbol, value in entries)])

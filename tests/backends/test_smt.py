@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from specdsl.backend import Deadline
 from specdsl.backends.milp import Milp
 from specdsl.backends.smt import Smt, write_smt2
-from specdsl.backends.smt.formula import encode_case, exact_point, number
+from specdsl.backends.smt.formula import encode_network, exact_point, number
 from specdsl.evidence import settle
 from specdsl.graph import ops
 from specdsl.graph.exact import evaluate_exact
@@ -80,7 +80,7 @@ def test_the_formula_of_a_neuron_is_its_function(
     neuron = exact_query(
         op, Fraction(0), False, Box(exact([Fraction(e, 8) for e in ends][:1]), exact([ends[1] / 8]))
     )
-    formula = encode_case(neuron, 0)
+    formula = encode_network(neuron, [0])
     # What is asked is the sign of the margin, which other margins may have as well.
     graph = restate(neuron.graph).graph
     y = evaluate_exact(graph, {graph.input: exact([x])})[graph.output][0]
@@ -94,7 +94,7 @@ def test_the_formula_of_a_neuron_is_its_function(
 @given(queries(), generators())
 @quick
 def test_a_model_is_an_exact_evaluation(query: Query, rng: np.random.Generator) -> None:
-    formula = encode_case(query, 0)
+    formula = encode_network(query, [0])
     solver = z3.Solver()
     solver.add(formula.network)
     box = query.cases[0].inputs.box
@@ -113,7 +113,8 @@ def test_a_model_is_an_exact_evaluation(query: Query, rng: np.random.Generator) 
         evaluate_exact(graph, {graph.input: point})[graph.output].reshape(-1)
         for graph in (query.graph, restate(query.graph).graph)
     )
-    for atom, margin in zip(query.cases[0].atoms, formula.margins, strict=True):
+    for atom in query.cases[0].atoms:
+        margin = formula.margins[atom.index]
         value = model.eval(margin, model_completion=True).as_fraction()
         assert value == restated[atom.index]
         assert (value > 0) == (plain[atom.index] > 0)

@@ -9,6 +9,7 @@ import numpy as np
 import z3
 
 from specdsl.backend import Deadline
+from specdsl.backends.smt.backward import Backward, Between
 from specdsl.backends.smt.forms import ExactRange, LinearForm, form_range
 from specdsl.backends.smt.terms import Formula, Term, number, rational
 from specdsl.graph import ops
@@ -46,6 +47,7 @@ class Encoder:
         self.whole = False
         self.products = False
         self.enclosed: list[Enclosed] = []
+        self._backward = Backward()
         self._names: set[str] = set()
 
     def check_time(self) -> None:
@@ -75,8 +77,22 @@ class Encoder:
         return terms[0] if len(terms) == 1 else z3.Sum(terms)
 
     def range_of(self, form: LinearForm) -> ExactRange:
-        """What the ranges of its variables imply, exactly."""
+        """What the ranges of its variables imply, exactly: interval arithmetic."""
         return form_range(form, self.ranges)
+
+    def narrow_range_of(self, form: LinearForm) -> ExactRange:
+        """The same, narrower where substitution back to the inputs tells more."""
+        known = self.range_of(form)
+        found = self._backward.range_of(form, self.ranges)
+        if found is None:
+            return known
+        return ExactRange(max(known.lower, found.lower), min(known.upper, found.upper))
+
+    def know_between(self, below: LinearForm, above: LinearForm) -> None:
+        """That the newest variable lies between two forms over earlier ones, for
+        `narrow_range_of`.
+        """
+        self._backward.know(len(self.symbols) - 1, Between(below, above))
 
     def named(self, name: str, x: LinearForm, known: ExactRange) -> LinearForm:
         """The form as a variable of its own, unless it is one up to a factor."""
@@ -84,4 +100,5 @@ class Encoder:
             return x
         named = self.variable(name, known)
         self.assertions.append(self.expression(named) == self.expression(x))
+        self.know_between(x, x)
         return named

@@ -1,13 +1,14 @@
-"""One case of a query as a Z3 formula over exact rationals.
+"""The network on one input set as a Z3 formula over exact rationals, and what cases add to it.
 
 The graph is taken as it stands, every float at its exact value. Affine layers are composed exactly
-and need no variables; a neuron whose exact range lies in one linear piece needs none either. A
+and need no variables; a neuron that exact bounds keep in one linear piece needs none either. A
 product of two forms becomes a variable, and so does a square: these and l2 balls make the formula
 polynomial. Roundings are variables that are whole numbers. A curve is only enclosed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -24,8 +25,8 @@ from specdsl.encoding.integers import round_inward
 from specdsl.graph import ops
 from specdsl.graph.graph import NodeId
 from specdsl.graph.rewrites import restate
-from specdsl.query.query import Query
-from specdsl.query.sets import Ball, EmptySet, ExactArray, exact
+from specdsl.query.query import Case, Query
+from specdsl.query.sets import Ball, EmptySet, ExactArray, InputSet, exact
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,19 +45,18 @@ class RoundBall:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CaseFormula:
+class NetworkFormula:
     """`inputs`: one Z3 variable for each entry of the flat input; `network`: what ties them to
-    the margins, without the l2 balls `balls`; `margins[k]` and `ranges[k]`: of atom k; `atoms[k]`:
-    that it holds. `whole`: some variables are whole numbers; `products`: the network multiplies;
+    the margins, without the l2 balls `balls`; `margins` and `ranges`: of the graph's output, by
+    index. `whole`: some variables are whole numbers; `products`: the network multiplies;
     `enclosed`: the curves in it.
     """
 
     inputs: list[Term]
     network: list[Formula]
     balls: list[RoundBall]
-    margins: list[Term]
-    ranges: list[ExactRange]
-    atoms: list[Formula]
+    margins: Mapping[int, Term]
+    ranges: Mapping[int, ExactRange]
     whole: bool
     products: bool
     enclosed: list[Enclosed]
@@ -68,30 +68,37 @@ class CaseFormula:
 
     @property
     def assertions(self) -> list[Formula]:
-        """Satisfiable exactly where the case has a point; with curves, satisfiable there."""
-        return [*self.network, *(ball.formula for ball in self.balls), *self.atoms]
+        """All but the atoms of a case. Satisfiable with them exactly where the case has a point;
+        with curves, satisfiable there.
+        """
+        return [*self.network, *(ball.formula for ball in self.balls)]
+
+    def atoms(self, case: Case) -> list[Formula]:
+        """That the atoms of a case hold."""
+        return [
+            self.margins[atom.index] < 0 if atom.strict else self.margins[atom.index] <= 0
+            for atom in case.atoms
+        ]
 
 
-def encode_case(
-    query: Query, case: int, prefix: str = "", deadline: Deadline = FOREVER
-) -> CaseFormula:
-    """The formula of case number `case`; `prefix` goes before the names of inner variables.
+def encode_network(
+    query: Query, cases: Sequence[int], prefix: str = "", deadline: Deadline = FOREVER
+) -> NetworkFormula:
+    """The formula that serves some cases over one input set, by their positions; `prefix` goes
+    before the names of inner variables.
 
     Raises Unsupported for an op without a rule, OutOfTime at the deadline.
     """
     encoder = Encoder(prefix, deadline)
-    inputs, balls = _encode_inputs(query, case, encoder)
+    inputs, balls = _encode_inputs(query, query.cases[cases[0]].inputs, encoder)
     forms = _encode_graph(query, inputs, encoder)
-    atoms = query.cases[case].atoms
-    read = [forms[a.index] for a in atoms]
-    margins = [encoder.expression(form) for form in read]
-    return CaseFormula(
+    read = sorted({atom.index for case in cases for atom in query.cases[case].atoms})
+    return NetworkFormula(
         inputs=[encoder.symbols[v] for form in inputs for v in form.terms],
         network=encoder.assertions,
         balls=balls,
-        margins=margins,
-        ranges=[encoder.range_of(form) for form in read],
-        atoms=[m < 0 if a.strict else m <= 0 for m, a in zip(margins, atoms, strict=True)],
+        margins={index: encoder.expression(forms[index]) for index in read},
+        ranges={index: encoder.narrow_range_of(forms[index]) for index in read},
         whole=encoder.whole,
         products=encoder.products,
         enclosed=encoder.enclosed,
@@ -116,12 +123,9 @@ def input_names(query: Query) -> list[str]:
 
 
 def _encode_inputs(
-    query: Query, case: int, encoder: Encoder
+    query: Query, inputs: InputSet, encoder: Encoder
 ) -> tuple[list[LinearForm], list[RoundBall]]:
-    """A variable for each entry of the flat input, inside the case's exact input set but for l2
-    balls.
-    """
-    inputs = query.cases[case].inputs
+    """A variable for each entry of the flat input, inside the exact input set but for l2 balls."""
     try:
         box = round_inward(inputs, query.integers).box
     except EmptySet:

@@ -26,6 +26,7 @@ def encode_maximum(name: str, members: Sequence[LinearForm], encoder: Encoder) -
         return members[surest]
     highest = max(ranges[i].upper for i in kept)
     y = encoder.variable(name, ExactRange(floor, highest).outward())
+    encoder.know_between(members[surest], LinearForm({}, highest))
     at_y, values = encoder.expression(y), [encoder.expression(members[i]) for i in kept]
     encoder.assertions += [at_y >= value for value in values]
     encoder.assertions.append(z3.Or([at_y <= value for value in values]))

@@ -10,6 +10,7 @@ from functools import singledispatch
 from itertools import pairwise
 
 from specdsl.backend import Unsupported
+from specdsl.backends.smt.backward import lines_around
 from specdsl.backends.smt.encoder import Encoder
 from specdsl.backends.smt.forms import ExactRange, Line, LinearForm, Pieces, affine_forms
 from specdsl.backends.smt.jumps import encode_maximum, encode_rounding, encode_threshold
@@ -117,8 +118,10 @@ def _neuron(name: str, pieces: Pieces, x: LinearForm, encoder: Encoder) -> Linea
     """The line that covers its range, else a split over the lines that meet it."""
     encoder.check_time()
     known = encoder.range_of(x).outward()
-    first = bisect_right(pieces.points, known.lower)
-    last = max(first, bisect_left(pieces.points, known.upper))
+    first, last = _met(pieces, known)
+    if first < last:
+        known = encoder.narrow_range_of(x).outward()
+        first, last = _met(pieces, known)
     if first == last:
         line = pieces.lines[first]
         return x.scaled(line.slope, line.intercept)
@@ -127,10 +130,18 @@ def _neuron(name: str, pieces: Pieces, x: LinearForm, encoder: Encoder) -> Linea
     points = [known.lower, *inner, known.upper]
     values = [line.at(p) for line, p in zip([*lines, lines[-1]], points, strict=True)]
     y = encoder.variable(name, ExactRange(min(values), max(values)).outward())
+    around = lines_around(lines, points, values)
+    encoder.know_between(*(x.scaled(line.slope, line.intercept) for line in around))
     at_x, at_y = encoder.expression(x), encoder.expression(y)
     encoder.assertions.append(at_y == split(lines, inner, at_x))
     encoder.assertions += _hull(lines, points, values, at_x, at_y)
     return y
+
+
+def _met(pieces: Pieces, known: ExactRange) -> tuple[int, int]:
+    """The first and the last line that a range meets; one line where it needs no split."""
+    first = bisect_right(pieces.points, known.lower)
+    return first, max(first, bisect_left(pieces.points, known.upper))
 
 
 def _hull(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import z3
 
-from specdsl.backends.smt.formula import encode_case, logic
+from specdsl.backends.smt.formula import NetworkFormula, encode_network, logic
+from specdsl.backends.smt.terms import Formula
+from specdsl.query.groups import exact_groups
 from specdsl.query.query import Query
 
 
@@ -15,28 +18,38 @@ def write_smt2(query: Query) -> str:
     or what products, l2 balls and whole numbers ask for. Curves are enclosed, which the header
     says: then `unsat` alone is an answer.
 
-    The input's variables have the user's names; inner ones say layer and neuron. With more than
-    one case, inner names begin with `case_K.` and the cases stand in one disjunction.
-    Raises Unsupported as `encode_case` does.
+    The input's variables have the user's names; inner ones say layer and neuron. The network
+    stands once for all cases over one input set, whose atoms stand in one disjunction. With more
+    than one input set, inner names begin with `set_K.` and the sets stand in one disjunction.
+    Raises Unsupported as `encode_network` does.
     """
-    several = len(query.cases) > 1
+    groups = exact_groups(query)
+    several = len(groups) > 1
     formulas = [
-        encode_case(query, case, prefix=f"case_{case}." if several else "")
-        for case in range(len(query.cases))
+        encode_network(query, members, prefix=f"set_{i}." if several else "")
+        for i, members in enumerate(groups)
+    ]
+    parts = [
+        [*formula.assertions, *_some_case(query, formula, members)]
+        for formula, members in zip(formulas, groups, strict=True)
     ]
     solver = z3.Solver()
-    if several:
-        solver.add(z3.Or([z3.And(formula.assertions) for formula in formulas]))
-    elif formulas:
-        solver.add(formulas[0].assertions)
+    if len(parts) == 1:
+        solver.add(parts[0])
     else:
-        solver.add(z3.BoolVal(False))
+        solver.add(z3.Or([z3.And(part) for part in parts]))
     body = solver.to_smt2().split("\n")
     kept = [line for line in body if not line.startswith((";", "(set-info"))]
     polynomial = any(formula.polynomial for formula in formulas)
     found = logic(any(formula.whole for formula in formulas), polynomial)
     curves = sorted({type(each.op).__name__ for f in formulas for each in f.enclosed})
     return _numbered("\n".join([*_header(query, found, curves), *kept]))
+
+
+def _some_case(query: Query, formula: NetworkFormula, members: Sequence[int]) -> list[Formula]:
+    """That all atoms of one of the cases hold."""
+    atoms = [formula.atoms(query.cases[member]) for member in members]
+    return atoms[0] if len(atoms) == 1 else [z3.Or([z3.And(each) for each in atoms])]
 
 
 def _numbered(text: str) -> str:
