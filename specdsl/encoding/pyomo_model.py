@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True, eq=False)
 class PyomoModel:
     """The model, and its variables and constraints in the order of columns and rows; None for a
-    row without terms, which is left out.
+    row without terms or sides, which is left out.
     """
 
     model: pyo.ConcreteModel
@@ -95,15 +95,18 @@ def _add_constraints(
     def rule(_: Any, index: int) -> Any:
         i = position[index]
         entries = slice(int(edges[i]), int(edges[i + 1]))
-        if entries.start == entries.stop:
-            return pyo.Constraint.Skip  # Pyomo takes no row without variables
+        lower = _finite(linear.row_lower[block.start + i])
+        upper = _finite(linear.row_upper[block.start + i])
+        # Pyomo takes no row without variables, and none without a side: in a model that serves
+        # several cases, the rows of those that are not asked have none.
+        if entries.start == entries.stop or (lower is None and upper is None):
+            return pyo.Constraint.Skip
         body = LinearExpression(
             constant=0.0,
             linear_coefs=coefficients[entries],
             linear_vars=[variables[c] for c in columns[entries]],
         )
-        lower, upper = linear.row_lower[block.start + i], linear.row_upper[block.start + i]
-        return _finite(lower), body, _finite(upper)
+        return lower, body, upper
 
     constraint = pyo.Constraint(list(position), rule=rule)
     model.add_component(_free_name(model, block.name, "_row"), constraint)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -71,6 +73,25 @@ def test_verdicts_are_those_of_highs(name: OtherName) -> None:
         answer = Milp(solver=name).answer(query(-1.0, bias), FOREVER)
         assert isinstance(answer.verdict, Verified if bias > 2 else Falsified)
         assert answer.method in (f"milp/{name}", "milp/bounds")
+
+
+def test_a_row_without_sides_says_nothing(name: OtherName) -> None:
+    """As rows of cases that are not asked, where a model serves several."""
+    model = small_model(integer=True)
+    session = OtherSession(model, name)
+    rows = np.arange(model.rows)
+    session.bound_rows(rows, np.full(rows.size, -np.inf), np.full(rows.size, np.inf))
+    found = session.solve(FOREVER)
+    assert found.status == OPTIMAL
+    assert found.objective == pytest.approx(solve(session.model, FOREVER).objective)
+    assert found.objective != pytest.approx(solve(model, FOREVER).objective)
+
+
+def test_several_cases_over_one_set_are_decided(name: OtherName) -> None:
+    plain = query(-1.0, 2.5)
+    for bias, kind in ((2.5, Verified), (1.5, Falsified)):
+        asked = replace(query(-1.0, bias), cases=plain.cases * 2)
+        assert isinstance(Milp(solver=name).answer(asked, FOREVER).verdict, kind)
 
 
 def test_a_solver_that_is_missing_says_how_to_install_it(
