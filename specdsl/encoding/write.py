@@ -24,9 +24,13 @@ def write_lp(model: LinearModel) -> str:
 
 
 def write_mps(model: LinearModel) -> str:
-    """Free MPS format, numbers in full float64 precision."""
+    """Free MPS format, numbers in full float64 precision.
+
+    It minimises, as the format does where nothing is said: the section that would say so is an
+    extension, which GLPK does not read.
+    """
     built = to_pyomo(model).model
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.mps"
         built.write(str(path), format="mps", io_options={"symbolic_solver_labels": True})
-        return path.read_text()
+        return path.read_text().replace("OBJSENSE\n MIN\n", "", 1)

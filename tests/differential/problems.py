@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
 
+from specdsl.language.spec import Spec
 from specdsl.query.query import Query
-from tests.query.specs import obligations
+from tests.query.specs import load, obligations
 
 NETWORKS = """spec 1.0
 space Count { k: int in [0, 3]  y: real in [3/2, 3/2] }
@@ -64,9 +65,19 @@ class Problem:
     beyond: frozenset[str] = frozenset()
 
     @property
+    def text(self) -> str:
+        """The whole spec."""
+        return f"{NETWORKS}property p = {self.property}\ncheck p"
+
+    @property
+    def spec(self) -> Spec:
+        """Checked."""
+        return load(self.text)
+
+    @property
     def query(self) -> Query:
         """A new one each time."""
-        (obligation,), resources = obligations(f"{NETWORKS}property p = {self.property}\ncheck p")
+        (obligation,), resources = obligations(self.text)
         return obligation.query(resources)
 
 

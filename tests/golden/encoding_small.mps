@@ -2,8 +2,6 @@
 * Format:     Free MPS
 *
 NAME small
-OBJSENSE
- MIN
 ROWS
  N  objective
  G  c_l_up(0)_
