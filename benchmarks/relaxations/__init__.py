@@ -1,0 +1,1 @@
+"""Every solver-based relaxation on the same images of the same networks."""
