@@ -16,7 +16,7 @@ from specdsl.run.exit_codes import ExitCode
 if TYPE_CHECKING:
     from specdsl.run.stages import StageText
 
-STAGES = ("tree", "spec", "query", "graph", "lp", "mps", "smt2", "dot", "vnnlib", "onnx")
+STAGES = ("tree", "spec", "query", "graph", "lp", "mps", "nl", "smt2", "dot", "vnnlib", "onnx")
 
 
 @click.command("compile")
@@ -43,9 +43,9 @@ def compile_command(
 ) -> int:
     """Print a stage of the compiler.
 
-    `tree` and `spec` are of the whole file; the others of each obligation, `lp` and `mps` of each
-    case of its negation. `vnnlib` writes the networks beside the text, as ONNX files; `onnx` writes
-    the networks alone, each once.
+    `tree` and `spec` are of the whole file; the others of each obligation, `lp`, `mps` and `nl` of
+    each case of its negation. `nl` writes the names of columns and rows beside the text, `vnnlib`
+    the networks, as ONNX files; `onnx` writes the networks alone, each once.
     """
     from specdsl.run.pipeline import load_combinations
     from specdsl.run.stages import network_models, spec_text, stage_texts, tree_text

@@ -1,4 +1,4 @@
-"""`LinearModel` as text in the LP and MPS formats, through Pyomo's writers.
+"""`LinearModel` as text in the LP, MPS and NL formats, through Pyomo's writers.
 
 Names are `relu_3(17)`: layer and neuron (the formats do not allow square brackets). A row with two
 finite sides is written as one row when they are equal, else as two.
@@ -7,6 +7,7 @@ finite sides is written as one row when they are equal, else as two.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -34,3 +35,24 @@ def write_mps(model: LinearModel) -> str:
         path = Path(folder) / "model.mps"
         built.write(str(path), format="mps", io_options={"symbolic_solver_labels": True})
         return path.read_text().replace("OBJSENSE\n MIN\n", "", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class NlFiles:
+    """A model in AMPL's format knows columns and rows by numbers; their names are in two files
+    beside it, one a line.
+    """
+
+    text: str
+    columns: str
+    rows: str
+
+
+def write_nl(model: LinearModel) -> NlFiles:
+    """AMPL's NL format, as text."""
+    built = to_pyomo(model).model
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.nl"
+        built.write(str(path), format="nl", io_options={"symbolic_solver_labels": True})
+        found = (path, path.with_suffix(".col"), path.with_suffix(".row"))
+        return NlFiles(*(each.read_text() for each in found))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from specdsl.backend import Unsupported, require_plain
 from specdsl.diagnostics import SpecError
@@ -15,6 +16,9 @@ from specdsl.query.query import Query
 from specdsl.run.decide import unsupported
 from specdsl.run.selection import Selection
 
+if TYPE_CHECKING:
+    from specdsl.encoding.linear_model import LinearModel
+
 SUFFIXES: Mapping[str, str] = {
     "tree": ".tree",
     "spec": ".checked",
@@ -22,6 +26,7 @@ SUFFIXES: Mapping[str, str] = {
     "graph": ".graph",
     "lp": ".lp",
     "mps": ".mps",
+    "nl": ".nl",
     "smt2": ".smt2",
     "dot": ".dot",
     "vnnlib": ".vnnlib",
@@ -70,7 +75,7 @@ def spec_text(path: Path, combination: Combination) -> StageText:
 def stage_texts(
     combinations: Sequence[Combination], stage: str, selection: Selection | None
 ) -> Iterator[StageText]:
-    """One text for each selected obligation (for `lp` and `mps`, for each of its cases).
+    """One text for each selected obligation (for `lp`, `mps` and `nl`, for each of its cases).
 
     Raises SpecError for what cannot be elaborated, or has no rule in that stage (E0855).
     """
@@ -88,6 +93,9 @@ def stage_texts(
                 require_plain(stage, query)
             if stage == "vnnlib":
                 yield _vnnlib(query, obligation.id, models)
+                continue
+            if stage == "nl":
+                yield from _nl(query, obligation.id)
                 continue
             for suffix, text in _WRITERS[stage](query):
                 name = file_name(obligation.id) + suffix + SUFFIXES[stage]
@@ -184,14 +192,31 @@ def _mps(query: Query) -> Iterator[tuple[str, str]]:
     return _models(query, write_mps)
 
 
-def _models(query: Query, write: Callable[..., str]) -> Iterator[tuple[str, str]]:
+def _nl(query: Query, id: str) -> Iterator[StageText]:
+    """The names of columns and rows are in files beside the model."""
+    from specdsl.encoding.write import write_nl
+
+    for suffix, model in _case_models(query):
+        stem, written = file_name(id) + suffix, write_nl(model)
+        beside = {".col": written.columns, ".row": written.rows}
+        files = {stem + ending: text.encode() for ending, text in beside.items()}
+        yield StageText(stem + SUFFIXES["nl"], id, written.text, files)
+
+
+def _models(query: Query, write: Callable[[LinearModel], str]) -> Iterator[tuple[str, str]]:
+    for suffix, model in _case_models(query):
+        yield suffix, write(model)
+
+
+def _case_models(query: Query) -> Iterator[tuple[str, LinearModel]]:
+    """What the file's name ends in, and the model. Raises SpecError E0858."""
     from specdsl.encoding.cases import case_models
 
     for case, model in case_models(query):
         suffix = f".case_{case}" if len(query.cases) > 1 else ""
         if model is None:
             raise SpecError.of("E0858", f"case {case} of `{query.name}` has no constraint")
-        yield suffix, write(model)
+        yield suffix, model
 
 
 _WRITERS: Mapping[str, Callable[[Query], Iterator[tuple[str, str]]]] = {

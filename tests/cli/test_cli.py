@@ -261,7 +261,9 @@ def test_explain_knows_every_code_in_either_case(cli: Cli) -> None:
     assert run.out.startswith("E0855: not supported by this method")
 
 
-@pytest.mark.parametrize("stage", ["tree", "spec", "query", "graph", "lp", "mps", "smt2", "dot"])
+@pytest.mark.parametrize(
+    "stage", ["tree", "spec", "query", "graph", "lp", "mps", "nl", "smt2", "dot"]
+)
 def test_every_stage_is_printed_as_text(cli: Cli, golden: Golden, stage: str) -> None:
     path = write("mixed.spec", MIXED)
     run = cli("compile", path, "--to", stage, "-k", "bounded")
@@ -274,6 +276,17 @@ def test_compile_writes_one_file_an_obligation(cli: Cli) -> None:
     assert run.code == 0
     names = sorted(path.name for path in Path("build/lp").iterdir())
     assert names == ["bounded.lp", "grows.lp", "reaches.lp"]
+
+
+def test_names_of_an_nl_file_stand_beside_it(cli: Cli) -> None:
+    run = cli("compile", write("mixed.spec", MIXED), "--to", "nl", "-k", "bounded", "-o", "build")
+    assert run.code == 0
+    assert run.out.split() == ["build/bounded.nl", "build/bounded.col", "build/bounded.row"]
+    assert set(Path("build/bounded.col").read_text().split()) == {"x[0]", "worst[0]"}
+    assert Path("build/bounded.row").read_text().split() == ["margin[0]", "objective"]
+    # Of the second line: columns, rows, objectives.
+    counts = Path("build/bounded.nl").read_text().splitlines()[1].split()
+    assert counts[:3] == ["2", "1", "1"]
 
 
 def test_help_of_every_command_can_be_printed(cli: Cli) -> None:
