@@ -34,7 +34,7 @@ SUFFIXES: Mapping[str, str] = {
 }
 """Stage to the ending of its files."""
 
-FOR_SOLVERS = frozenset({"lp", "mps", "smt2", "vnnlib"})
+FOR_SOLVERS = frozenset({"lp", "mps", "nl", "smt2", "vnnlib"})
 """Stages that state a question for others, who know of no noise."""
 
 COMMENTS: Mapping[str, str] = {"query": "# ", "graph": "# "}

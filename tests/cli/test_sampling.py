@@ -39,7 +39,7 @@ def test_the_backend_can_be_named_there(cli: Cli, path: Path) -> None:
     assert "use `sampling`" in refused.err
 
 
-@pytest.mark.parametrize("stage", ["lp", "mps", "smt2", "vnnlib"])
+@pytest.mark.parametrize("stage", ["lp", "mps", "nl", "smt2", "vnnlib"])
 def test_no_question_without_the_noise_is_written_for_others(
     cli: Cli, path: Path, stage: str
 ) -> None:
