@@ -15,7 +15,7 @@ from specdsl.run.answering import answer_query
 from specdsl.verdict import Falsified, Unknown, Verified
 
 CLASSES_OF_NETWORK = 3
-INEXACT = {"attack", "incomplete", "lp", "sampling"}
+INEXACT = {"attack", "incomplete", "lp", "sdp", "sampling"}
 
 
 def classifier() -> Graph:
