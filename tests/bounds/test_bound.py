@@ -257,7 +257,16 @@ def test_other_arguments_that_are_none_are_named(
 def test_an_unknown_method_comes_with_a_suggestion() -> None:
     with pytest.raises(specdsl.SpecError) as caught:
         specdsl.bound(graph_of(0), BOX, "crwn")
-    assert "did you mean `crown`?" in str(caught.value.diagnostics[0].help)
+    assert "did you mean `crown`? methods are `" in str(caught.value.diagnostics[0].help)
+
+
+def test_the_help_says_what_can_be_done() -> None:
+    with pytest.raises(specdsl.SpecError) as caught:
+        specdsl.bound(graph_of(0), BOX, [])
+    assert str(caught.value.diagnostics[0].help).startswith("methods are `interval`")
+    with pytest.raises(specdsl.SpecError) as caught:
+        specdsl.bound(graph_of(0), ([0, 0, -np.inf], [1, 1, 1]))
+    assert "give every input a lower and an upper end" in str(caught.value.diagnostics[0].help)
 
 
 def test_ops_without_a_value_and_networks_with_two_outputs_are_named() -> None:

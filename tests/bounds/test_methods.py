@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from specdsl.backend import Unsupported
 from specdsl.bounds.compiled import compile_graph
 from specdsl.bounds.interval import EmptyInterval, Interval
+from specdsl.bounds.kinds import maximum
 from specdsl.bounds.methods import METHODS, UnknownMethod, lower_bounds
 from specdsl.bounds.passes.forward import evaluate
 from specdsl.bounds.regions.region import InputRegion, input_region
@@ -177,6 +180,21 @@ def test_names_that_are_no_method_are_refused() -> None:
         lower_bounds(compiled, region, rows, "crown", "crwon")
     with pytest.raises(UnknownMethod, match="no bounding method is named"):
         lower_bounds(compiled, region, rows)
+
+
+def test_planes_of_groups_that_are_not_finite_are_levels() -> None:
+    """They tell no more than the image; the others stay."""
+    op = ops.GroupMax(np.array([[0, 1], [2, 3]]))
+    ends = torch.tensor([[0.0, -1.0, 0.0, -1.0], [1.0, 2.0, 1.0, 2.0]], dtype=torch.float64)
+    relaxation = maximum.relax(op, Interval(ends[:1], ends[1:]))
+    intercept = relaxation.intercept.clone()
+    intercept[0, 0] = torch.inf
+    image = Interval(torch.tensor([[0.0, 0.0]]).double(), torch.tensor([[2.0, 2.0]]).double())
+    found = replace(relaxation, intercept=intercept).flattened(image, ())
+    assert found.intercept.tolist() == [[2.0, relaxation.intercept[0, 1].item()]]
+    assert (found.first_slope[0, 0], found.second_slope[0, 0]) == (0, 0)
+    assert found.first_slope[0, 1] == relaxation.first_slope[0, 1]
+    assert found.second_slope[0, 1] == relaxation.second_slope[0, 1]
 
 
 # --- where nothing is known -----------------------------------------------------------------------

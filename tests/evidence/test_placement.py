@@ -166,6 +166,8 @@ def test_whole_numbers_move_towards_the_center_where_the_nearest_leave_the_ball(
     inputs = norm_ball(exact([0, 0]), Fraction(5, 2), "l2")
     (placement,) = place(np.array([1.8, 1.8]), inputs, np.array([0, 1]))
     assert placement.point.tolist() == [1, 1]
+    (mirrored,) = place(np.array([-1.8, -1.8]), inputs, np.array([0, 1]))
+    assert mirrored.point.tolist() == [-1, -1]
 
 
 def test_an_interval_without_whole_numbers_has_no_place() -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -302,7 +303,8 @@ def test_witnesses_have_whole_numbers_where_they_must() -> None:
     assert isinstance(fraction, Witness)
     settled = settle(query, Answer(Falsified(fraction), "liar", 0.0)).verdict
     assert isinstance(settled, Unknown)
-    assert "whole number" in settled.reason
+    text = "liar: its witness has a fraction where a whole number must be"
+    assert settled.reason == text
 
 
 def test_a_query_without_networks_needs_no_runtime() -> None:
@@ -331,6 +333,7 @@ def test_a_runtime_overflow_is_suspected() -> None:
     assert isinstance(found, Suspected)
     assert found.replayed_margin is None
     assert "not finite" in found.reason
+    assert found.exact_holds
 
 
 def test_only_the_named_cases_are_tried() -> None:
@@ -343,6 +346,22 @@ def test_only_the_named_cases_are_tried() -> None:
     assert isinstance(found, Witness)
     assert found.case == 1
     assert confirm(query, np.array([2.5]), cases=[0]) is None
+
+
+def test_points_in_float32_are_clipped_to_the_ends_of_float64() -> None:
+    """Between two float32 there is room that only float64 sees."""
+    end = 1 + 2.0**-40
+    query = margin_query(
+        one_dimensional(ops.Relu()),
+        Box(exact([end]), exact([2])),
+        np.eye(1),
+        np.array([-2.0]),
+        ((Atom(0),),),
+    )
+    low: Any = np.array([1.0], dtype=np.float32)
+    clipped = Replayer(query).clip(low, query.cases[0].inputs.box)
+    assert clipped.dtype == np.float64
+    assert clipped.tolist() == [end]
 
 
 def test_points_of_the_wrong_length_are_our_own_mistake() -> None:
@@ -403,6 +422,14 @@ def test_other_answers_pass_unchanged(margin: float | None) -> None:
     for verdict in (Verified(Certificate("honest", margin, ())), Unknown("timeout")):
         answer = Answer(verdict, "honest", 0.0)
         assert settle(query, answer) is answer
+
+
+def test_a_bound_that_is_no_number_is_none() -> None:
+    query, _ = falsified()
+    answer = Answer(Unknown("timeout", bound=float("nan"), timeout=True), "honest", 0.0)
+    verdict = settle(query, answer).verdict
+    assert isinstance(verdict, Unknown)
+    assert (verdict.reason, verdict.bound, verdict.timeout) == ("timeout", None, True)
 
 
 # --- real networks -------------------------------------------------------------------------------
