@@ -1,13 +1,15 @@
-"""Solving one case until it is settled: targets, tangents of l2 balls, points that are replayed."""
+"""Solving a case until it is settled: targets, rows that points ask for, replays."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from specdsl.backend import Deadline
 from specdsl.encoding.balls import excess
-from specdsl.encoding.group_program import GroupProgram
 from specdsl.encoding.linear_model import FloatArray
+from specdsl.encoding.program import Program
 from specdsl.encoding.session import TARGET_REACHED, Solution, Until
 from specdsl.evidence import Replayer, Suspected
 from specdsl.verdict import Witness
@@ -19,20 +21,27 @@ MOST_ROUNDS = 40
 # last one added to the bound, and to change the margin by at most that part of its range: where
 # neither is enough for a verdict, the rounds end.
 NEAR_PART = 1e-2
+# Before branching, rows are sought while a round lifts the bound by this part of what it lacks.
+WORTH_PART = 2e-2
 FORESEEN = 10.0
 
 
 class CaseSearch:
-    """One case on its group's program, which has been turned to it.
+    """One case, or several that a joint program chooses from, on a program that is about them.
 
     After `run`: the `solution` last found, what was `suspected` at its point, and `nodes`, of all
     branch and bounds.
     """
 
     def __init__(
-        self, case: int, program: GroupProgram, replayer: Replayer, deadline: Deadline, gap: float
+        self,
+        cases: Sequence[int],
+        program: Program,
+        replayer: Replayer,
+        deadline: Deadline,
+        gap: float,
     ) -> None:
-        self.case = case
+        self.cases = cases
         self.program = program
         self.solution: Solution | None = None
         self.suspected: Suspected | None = None
@@ -45,8 +54,8 @@ class CaseSearch:
         """Solve; a confirmed witness comes back. A point below `deep` is confirmed nearly always:
         only if not, the search goes on to the optimum. It ends where the bound is positive.
         """
-        if self.program.balls and self.program.model.binaries:
-            witness = self._cut_relaxation()
+        if self.program.model.binaries:
+            witness = self._relaxed_first()
             if witness is not None or self.solution is not None:
                 return witness
         for target in (deep, -np.inf):
@@ -81,17 +90,20 @@ class CaseSearch:
         becomes a witness.
         """
         assert solution.point is not None
+        if not self.program.balls:  # rows of several neurons are found fast, and end by themselves
+            return False
         outside = excess(self.program.balls, solution.point)
         model = self.program.model
         reach = outside * float((model.upper - model.lower) @ model.cost)
         foreseen = solution.bound + FORESEEN * (solution.bound - before)
         return outside <= NEAR_PART and reach < -solution.bound and foreseen < 0
 
-    def _cut_relaxation(self) -> Witness | None:
-        """Tangents that the linear relaxation asks for are found without branching. Where it proves
-        the case, its solution stands.
+    def _relaxed_first(self) -> Witness | None:
+        """Without branching: the linear relaxation, with the rows that it asks for. Where it proves
+        the case, its solution stands. Its points are most of all witnesses that branching finds.
         """
         self.program.branch(whole=False)
+        before = -np.inf
         try:
             for _ in range(MOST_ROUNDS):
                 solution = self.program.session.solve(self._deadline)
@@ -104,11 +116,13 @@ class CaseSearch:
                 if isinstance(outcome, Witness):
                     return outcome
                 far = excess(self.program.balls, solution.point) > NEAR_PART
-                if not (self.program.cut_off(solution.point) and far):
+                risen = solution.bound - before > -WORTH_PART * solution.bound
+                if not (self.program.cut_off(solution.point) and (far or risen)):
                     return None
+                before = solution.bound
             return None
         finally:
             self.program.branch(whole=True)
 
     def _confirm(self, point: FloatArray) -> Witness | Suspected | None:
-        return self._replayer.confirm(point[self.program.model.inputs], [self.case])
+        return self._replayer.confirm(point[self.program.model.inputs], self.cases)

@@ -11,6 +11,7 @@ from specdsl.bounds.analysis import GraphBounds, Method, graph_bounds
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
 from specdsl.encoding.integers import round_inward
 from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.multi_neuron import Pool, group_rows
 from specdsl.encoding.refining import Refinement
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.rewrites import restate, simplify
@@ -24,13 +25,15 @@ class EncodedGroup:
     """Cases over one input set: their positions in the query, and the network on that set.
 
     `encoded` is None where the set has no point (`empty`), or where no case has atoms. `coarse`:
-    the layers on looser bounds than CROWN's, and how many of their neurons were unstable.
+    the layers on looser bounds than CROWN's, and how many of their neurons were unstable. `pool`:
+    rows of several neurons, for models whose points break them.
     """
 
     members: tuple[int, ...]
     encoded: EncodedGraph | None = None
     empty: bool = False
     coarse: Mapping[NodeId, int] = field(default_factory=dict[NodeId, int])
+    pool: Pool = field(default_factory=Pool)
 
 
 Bounds = Literal[Method, "lp", "milp"]
@@ -38,9 +41,10 @@ Bounds = Literal[Method, "lp", "milp"]
 
 
 def encoded_groups(
-    query: Query, method: Bounds = "crown", deadline: Deadline = FOREVER
+    query: Query, method: Bounds = "crown", deadline: Deadline = FOREVER, multi_neuron: int = 1
 ) -> Iterator[EncodedGroup]:
-    """All cases on such bounds, by their input sets, encoded one at a time, when asked for.
+    """All cases on such bounds, by their input sets, encoded one at a time, when asked for; with
+    rows of so many neurons of a layer (`encoding.multi_neuron`).
 
     Raises Unsupported (from the first step on) for an op or input set without a rule.
     """
@@ -58,7 +62,8 @@ def encoded_groups(
         found = _bounds(query, graph, inputs, method, deadline)
         variables, integers = query.groups(), query.integers
         encoded = encode_graph(graph, inputs, found.bounds, variables, integers)
-        yield EncodedGroup(members, encoded, coarse=found.coarse)
+        pool = group_rows(encoded, multi_neuron, deadline) if multi_neuron > 1 else Pool()
+        yield EncodedGroup(members, encoded, coarse=found.coarse, pool=pool)
 
 
 def case_models(

@@ -19,7 +19,9 @@ from specdsl.encoding.enclosed import widest_gap
 from specdsl.encoding.encode import EncodedGraph, worst_range
 from specdsl.encoding.group_program import GroupProgram
 from specdsl.encoding.highs import HighsSession
+from specdsl.encoding.joint import encode_joint
 from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.program import Program
 from specdsl.encoding.quadratics import Quadratics
 from specdsl.encoding.session import INFEASIBLE, OPTIMAL, TIME_LIMIT, Session, Solution
 from specdsl.evidence import Replayer
@@ -41,8 +43,9 @@ class LinearMethod:
 
     `bounds`: how what nonlinear ops read is bounded, which every model starts from. `programs`:
     whether there is anything to solve, or those bounds alone decide. `solver`: of the cases'
-    programs, and how one starts on a model; neurons' bounds and proofs of emptiness are HiGHS's in
-    any case.
+    programs, and how one `start`s on a model; neurons' bounds and proofs of emptiness are HiGHS's
+    in any case. `multi_neuron`: the most neurons that a row is about. `joint`: whether the cases
+    over an input set are one program, or one after another.
 
     `trusted` goes into certificates, `advice` into Unknown verdicts.
     """
@@ -55,6 +58,8 @@ class LinearMethod:
     bounds: Bounds = "crown"
     programs: bool = True
     solver: str = "highs"
+    multi_neuron: int = 1
+    joint: bool = False
     start: Start = lambda model, _: HighsSession(model)
 
 
@@ -112,17 +117,18 @@ def _method_name(method: LinearMethod, progress: _Progress) -> str:
 def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _Progress) -> Verdict:
     replayer = Replayer(query)
     processed = 0
-    for group in encoded_groups(query, method.bounds, deadline):
+    for group in encoded_groups(query, method.bounds, deadline, method.multi_neuron):
         progress.note(group)
         cases = _Cases(group, replayer, deadline, method, progress)
-        for member in group.members:
+        portions = [group.members] if method.joint else [(member,) for member in group.members]
+        for portion in portions:
             if deadline.passed:
                 progress.leave(_timeout(deadline), timeout=True)
                 break
-            witness = cases.settle(member)
+            witness = cases.settle(portion)
             if witness is not None:
                 return Falsified(witness)
-            processed += 1
+            processed += len(portion)
     if progress.unsettled is None:
         # Bounds that the solver refined rest on it as well, where they alone decide.
         by_solver = progress.solved or method.bounds in ("lp", "milp")
@@ -141,7 +147,7 @@ def _decide(query: Query, deadline: Deadline, method: LinearMethod, progress: _P
 
 
 class _Cases:
-    """The cases over one input set; one program serves all that need one."""
+    """The cases over one input set; one program serves all that need one, in turn or together."""
 
     def __init__(
         self,
@@ -158,23 +164,35 @@ class _Cases:
         self._progress = progress
         self._program: GroupProgram | None = None
 
-    def settle(self, case: int) -> Witness | None:
-        """Settle one case or note why it stays open; a confirmed witness comes back."""
+    def settle(self, cases: Sequence[int]) -> Witness | None:
+        """Settle cases together or note why one stays open; a confirmed witness comes back."""
         if self._group.empty:
             return None
-        atoms = self._replayer.query.cases[case].atoms
         encoded = self._group.encoded
-        if encoded is None or not atoms:
-            return self._center(case)
-        lowest, _ = worst_range(encoded, atoms)
-        if lowest > 0:  # bounds alone settle it
-            self._progress.bound = min(self._progress.bound, lowest)
+        left: list[int] = []
+        lows: list[float] = []
+        for case in cases:
+            atoms = self._atoms(case)
+            if encoded is None or not atoms:
+                witness = self._center(case)
+                if witness is not None:
+                    return witness
+                continue
+            lowest, _ = worst_range(encoded, atoms)
+            if lowest > 0 or not self._method.programs:  # bounds alone
+                self._progress.bound = min(self._progress.bound, lowest)
+                if lowest <= 0:
+                    text = f"bounds alone do not settle it; best bound {lowest:.4g}"
+                    self._progress.leave(text)
+                continue
+            left.append(case)
+            lows.append(lowest)
+        if encoded is None or not left:
             return None
-        if not self._method.programs:
-            self._progress.bound = min(self._progress.bound, lowest)
-            self._progress.leave(f"bounds alone do not settle it; best bound {lowest:.4g}")
-            return None
-        return self._solve(case, self._turned_to(encoded, atoms), lowest)
+        return self._solve(left, self._turned_to(encoded, left), min(lows))
+
+    def _atoms(self, case: int) -> tuple[Atom, ...]:
+        return self._replayer.query.cases[case].atoms
 
     def _center(self, case: int) -> Witness | None:
         """A case without atoms has any point of its inputs."""
@@ -186,20 +204,25 @@ class _Cases:
         self._progress.leave(no_point)
         return None
 
-    def _turned_to(self, encoded: EncodedGraph, atoms: Sequence[Atom]) -> GroupProgram:
+    def _turned_to(self, encoded: EncodedGraph, cases: Sequence[int]) -> Program:
+        name, known = self._replayer.query.name, encoded.encoder.quadratics
+        relax, pool = self._method.relax, self._group.pool
+
+        def start(model: LinearModel) -> Session:
+            return self._method.start(model, known)
+
+        if self._method.joint:
+            model = encode_joint(encoded, [self._atoms(case) for case in cases], name)
+            return Program(encoded, pool, model, start, relax=relax)
         if self._program is None:
-            query = self._replayer.query
-            cases = [query.cases[member].atoms for member in self._group.members]
-            known = encoded.encoder.quadratics
-            relax, start = self._method.relax, self._method.start
-            self._program = GroupProgram(
-                encoded, cases, query.name, lambda model: start(model, known), relax=relax
-            )
-        self._program.turn_to(atoms)
+            members = [self._atoms(member) for member in self._group.members]
+            self._program = GroupProgram(encoded, pool, members, name, start, relax=relax)
+        (case,) = cases
+        self._program.turn_to(self._atoms(case))
         return self._program
 
-    def _solve(self, case: int, program: GroupProgram, lowest: float) -> Witness | None:
-        search = CaseSearch(case, program, self._replayer, self._deadline, self._method.gap)
+    def _solve(self, cases: Sequence[int], program: Program, lowest: float) -> Witness | None:
+        search = CaseSearch(cases, program, self._replayer, self._deadline, self._method.gap)
         witness = search.run(lowest * DEEP_PART)
         solution = search.solution
         self._progress.count(program.model, search.nodes)
@@ -218,7 +241,7 @@ class _Cases:
         """Whether the case has no point, since its model has none by more than rounding hides."""
         query = self._replayer.query
         asked = restate(query.graph).graph
-        inputs = query.cases[search.case].inputs
+        inputs = query.cases[search.cases[0]].inputs
         hidden = hidden_by_rounding((asked, simplify(asked)), inputs)
         return proven_empty(search.program.model, self._deadline, hidden)
 

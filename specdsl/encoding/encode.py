@@ -141,8 +141,18 @@ def worst_range(encoded: EncodedGraph, atoms: Sequence[Atom]) -> tuple[float, fl
     """
     indices = [a.index for a in atoms]
     lower, upper = encoded.margin_range.lower[indices], encoded.margin_range.upper[indices]
-    lower = lower - BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper)) - WORST_ROOM
+    lower = lower - _room(lower, upper)
     return float(lower.max()), float(upper.max())
+
+
+def upper_ends(encoded: EncodedGraph, margins: IndexArray) -> FloatArray:
+    """What some margins cannot be above, with room for rounding. Shape: (margins,)."""
+    lower, upper = encoded.margin_range.lower[margins], encoded.margin_range.upper[margins]
+    return upper + _room(lower, upper)
+
+
+def _room(lower: FloatArray, upper: FloatArray) -> FloatArray:
+    return BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper)) + WORST_ROOM
 
 
 def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> LinearModel:

@@ -138,7 +138,7 @@ class HighsSession(Session):
         if self._highs is None:
             given = absorb_tiny_terms(self.model)
             self._absorbed = given is not self.model
-            self._highs = _handed_over(given)
+            self._highs = handed_over(given)
             self._highs.cbMipInterrupt.subscribe(self._end_where_enough)
         return self._highs
 
@@ -226,8 +226,8 @@ def _tiny(terms: SparseTerms) -> Any:
     return np.abs(terms.coefficients) <= SMALLEST_COEFFICIENT
 
 
-def _handed_over(model: LinearModel) -> Any:
-    """HiGHS with a model, at our tolerances."""
+def handed_over(model: LinearModel) -> Any:
+    """HiGHS with a model, at our tolerances. RuntimeError where it takes none."""
     import highspy
 
     highs = highspy.Highs()

@@ -67,6 +67,12 @@ class SparseTerms:
         products = self.coefficients * y[self.rows]
         return np.bincount(self.columns, weights=products, minlength=columns).astype(np.float64)
 
+    def at(self, rows: IndexArray) -> SparseTerms:
+        """These rows alone, by their places in `rows`, which is sorted."""
+        place = np.searchsorted(rows, self.rows)
+        own = rows[np.minimum(place, rows.size - 1)] == self.rows if rows.size else place < 0
+        return SparseTerms(place[own], self.columns[own], self.coefficients[own])
+
     def magnitude(self) -> SparseTerms:
         """The same places with absolute values."""
         return replace(self, coefficients=np.abs(self.coefficients))

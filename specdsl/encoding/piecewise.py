@@ -22,6 +22,7 @@ import numpy as np
 
 from specdsl.encoding.encoder import Encoder
 from specdsl.encoding.entries import Entries, Range
+from specdsl.encoding.kinks import Kinks
 from specdsl.encoding.linear_model import FloatArray, IndexArray, SparseTerms
 from specdsl.encoding.quadratics import Forms, Products
 from specdsl.graph import ops
@@ -168,18 +169,27 @@ def _one_breakpoint(neurons: _Neurons, encoder: Encoder) -> IndexArray:
         near_left, near_right = (offset_left, free), (offset_right + reach_right, free)
     neurons.add_rows("near_left", [*over_left, (z, -reach_left)], *near_left, encoder)
     neurons.add_rows("near_right", [*over_right, (z, reach_right)], *near_right, encoder)
-    encoder.quadratics.products.append(_two_lines(neurons, y))
+    kinks = Kinks(
+        x,
+        y,
+        bounds,
+        float(point),
+        (float(slope_left), float(slope_right)),
+        (float(intercept_left), float(intercept_right)),
+    )
+    encoder.quadratics.kinks.append(kinks)
+    encoder.quadratics.products.append(_two_lines(kinks))
     return y
 
 
-def _two_lines(neurons: _Neurons, y: IndexArray) -> Products:
+def _two_lines(kinks: Kinks) -> Products:
     """The value is on the left line or on the right one: `(y - left) (y - right) = 0`."""
-    value, count, pieces = Entries.of_columns(y), y.size, neurons.pieces
+    value, zeros = Entries.of_columns(kinks.values), np.zeros(kinks.values.size)
     left, right = (
-        Forms.of([(value, 1.0), (neurons.x, -pieces.slopes[i])]).plus(-pieces.intercepts[i])
-        for i in (neurons.left, neurons.right)
+        Forms.of([(value, 1.0), (kinks.x, -slope)]).plus(-intercept)
+        for slope, intercept in zip(kinks.slopes, kinks.intercepts, strict=True)
     )
-    return Products(left, right, Forms.of([(Entries.of_constants(np.zeros(count)), 1.0)]))
+    return Products(left, right, Forms.of([(Entries.of_constants(zeros), 1.0)]))
 
 
 def _incremental(neurons: _Neurons, encoder: Encoder) -> IndexArray:

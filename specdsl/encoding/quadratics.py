@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from specdsl.encoding.entries import Entries
+from specdsl.encoding.kinks import Kinks
 from specdsl.encoding.linear_model import FloatArray, IndexArray, SparseTerms
 
 
@@ -67,9 +68,11 @@ class Sums:
 class Quadratics:
     """What is collected while a graph is encoded: in that order, so that sums of sums come last.
 
-    `squares`: of each, the sum of the forms' squares is at most 1 (l2 balls).
+    `kinks`: neurons on two lines, layer by layer; `squares`: of each, the sum of the forms' squares
+    is at most 1 (l2 balls).
     """
 
+    kinks: list[Kinks] = field(default_factory=list[Kinks])
     sums: list[Sums] = field(default_factory=list[Sums])
     products: list[Products] = field(default_factory=list[Products])
     squares: list[Forms] = field(default_factory=list[Forms])

@@ -190,6 +190,14 @@ BACKENDS = table(
             default="crown",
             choices=("greedy", "last", "crown", "alpha_crown", "all"),
         ),
+        Option(
+            "multi_neuron",
+            "int",
+            "rows of so many neurons of a layer (k-ReLU)",
+            default=1,
+            minimum=1,
+            maximum=3,
+        ),
     ),
     _backend(
         "milp",
@@ -208,6 +216,21 @@ BACKENDS = table(
             "what branches: HiGHS, or another that is installed",
             default="highs",
             choices=("highs", "scip", "cbc", "glpk", "gurobi", "cplex"),
+        ),
+        Option(
+            "multi_neuron",
+            "int",
+            "rows of so many neurons of a layer (k-ReLU)",
+            default=1,
+            minimum=1,
+            maximum=3,
+        ),
+        Option(
+            "cases",
+            "word",
+            "one program for each, or one for those over an input set",
+            default="each",
+            choices=("each", "together"),
         ),
     ),
     _backend(

@@ -34,11 +34,16 @@ INCOMPLETE = (
     "lp(bounds = crown)",
     "lp(bounds = alpha_crown)",
     "lp(bounds = all)",
+    "lp(multi_neuron = 2)",
+    "lp(bounds = all, multi_neuron = 3)",
+    "sdp",
 )
 COMPLETE = (
     "milp",
     "milp(bounds = alpha_crown)",
     "milp(bounds = milp)",
+    "milp(multi_neuron = 2)",
+    "milp(cases = together)",
     "milp(solver = glpk)",
     "milp(solver = cbc)",
     "smt",

@@ -41,6 +41,14 @@ VARIANTS = (
 PROGRAMS = ("lp(bounds = all)", "lp(bounds = last)", "lp(bounds = greedy)")
 """Linear programs whose neurons are bounded otherwise: one of them for each question, in turns."""
 
+MODELS = (
+    "lp(multi_neuron = 2)",
+    "lp(bounds = all, multi_neuron = 3)",
+    "milp(multi_neuron = 3)",
+    "milp(cases = together)",
+)
+"""Other rows for the same models, or one model for all cases: one of them each, in turns."""
+
 
 def some(number: int, count: int = 2) -> tuple[str, ...]:
     """Some of METHODS, others for every number: what the fast tests have time for."""
@@ -57,6 +65,11 @@ def program(number: int) -> str:
     return PROGRAMS[number % len(PROGRAMS)]
 
 
+def model(number: int) -> str:
+    """One of MODELS."""
+    return MODELS[number % len(MODELS)]
+
+
 # Z3 decides so many units within a second or two, on few inputs.
 SMALL_INPUTS, SMALL_PARAMETERS = 8, 400
 
@@ -65,4 +78,4 @@ def methods_for(question: Question, number: int) -> tuple[str, ...]:
     """What is asked about the question of that number."""
     few = question.lower.size <= SMALL_INPUTS
     small = few and question.network.parameters <= SMALL_PARAMETERS
-    return (*METHODS, *(SMALL if small else ()), variant(number), program(number))
+    return (*METHODS, *(SMALL if small else ()), variant(number), program(number), model(number))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.soundness.methods import METHODS, SMALL, program, some, variant
+from tests.soundness.methods import METHODS, SMALL, model, program, some, variant
 from tests.soundness.tiny import COUNT, tiny_question
 from tests.soundness.trials import SUITES, Trial, tiny_truth
 
@@ -33,7 +33,7 @@ def test_no_method_contradicts_z3(start: int) -> None:
 @pytest.mark.parametrize("start", range(0, COUNT, CHUNK))
 def test_no_method_contradicts_z3_on_any(start: int) -> None:
     for number in range(start, start + CHUNK):
-        check(number, (*METHODS, *SMALL, variant(number), program(number)), AMPLE)
+        check(number, (*METHODS, *SMALL, variant(number), program(number), model(number)), AMPLE)
 
 
 def test_both_answers_are_common() -> None:

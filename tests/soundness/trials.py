@@ -17,7 +17,7 @@ from tests.soundness.as_z3 import decide
 from tests.soundness.float_attacks import FloatCase, all_cases
 from tests.soundness.judging import CERTIFIED, Outcome, ask
 from tests.soundness.laws import LAWS, base_question, cancelled
-from tests.soundness.methods import METHODS, SMALL, methods_for, program, variant
+from tests.soundness.methods import METHODS, SMALL, methods_for, model, program, variant
 from tests.soundness.networks import Array
 from tests.soundness.questions import Question, Route, Word
 from tests.soundness.tiny import COUNT as TINY
@@ -111,7 +111,7 @@ def float_cases() -> tuple[FloatCase, ...]:
 
 def _floats() -> Iterator[Trial]:
     for number, case in enumerate(float_cases()):
-        for method in (*METHODS, *SMALL, variant(number), program(number)):
+        for method in (*METHODS, *SMALL, variant(number), program(number), model(number)):
             yield Trial("floats", case.idea, number, method)
 
 
@@ -143,7 +143,7 @@ def cancelled_question(number: int) -> Question:
 
 def _cancelled() -> Iterator[Trial]:
     for number in range(CANCELLED):
-        for method in (*METHODS, "sdp", variant(number), program(number)):
+        for method in (*METHODS, "sdp", variant(number), program(number), model(number)):
             yield Trial("cancelled", "cancelled", number, method)
 
 
@@ -169,7 +169,7 @@ def tiny_truth(number: int) -> Word:
 
 def _tiny() -> Iterator[Trial]:
     for number in range(TINY):
-        for method in (*METHODS, *SMALL, variant(number), program(number)):
+        for method in (*METHODS, *SMALL, variant(number), program(number), model(number)):
             yield Trial("tiny", "tiny", number, method)
 
 

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 from specdsl.backend import Capabilities, Deadline, require_one_of
 from specdsl.encoding.cases import Bounds as ModelBounds
 from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
+from specdsl.encoding.multi_neuron import require_multi_neuron
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 
@@ -34,10 +35,13 @@ class Lp:
     `bounds`: of the neurons, which every program starts from. `all` is LP-All: a linear program for
     each end of every neuron that CROWN leaves unstable, layer by layer. `last` is LP-Last: Fast-Lin
     inside, programs for the margins alone. `greedy` is LP-Greedy: Fast-Lin everywhere, no program.
+
+    `multi_neuron`: 2 or 3 adds rows of so many neurons of a layer (k-ReLU, `encoding.kinks`).
     """
 
     timeout: float | None = None
     bounds: Bounds = "crown"
+    multi_neuron: int = 1
     name: ClassVar[str] = "lp"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=True,
@@ -49,6 +53,7 @@ class Lp:
 
     def __post_init__(self) -> None:
         require_one_of(tuple(_BOUNDS), "bounds are", self.bounds)
+        require_multi_neuron(self.multi_neuron)
 
     def answer(self, query: Query, deadline: Deadline) -> Answer:
         """Verified where the relaxation settles every case; Falsified where its minimiser happens
@@ -63,5 +68,6 @@ class Lp:
             advice="use `milp`, which branches on what the relaxation leaves open, or `search`",
             bounds=_BOUNDS[self.bounds],
             programs=self.bounds != "greedy",
+            multi_neuron=self.multi_neuron,
         )
         return decide(query, deadline, method)

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal, get_args
 
 from specdsl.backend import Capabilities, Deadline, require_one_of
 from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
+from specdsl.encoding.multi_neuron import require_multi_neuron
 from specdsl.encoding.other_solvers import OTHER_SOLVERS, OtherName, OtherSession, require_solver
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
@@ -14,6 +15,8 @@ from specdsl.verdict import Answer
 SolverName = Literal["highs", OtherName]
 Bounds = Literal["crown", "alpha_crown", "milp"]
 _BOUNDS: tuple[Bounds, ...] = get_args(Bounds)
+Asked = Literal["each", "together"]
+_ASKED: tuple[Asked, ...] = get_args(Asked)
 _SOLVERS: tuple[SolverName, ...] = ("highs", *OTHER_SOLVERS)
 
 
@@ -29,6 +32,8 @@ class Milp:
     rest on the bound and on confirmed points alone, so a gap costs answers but never soundness.
     `bounds`: of the neurons. Tighter ones leave fewer binaries, and take longer; `milp` asks the
     solver for every neuron that CROWN leaves unstable (`encoding.refining`).
+    `multi_neuron`: 2 or 3 adds rows of so many neurons of a layer (k-ReLU, `encoding.kinks`).
+    `cases`: one program for each, or one that chooses among those over an input set.
     `solver`: others are programs of their own that Pyomo starts; they take no gap.
     """
 
@@ -36,6 +41,8 @@ class Milp:
     gap: float = 0.0
     bounds: Bounds = "crown"
     solver: SolverName = "highs"
+    multi_neuron: int = 1
+    cases: Asked = "each"
     name: ClassVar[str] = "milp"
     capabilities: ClassVar[Capabilities] = Capabilities(
         verifies=True, falsifies=True, complete=True, norms=frozenset({"l1", "l2"})
@@ -46,6 +53,8 @@ class Milp:
             raise ValueError(f"the gap is a part from 0 to below 1, not {self.gap:g}")
         require_one_of(_BOUNDS, "bounds are", self.bounds)
         require_one_of(_SOLVERS, "solver is", self.solver)
+        require_multi_neuron(self.multi_neuron)
+        require_one_of(_ASKED, "cases are", self.cases)
         if self.gap > 0 and self.solver != "highs":
             raise ValueError(f"a gap is for HiGHS: {self.solver} goes on to the optimum")
 
@@ -66,6 +75,8 @@ class Milp:
             trusted=("highs", *(() if other is None else (other,)), ROUNDING),
             advice="raise the timeout, or use `search`; `smt` decides exact ties on small networks",
             bounds=self.bounds,
+            multi_neuron=self.multi_neuron,
+            joint=self.cases == "together",
         )
         if other is None:
             return method
