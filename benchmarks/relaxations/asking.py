@@ -32,6 +32,8 @@ WAYS: Mapping[str, Way] = MappingProxyType(
         "PGD": Way("attack"),
         "MILP": Way("milp"),
         "SDP": Way("sdp(bounds = all)", 600.0),
+        "triples": Way("lp(bounds = all, multi_neuron = 3)"),
+        "pairs": Way("lp(bounds = all, multi_neuron = 2)"),
         "LP-All": Way("lp(bounds = all)"),
         "LP-Last": Way("lp(bounds = last)"),
         "CROWN": Way("incomplete(method = crown)"),
@@ -40,7 +42,7 @@ WAYS: Mapping[str, Way] = MappingProxyType(
 )
 WAYS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        MNIST.name: tuple(name for name in WAYS if name != "SDP"),
+        MNIST.name: tuple(name for name in WAYS if name not in ("SDP", "triples")),
         DIGITS.name: tuple(WAYS),
     }
 )
@@ -88,7 +90,7 @@ def ask(
     """What a method says of the first images."""
     clock = _Clock()
     with tempfile.TemporaryDirectory() as folder:
-        if setting is MNIST:
+        if setting.problem == MNIST.problem:
             for kind in ("images-idx3", "labels-idx1"):
                 name = f"t10k-{kind}-ubyte.gz"
                 (Path(folder) / name).symlink_to((data / name).resolve())

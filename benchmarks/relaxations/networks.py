@@ -32,9 +32,13 @@ BODIES: Mapping[TrainedBy, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """`count` of its images are asked about, at radius `eps`; `problem` says so."""
+    """`count` of its images are asked about, at radius `eps`; `problem` says so. `key`: of files;
+    `hidden`: sizes of layers.
+    """
 
     name: str
+    key: str
+    hidden: tuple[int, ...]
     eps: float
     count: int
     problem: str
@@ -42,6 +46,8 @@ class Setting:
 
 MNIST = Setting(
     "MNIST, 784-24-24-10",
+    "mnist",
+    (24, 24),
     0.05,
     100,
     """spec 1.0
@@ -56,6 +62,8 @@ check forall (x, y) in unseen[0:{count}]: robust(x, y)
 )
 DIGITS = Setting(
     "digits, 64-32-10",
+    "digits",
+    (32,),
     0.1,
     20,
     """spec 1.0
@@ -88,7 +96,7 @@ check forall (x, y) in digits[1500:1501]: robust(x, y, eps)
 
 def network(setting: Setting, by: TrainedBy, data: Path, kept: Path) -> torch.nn.Module:
     """Trained, or as it was kept in the folder `kept` when it was."""
-    file = kept / f"{'mnist' if setting is MNIST else 'digits'}_{by}.pt"
+    file = kept / f"{setting.key}_{by}.pt"
     if not file.exists():
         module = _train(setting, by, data)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -100,8 +108,8 @@ def network(setting: Setting, by: TrainedBy, data: Path, kept: Path) -> torch.nn
 
 def _train(setting: Setting, by: TrainedBy, data: Path) -> torch.nn.Module:
     body = BODIES[by]
-    if setting is MNIST:
-        recipe = Recipe(body, network=dense(24, 24), rate=2e-3)
+    if setting.problem == MNIST.problem:
+        recipe = Recipe(body, network=dense(*setting.hidden), rate=2e-3)
         return trained(recipe, data, 0, setting.eps).net.module
     text = DIGITS_TRAINING.format(eps=setting.eps, body=body)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,9 @@ WEAKER = (
     ("LP-Last", "LP-All"),
     ("CROWN", "LP-All"),
     ("LP-All", "SDP"),
-    ("LP-All", "MILP"),
+    ("LP-All", "pairs"),
+    ("pairs", "triples"),
+    ("triples", "MILP"),
     ("SDP", "MILP"),
 )
 # Relative, of what solvers leave off: SCS ends at an accuracy of 1e-6 in its own scale.
