@@ -28,9 +28,9 @@ from specdsl.backend import FOREVER, Deadline
 from specdsl.backends.registry import create
 from specdsl.data.idx import read_array
 from specdsl.encoding.cases import encoded_groups
-from specdsl.encoding.group_program import GroupProgram
-from specdsl.encoding.highs import HighsSession, handed_over
-from specdsl.encoding.multi_neuron import Pool
+from specdsl.encoding.deciding.group_program import GroupProgram
+from specdsl.encoding.solvers.highs import HighsSession, handed_over
+from specdsl.encoding.tightening.multi_neuron import Pool
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.query import Atom, Case, Query, Variable

@@ -10,9 +10,9 @@ from specdsl.backend import FOREVER, Deadline
 from specdsl.bounds.analysis import GraphBounds, Method, graph_bounds
 from specdsl.encoding.encode import EncodedGraph, encode_case, encode_graph
 from specdsl.encoding.integers import round_inward
-from specdsl.encoding.linear_model import LinearModel
-from specdsl.encoding.multi_neuron import Pool, group_rows
-from specdsl.encoding.refining import Refinement
+from specdsl.encoding.model.linear_model import LinearModel
+from specdsl.encoding.tightening.multi_neuron import Pool, group_rows
+from specdsl.encoding.tightening.refining import Refinement
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.rewrites import restate, simplify
 from specdsl.query.groups import group_cases
@@ -44,7 +44,7 @@ def encoded_groups(
     query: Query, method: Bounds = "crown", deadline: Deadline = FOREVER, multi_neuron: int = 1
 ) -> Iterator[EncodedGroup]:
     """All cases on such bounds, by their input sets, encoded one at a time, when asked for; with
-    rows of so many neurons of a layer (`encoding.multi_neuron`).
+    rows of so many neurons of a layer (`encoding.tightening.multi_neuron`).
 
     Raises Unsupported (from the first step on) for an op or input set without a rule.
     """

@@ -14,25 +14,25 @@ from typing import Protocol
 import numpy as np
 
 from specdsl.backend import Unsupported
-from specdsl.encoding.affine import sparse_affine
-from specdsl.encoding.balls import OuterBall, encode_balls
-from specdsl.encoding.enclosed import EnclosedNode
-from specdsl.encoding.encoder import Encoder
-from specdsl.encoding.entries import Entries, Range
-from specdsl.encoding.linear_model import (
+from specdsl.encoding.model.enclosed import EnclosedNode
+from specdsl.encoding.model.entries import Entries, Range
+from specdsl.encoding.model.linear_model import (
     FloatArray,
     IndexArray,
     LinearModel,
     ModelBuilder,
     SparseTerms,
 )
-from specdsl.encoding.magnitudes import magnitudes
-from specdsl.encoding.maximum import encode_maximum
-from specdsl.encoding.piecewise import encode_piecewise
-from specdsl.encoding.products import Factor, encode_product, encode_square
-from specdsl.encoding.quadratics import Forms, Sums
-from specdsl.encoding.smooth import encode_smooth
-from specdsl.encoding.steps import JUMP_ROOM_PART, Argument, encode_step
+from specdsl.encoding.model.quadratics import Forms, Sums
+from specdsl.encoding.rules.affine import sparse_affine
+from specdsl.encoding.rules.balls import OuterBall, encode_balls
+from specdsl.encoding.rules.encoder import Encoder
+from specdsl.encoding.rules.magnitudes import magnitudes
+from specdsl.encoding.rules.maximum import encode_maximum
+from specdsl.encoding.rules.piecewise import encode_piecewise
+from specdsl.encoding.rules.products import Factor, encode_product, encode_square
+from specdsl.encoding.rules.smooth import encode_smooth
+from specdsl.encoding.rules.steps import JUMP_ROOM_PART, Argument, encode_step
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, NodeId
 from specdsl.graph.ops import Shape, as_float

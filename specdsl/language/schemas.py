@@ -159,6 +159,15 @@ _SEARCH = (
     _SEED,
 )
 
+_MULTI_NEURON = Option(
+    "multi_neuron",
+    "int",
+    "rows of so many neurons of a layer (k-ReLU)",
+    default=1,
+    minimum=1,
+    maximum=3,
+)
+
 BACKENDS = table(
     "backend",
     _backend(
@@ -190,14 +199,7 @@ BACKENDS = table(
             default="crown",
             choices=("greedy", "last", "crown", "alpha_crown", "all"),
         ),
-        Option(
-            "multi_neuron",
-            "int",
-            "rows of so many neurons of a layer (k-ReLU)",
-            default=1,
-            minimum=1,
-            maximum=3,
-        ),
+        _MULTI_NEURON,
     ),
     _backend(
         "milp",
@@ -217,14 +219,7 @@ BACKENDS = table(
             default="highs",
             choices=("highs", "scip", "cbc", "glpk", "gurobi", "cplex"),
         ),
-        Option(
-            "multi_neuron",
-            "int",
-            "rows of so many neurons of a layer (k-ReLU)",
-            default=1,
-            minimum=1,
-            maximum=3,
-        ),
+        _MULTI_NEURON,
         Option(
             "cases",
             "word",

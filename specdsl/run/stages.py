@@ -17,7 +17,7 @@ from specdsl.run.decide import unsupported
 from specdsl.run.selection import Selection
 
 if TYPE_CHECKING:
-    from specdsl.encoding.linear_model import LinearModel
+    from specdsl.encoding.model.linear_model import LinearModel
 
 SUFFIXES: Mapping[str, str] = {
     "tree": ".tree",
@@ -181,20 +181,20 @@ def _model_file(name: str, model: bytes, taken: Mapping[str, bytes]) -> str:
 
 
 def _lp(query: Query) -> Iterator[tuple[str, str]]:
-    from specdsl.encoding.write import write_lp
+    from specdsl.encoding.model.write import write_lp
 
     return _models(query, write_lp)
 
 
 def _mps(query: Query) -> Iterator[tuple[str, str]]:
-    from specdsl.encoding.write import write_mps
+    from specdsl.encoding.model.write import write_mps
 
     return _models(query, write_mps)
 
 
 def _nl(query: Query, id: str) -> Iterator[StageText]:
     """The names of columns and rows are in files beside the model."""
-    from specdsl.encoding.write import write_nl
+    from specdsl.encoding.model.write import write_nl
 
     for suffix, model in _case_models(query):
         stem, written = file_name(id) + suffix, write_nl(model)

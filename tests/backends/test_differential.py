@@ -21,12 +21,12 @@ from specdsl.backends.search import Search
 from specdsl.backends.smt import Smt, write_smt2
 from specdsl.backends.smt.formula import encode_network, number
 from specdsl.bounds import pre_activation_bounds
-from specdsl.encoding.balls import OuterBall, cut_off
 from specdsl.encoding.encode import encode_case, encode_graph
-from specdsl.encoding.highs import solve
 from specdsl.encoding.integers import round_inward
-from specdsl.encoding.linear_model import LinearModel
-from specdsl.encoding.session import OPTIMAL, Solution
+from specdsl.encoding.model.linear_model import LinearModel
+from specdsl.encoding.rules.balls import OuterBall, cut_off
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.session import OPTIMAL, Solution
 from specdsl.evidence import settle
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.rewrites import restate

@@ -15,8 +15,8 @@ import pytest
 from specdsl.backend import Deadline, Unsupported
 from specdsl.backends.lp import Lp
 from specdsl.backends.milp import Milp
-from specdsl.encoding.highs import HighsSession
-from specdsl.encoding.session import OPTIMAL, OPTIMUM, Solution, Until
+from specdsl.encoding.solvers.highs import HighsSession
+from specdsl.encoding.solvers.session import OPTIMAL, OPTIMUM, Solution, Until
 from specdsl.evidence import settle
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
@@ -229,8 +229,8 @@ def test_a_gap_is_a_part() -> None:
 def test_backends_are_light_until_they_answer() -> None:
     code = (
         "import sys\n"
-        "from specdsl.encoding.highs import solve\n"
-        "from specdsl.encoding.write import write_lp\n"
+        "from specdsl.encoding.solvers.highs import solve\n"
+        "from specdsl.encoding.model.write import write_lp\n"
         "assert not {'pyomo', 'highspy', 'z3', 'torch'} & set(sys.modules), sorted(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -23,7 +23,7 @@ from specdsl.backends.smt import Smt, write_smt2
 from specdsl.backends.smt.formula import encode_network
 from specdsl.backends.smt.terms import number
 from specdsl.encoding.cases import case_models
-from specdsl.encoding.write import write_lp, write_mps
+from specdsl.encoding.model.write import write_lp, write_mps
 from specdsl.evidence.replay import ELEMENTARY
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate

@@ -22,9 +22,9 @@ from specdsl.bounds.passes.merging import interval_rows
 from specdsl.bounds.passes.wong_kolter import dual_bounds, dual_lower
 from specdsl.bounds.regions.region import InputRegion, input_region
 from specdsl.encoding.encode import encode_case, encode_graph
-from specdsl.encoding.highs import solve
-from specdsl.encoding.linear_model import LinearModel
-from specdsl.encoding.session import OPTIMAL
+from specdsl.encoding.model.linear_model import LinearModel
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.session import OPTIMAL
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.query import Atom

@@ -9,7 +9,7 @@ from specdsl.backend import Deadline, Unsupported
 from specdsl.backends.smt import write_smt2
 from specdsl.encoding.cases import Bounds, encoded_groups
 from specdsl.encoding.encode import encode_case, worst_range
-from specdsl.encoding.other_solvers import OtherName, require_solver
+from specdsl.encoding.solvers.other_solvers import OtherName, require_solver
 from specdsl.evidence import settle
 from specdsl.graph import ops
 from specdsl.graph.rewrites import restate

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from specdsl.backend import Unsupported
-from specdsl.encoding.affine import SparseAffine, sparse_affine
+from specdsl.encoding.rules.affine import SparseAffine, sparse_affine
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import GraphBuilder

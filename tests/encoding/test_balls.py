@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from specdsl.backend import Deadline
-from specdsl.encoding.balls import BALL_GAP, OuterBall, cut_off, encode_balls, excess
 from specdsl.encoding.encode import encode_case, encode_graph
-from specdsl.encoding.highs import solve
-from specdsl.encoding.linear_model import LinearModel, ModelBuilder
-from specdsl.encoding.session import OPTIMAL, Solution
+from specdsl.encoding.model.linear_model import LinearModel, ModelBuilder
+from specdsl.encoding.rules.balls import BALL_GAP, OuterBall, cut_off, encode_balls, excess
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.session import OPTIMAL, Solution
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.query import Atom

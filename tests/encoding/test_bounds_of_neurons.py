@@ -12,7 +12,7 @@ from specdsl.backend import FOREVER
 from specdsl.backends.lp import Lp
 from specdsl.bounds.analysis import graph_bounds
 from specdsl.encoding.cases import Bounds, case_models
-from specdsl.encoding.highs import solve
+from specdsl.encoding.solvers.highs import solve
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import GraphBuilder

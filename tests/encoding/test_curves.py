@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from specdsl.backend import Unsupported
-from specdsl.encoding.enclosed import widest_gap
 from specdsl.encoding.encode import encode_case, encode_graph
-from specdsl.encoding.entries import Range
-from specdsl.encoding.highs import solve
+from specdsl.encoding.model.enclosed import widest_gap
+from specdsl.encoding.model.entries import Range
+from specdsl.encoding.solvers.highs import solve
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder
 from specdsl.query.query import Atom

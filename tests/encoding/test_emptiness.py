@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from specdsl.backend import FOREVER
-from specdsl.encoding.emptiness import hidden_by_rounding, proven_empty
-from specdsl.encoding.linear_model import LinearModel, ModelBuilder, SparseTerms
+from specdsl.encoding.deciding.emptiness import hidden_by_rounding, proven_empty
+from specdsl.encoding.model.linear_model import LinearModel, ModelBuilder, SparseTerms
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.sets import Box, exact

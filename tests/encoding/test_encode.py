@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from specdsl.backend import Deadline
 from specdsl.bounds import pre_activation_bounds
 from specdsl.encoding.encode import EncodedGraph, HasBounds, encode_case, encode_graph
-from specdsl.encoding.entries import Range
-from specdsl.encoding.highs import solve
-from specdsl.encoding.linear_model import LinearModel
-from specdsl.encoding.session import OPTIMAL
+from specdsl.encoding.model.entries import Range
+from specdsl.encoding.model.linear_model import LinearModel
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.session import OPTIMAL
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import Graph, GraphBuilder

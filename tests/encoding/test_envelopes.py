@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from specdsl.encoding.envelopes import MOST_TOUCHES, envelopes, has_values
+from specdsl.encoding.rules.envelopes import MOST_TOUCHES, envelopes, has_values
 from specdsl.graph import ops
 from tests.encoding.nonlinear import NARROW_PART, SMOOTH, intervals
 

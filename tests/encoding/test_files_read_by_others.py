@@ -16,7 +16,7 @@ import z3
 
 from specdsl.backend import Deadline
 from specdsl.encoding.cases import case_models
-from specdsl.encoding.highs import solve
+from specdsl.encoding.solvers.highs import solve
 from specdsl.language.checking.combinations import Combination
 from specdsl.run.stages import stage_texts
 from tests.differential.problems import PROBLEMS, Problem

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Deadline
 from specdsl.encoding.cases import case_models
-from specdsl.encoding.dual_bound import safe_bound
-from specdsl.encoding.highs import solve
-from specdsl.encoding.linear_model import LinearModel, ModelBuilder, SparseTerms
-from specdsl.encoding.session import OPTIMAL, TOO_LARGE, Until
+from specdsl.encoding.model.linear_model import LinearModel, ModelBuilder, SparseTerms
+from specdsl.encoding.solvers.dual_bound import safe_bound
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.session import OPTIMAL, TOO_LARGE, Until
 from tests.strategies import generators, queries
 
 FOREVER = Deadline.after(None)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from specdsl.backend import Deadline
-from specdsl.encoding.emptiness import proven_empty
+from specdsl.encoding.deciding.emptiness import proven_empty
 from specdsl.encoding.encode import encode_case, encode_graph
-from specdsl.encoding.highs import solve
 from specdsl.encoding.integers import round_inward
-from specdsl.encoding.write import write_lp, write_mps
+from specdsl.encoding.model.write import write_lp, write_mps
+from specdsl.encoding.solvers.highs import solve
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.graph import Graph, GraphBuilder

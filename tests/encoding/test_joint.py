@@ -9,9 +9,9 @@ from specdsl.backend import FOREVER
 from specdsl.backends.registry import create
 from specdsl.diagnostics import SpecError
 from specdsl.encoding.cases import encoded_groups
+from specdsl.encoding.deciding.joint import encode_joint
 from specdsl.encoding.encode import encode_case
-from specdsl.encoding.highs import solve
-from specdsl.encoding.joint import encode_joint
+from specdsl.encoding.solvers.highs import solve
 from specdsl.query.query import Query
 from tests.strategies import queries
 

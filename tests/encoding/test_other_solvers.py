@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from specdsl.backend import FOREVER, Deadline, Unsupported
 from specdsl.backends.milp import Milp
 from specdsl.encoding.cases import case_models
-from specdsl.encoding.highs import solve
-from specdsl.encoding.other_solvers import (
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.other_solvers import (
     OTHER_SOLVERS,
     TOLERANCE,
     OtherName,
     OtherSession,
     require_solver,
 )
-from specdsl.encoding.session import INFEASIBLE, OPTIMAL, hidden_by_tolerances
+from specdsl.encoding.solvers.session import INFEASIBLE, OPTIMAL, hidden_by_tolerances
 from specdsl.verdict import Falsified, Verified
 from tests.backends.test_lp_milp import query
 from tests.encoding.test_highs import small_model

@@ -11,7 +11,7 @@ from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from specdsl.encoding.encode import encode_case
-from specdsl.encoding.linear_model import LinearModel
+from specdsl.encoding.model.linear_model import LinearModel
 from specdsl.graph import ops
 from specdsl.graph.graph import GraphBuilder
 from specdsl.query.query import Atom

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Deadline
 from specdsl.encoding.encode import encode_case, encode_graph
-from specdsl.encoding.highs import solve
+from specdsl.encoding.solvers.highs import solve
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.query import Atom

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from specdsl.encoding.quadratic_bound import least_eigenvalue, least_on_cube
+from specdsl.encoding.solvers.quadratic_bound import least_eigenvalue, least_on_cube
 from tests.strategies import generators
 
 many = settings(max_examples=200, deadline=None)

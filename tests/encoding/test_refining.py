@@ -8,7 +8,7 @@ import pytest
 from specdsl.backend import FOREVER, Deadline
 from specdsl.backends.milp import Milp
 from specdsl.bounds.analysis import GraphBounds, graph_bounds
-from specdsl.encoding.refining import Refinement
+from specdsl.encoding.tightening.refining import Refinement
 from specdsl.graph import ops
 from specdsl.graph.evaluate import evaluate
 from specdsl.graph.rewrites import restate, simplify

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from specdsl.backend import FOREVER
 from specdsl.encoding.cases import encoded_groups
 from specdsl.encoding.encode import encode_case
-from specdsl.encoding.highs import solve
-from specdsl.encoding.lifting import Lifting, Multipliers
-from specdsl.encoding.linear_model import LinearModel
-from specdsl.encoding.quadratics import Forms, Quadratics
-from specdsl.encoding.semidefinite import CONIC_SOLVERS, ConicName, SdpSession
-from specdsl.encoding.session import OPTIMAL
+from specdsl.encoding.model.linear_model import LinearModel
+from specdsl.encoding.model.quadratics import Forms, Quadratics
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.lifting import Lifting, Multipliers
+from specdsl.encoding.solvers.semidefinite import CONIC_SOLVERS, ConicName, SdpSession
+from specdsl.encoding.solvers.session import OPTIMAL
 from specdsl.graph import ops
 from specdsl.query.query import Query
 from specdsl.query.sets import Norm

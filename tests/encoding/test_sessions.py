@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from specdsl.backend import FOREVER
 from specdsl.encoding.cases import case_models
-from specdsl.encoding.highs import HighsSession, solve
-from specdsl.encoding.linear_model import LinearModel, SparseTerms
-from specdsl.encoding.session import ENOUGH, INFEASIBLE, OPTIMAL, Solution, Until, lowest
+from specdsl.encoding.model.linear_model import LinearModel, SparseTerms
+from specdsl.encoding.solvers.highs import HighsSession, solve
+from specdsl.encoding.solvers.session import ENOUGH, INFEASIBLE, OPTIMAL, Solution, Until, lowest
 from specdsl.query.query import Query
 from tests.encoding.test_highs import small_model
 from tests.strategies import generators, queries

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from specdsl.encoding.encode import encode_case
-from specdsl.encoding.highs import solve
+from specdsl.encoding.solvers.highs import solve
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from specdsl.query.query import Atom

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from specdsl.backend import Deadline
 from specdsl.encoding.cases import case_models
-from specdsl.encoding.highs import solve
-from specdsl.encoding.linear_model import LinearModel
-from specdsl.encoding.write import write_lp, write_mps
+from specdsl.encoding.model.linear_model import LinearModel
+from specdsl.encoding.model.write import write_lp, write_mps
+from specdsl.encoding.solvers.highs import solve
 from specdsl.graph import ops
 from specdsl.graph.graph import Graph, GraphBuilder
 from tests.conftest import Golden

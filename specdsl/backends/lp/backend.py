@@ -10,8 +10,8 @@ from typing import ClassVar, Literal
 
 from specdsl.backend import Capabilities, Deadline, require_one_of
 from specdsl.encoding.cases import Bounds as ModelBounds
-from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
-from specdsl.encoding.multi_neuron import require_multi_neuron
+from specdsl.encoding.deciding.decide import ROUNDING, LinearMethod, decide
+from specdsl.encoding.tightening.multi_neuron import require_multi_neuron
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 
@@ -36,7 +36,7 @@ class Lp:
     each end of every neuron that CROWN leaves unstable, layer by layer. `last` is LP-Last: Fast-Lin
     inside, programs for the margins alone. `greedy` is LP-Greedy: Fast-Lin everywhere, no program.
 
-    `multi_neuron`: 2 or 3 adds rows of so many neurons of a layer (k-ReLU, `encoding.kinks`).
+    `multi_neuron`: 2 or 3 adds rows of so many neurons of a layer (`encoding.tightening.hulls`).
     """
 
     timeout: float | None = None

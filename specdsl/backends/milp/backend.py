@@ -6,9 +6,14 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, get_args
 
 from specdsl.backend import Capabilities, Deadline, require_one_of
-from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
-from specdsl.encoding.multi_neuron import require_multi_neuron
-from specdsl.encoding.other_solvers import OTHER_SOLVERS, OtherName, OtherSession, require_solver
+from specdsl.encoding.deciding.decide import ROUNDING, LinearMethod, decide
+from specdsl.encoding.solvers.other_solvers import (
+    OTHER_SOLVERS,
+    OtherName,
+    OtherSession,
+    require_solver,
+)
+from specdsl.encoding.tightening.multi_neuron import require_multi_neuron
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 
@@ -31,8 +36,8 @@ class Milp:
     `gap`: HiGHS may stop when its bound is within this part of the best point's margin; verdicts
     rest on the bound and on confirmed points alone, so a gap costs answers but never soundness.
     `bounds`: of the neurons. Tighter ones leave fewer binaries, and take longer; `milp` asks the
-    solver for every neuron that CROWN leaves unstable (`encoding.refining`).
-    `multi_neuron`: 2 or 3 adds rows of so many neurons of a layer (k-ReLU, `encoding.kinks`).
+    solver for every neuron that CROWN leaves unstable (`encoding.tightening.refining`).
+    `multi_neuron`: 2 or 3 adds rows of so many neurons of a layer (`encoding.tightening.hulls`).
     `cases`: one program for each, or one that chooses among those over an input set.
     `solver`: others are programs of their own that Pyomo starts; they take no gap.
     """

@@ -11,8 +11,13 @@ from typing import ClassVar, Literal
 
 from specdsl.backend import Capabilities, Deadline, require_one_of
 from specdsl.encoding.cases import Bounds as ModelBounds
-from specdsl.encoding.decide import ROUNDING, LinearMethod, decide
-from specdsl.encoding.semidefinite import CONIC_SOLVERS, ConicName, SdpSession, require_cvxpy
+from specdsl.encoding.deciding.decide import ROUNDING, LinearMethod, decide
+from specdsl.encoding.solvers.semidefinite import (
+    CONIC_SOLVERS,
+    ConicName,
+    SdpSession,
+    require_cvxpy,
+)
 from specdsl.query.query import Query
 from specdsl.verdict import Answer
 

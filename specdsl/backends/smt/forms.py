@@ -10,7 +10,7 @@ from math import inf, nextafter
 
 import numpy as np
 
-from specdsl.encoding.affine import sparse_affine
+from specdsl.encoding.rules.affine import sparse_affine
 from specdsl.graph import ops
 from specdsl.graph.evaluate import knot_values
 from specdsl.graph.ops import Shape

@@ -1,7 +1,7 @@
 """Curves in linear arithmetic: y between two piecewise-linear functions of x.
 
 The functions have float64 corners, which are exact rational numbers, and hold for the curve itself
-(see `specdsl.encoding.envelopes`). So what is refuted is refuted; a point is only a candidate.
+(see `encoding.rules.envelopes`). So what is refuted is refuted; a point is only a candidate.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from specdsl.backends.smt.encoder import Enclosed, Encoder
 from specdsl.backends.smt.forms import ExactRange, Line, LinearForm
 from specdsl.backends.smt.terms import Formula, Term, on_line, split
-from specdsl.encoding.envelopes import Envelopes, envelopes, straight_lines
-from specdsl.encoding.smooth import require_values
+from specdsl.encoding.rules.envelopes import Envelopes, envelopes, straight_lines
+from specdsl.encoding.rules.smooth import require_values
 from specdsl.graph import ops
 from specdsl.graph.enclosure import smooth_range
 

@@ -2,7 +2,7 @@
 
 With `u_i = offset_i / radius` the ball is `share_i >= u_i^2`, `sum of share_i <= 1`; the squares
 are bounded below by tangents `share_i >= 2 t u_i - t^2`, which hold for every rational t. This is
-`specdsl.encoding.balls` without rounding.
+`specdsl.encoding.rules.balls` without rounding.
 """
 
 from __future__ import annotations

@@ -18,16 +18,16 @@ from specdsl.backends.search.neurons.parts import Batch
 from specdsl.bounds.parts.beta_crown import PartBounds
 from specdsl.bounds.regions.region import ROUNDING_PART, InputRegion
 from specdsl.bounds.rounding import region_slack
-from specdsl.encoding.emptiness import ROUNDED_NUMBERS, proven_empty
-from specdsl.encoding.highs import solve
-from specdsl.encoding.linear_model import (
+from specdsl.encoding.deciding.emptiness import ROUNDED_NUMBERS, proven_empty
+from specdsl.encoding.model.linear_model import (
     FloatArray,
     IndexArray,
     LinearModel,
     ModelBuilder,
     SparseTerms,
 )
-from specdsl.encoding.session import INFEASIBLE
+from specdsl.encoding.solvers.highs import solve
+from specdsl.encoding.solvers.session import INFEASIBLE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,1 @@
+"""How each kind of op, and each input set, becomes rows and columns."""

@@ -1,0 +1,1 @@
+"""What minimises a model, and bounds from its duals that rest on our own arithmetic."""
