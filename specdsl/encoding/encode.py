@@ -141,18 +141,18 @@ def worst_range(encoded: EncodedGraph, atoms: Sequence[Atom]) -> tuple[float, fl
     """
     indices = [a.index for a in atoms]
     lower, upper = encoded.margin_range.lower[indices], encoded.margin_range.upper[indices]
-    lower = lower - _room(lower, upper)
+    lower = lower - _rounding(lower, upper) - WORST_ROOM
     return float(lower.max()), float(upper.max())
 
 
 def upper_ends(encoded: EncodedGraph, margins: IndexArray) -> FloatArray:
     """What some margins cannot be above, with room for rounding. Shape: (margins,)."""
     lower, upper = encoded.margin_range.lower[margins], encoded.margin_range.upper[margins]
-    return upper + _room(lower, upper)
+    return upper + _rounding(lower, upper) + WORST_ROOM
 
 
-def _room(lower: FloatArray, upper: FloatArray) -> FloatArray:
-    return BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper)) + WORST_ROOM
+def _rounding(lower: FloatArray, upper: FloatArray) -> FloatArray:
+    return BOUND_ROUNDING_PART * np.maximum(np.abs(lower), np.abs(upper))
 
 
 def encode_case(encoded: EncodedGraph, atoms: Sequence[Atom], name: str) -> LinearModel:

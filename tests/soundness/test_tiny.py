@@ -57,4 +57,4 @@ def test_exact_methods_decide_nearly_all() -> None:
     said = [Trial("tiny", "tiny", number, "smt").run(AMPLE).said for number in range(30)]
     # The others are ties that float32 decides the other way.
     assert said.count("unknown") <= 2
-    assert len(list(SUITES["tiny"].trials())) == COUNT * (len(METHODS) + len(SMALL) + 2)
+    assert len(list(SUITES["tiny"].trials())) == COUNT * (len(METHODS) + len(SMALL) + 3)
